@@ -1,0 +1,1 @@
+"""Runs the four services: embedded in one process, or as a stack of processes."""

@@ -1,0 +1,1 @@
+"""The spine that every service shares: envelope, catalog, log, broker, blobs, identity, telemetry."""

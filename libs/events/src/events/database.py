@@ -1,0 +1,54 @@
+"""Connections to Postgres, and the SQL that lives in `.sql` files."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import TypeAlias
+
+import asyncpg
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+# What asyncpg raises when the server is gone, going, or not yet there: the same statement may succeed later.
+DATABASE_GONE: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash recovery, an administrator's terminate
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def database_gone(error: BaseException) -> bool:
+    """Whether a repetition may succeed. asyncpg files wrong arguments under InterfaceError too: those will not."""
+    return isinstance(error, DATABASE_GONE) and not isinstance(error, asyncpg.DataError)
+
+
+_QUERY_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+# A statement that takes longer has lost its server or waits for a lock that somebody forgot.
+STATEMENT_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
+    """Autocommitting connections, at most `size`, opened as they are needed."""
+    pool: Pool = asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        command_timeout=STATEMENT_SECONDS,
+        timeout=5.0,
+        server_settings={"application_name": f"millrace-{name}"},
+    )
+    async with pool:
+        yield pool
+
+
+def load_queries(package: str, file: str) -> Mapping[str, str]:
+    """The queries of a `.sql` file, by the name in the `-- name:` line above each."""
+    parts = _QUERY_NAME.split(resources.files(package).joinpath(file).read_text())
+    names, bodies = parts[1::2], parts[2::2]
+    return {name: body.strip() for name, body in zip(names, bodies, strict=True)}

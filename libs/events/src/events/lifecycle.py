@@ -1,0 +1,226 @@
+"""How a service lives: wired from parts, served until it is told to stop, its loops supervised."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from events.blobs import Blobs, open_blobs
+from events.broker import Broker
+from events.brokers import open_broker
+from events.database import Pool, database_gone, open_pool
+from events.errors import StartupError, Unavailable
+from events.identity import PrincipalSigner
+from events.settings import ServiceSettings
+from events.telemetry import Telemetry, configure_logging
+
+_RETRY_FIRST_SECONDS = 0.1
+_RETRY_LONGEST_SECONDS = 5.0
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service is wired from. Whoever opens a service chooses them; nothing is global."""
+
+    name: str
+    pool: Pool
+    broker: Broker
+    blobs: Blobs
+    signer: PrincipalSigner
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An ASGI app and, where sockets are the point, protocols that uvicorn hands the raw transport to."""
+
+    name: str
+    app: ASGIApp
+    http_protocol: type[asyncio.Protocol] | None = None
+    websocket_protocol: type[asyncio.Protocol] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+OpenService = Callable[[S, Parts], AbstractAsyncContextManager[Service]]
+
+
+@asynccontextmanager
+async def open_parts(settings: ServiceSettings, name: str, *, broker: Broker | None = None) -> AsyncIterator[Parts]:
+    """Open what the settings name. A broker that is given is used instead, and stays its giver's to close."""
+    telemetry = Telemetry(name)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(telemetry.close)
+        pool = await stack.enter_async_context(
+            open_pool(settings.database_url.get_secret_value(), name=name, size=settings.database_pool_size)
+        )
+        given = broker or await stack.enter_async_context(
+            open_broker(settings.broker_url.get_secret_value(), name=name)
+        )
+        blobs = open_blobs(settings.blobs_url or str(settings.data_dir / "blobs"))
+        signer = PrincipalSigner(settings.principal_secret.get_secret_value())
+        yield Parts(name, pool, given, blobs, signer, telemetry)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn inside our own loop: who runs it decides about signals."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@asynccontextmanager
+async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) -> AsyncIterator[Address]:
+    """Serve until the block ends; then open requests get `grace` seconds to finish."""
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        service.app,
+        http=service.http_protocol or "httptools",
+        ws=service.websocket_protocol or "none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=max(1, round(grace)),
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"serve:{service.name}")
+    try:
+        await server.listening.wait()
+        yield Address(host, listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as taken:
+        listener.close()
+        raise StartupError(
+            f"Cannot listen on {host}:{port} ({taken.strerror}). Set MILLRACE_PORT to a free port."
+        ) from None
+    return listener
+
+
+class Loops:
+    """The endless tasks of a service. One that fails for a while is started again; one that must not go on
+    (`LogHole`, a bug) is reported, and the service is no longer ready."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._tasks: list[asyncio.Task[None]] = []
+        self.halted: dict[str, str] = {}  # loop's name → why it does not run any more
+
+    def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=name))
+
+    async def _supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        log = self._telemetry.log.bind(loop=name)
+        pause = _RETRY_FIRST_SECONDS
+        clock = asyncio.get_running_loop()
+        while True:
+            began = clock.time()
+            try:
+                await loop()
+                return
+            except Exception as error:
+                if not (database_gone(error) or isinstance(error, Unavailable)):
+                    self.halted[name] = repr(error)
+                    log.critical("loop halted", exc_info=True)
+                    return
+                if clock.time() - began > _RETRY_LONGEST_SECONDS:
+                    pause = _RETRY_FIRST_SECONDS
+                log.warning("loop interrupted", error=repr(error), retry_in=round(pause, 2))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def loops(telemetry: Telemetry) -> AsyncIterator[Loops]:
+    running = Loops(telemetry)
+    try:
+        yield running
+    finally:
+        await running.stop()
+
+
+async def ticking(run_once: Callable[[], Awaitable[bool]], *, every: float, wake: asyncio.Event | None = None) -> None:
+    """Call `run_once` for ever: again at once while it says that there is more, else when woken or after `every`."""
+    wake = wake or asyncio.Event()
+    while True:
+        wake.clear()
+        if not await run_once():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), every)
+
+
+def main(name: str, settings_type: type[S], open_service: OpenService[S]) -> None:
+    """Run one service as a process, until SIGTERM or SIGINT."""
+    try:
+        settings = settings_type.from_environment()
+        configure_logging(settings.data_dir / "logs" / f"{name}.log", settings.log_level)
+        uvloop.run(_run(name, settings, open_service))
+    except StartupError as sentence:
+        sys.stderr.write(f"{sentence}\n")
+        sys.exit(1)
+
+
+async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
+    stop = stop_signal()
+    async with (
+        open_parts(settings, name) as parts,
+        open_service(settings, parts) as service,
+        serve(service, settings.host, settings.port, grace=settings.shutdown_grace) as address,
+    ):
+        parts.telemetry.log.info("listening", host=address.host, port=address.port)
+        await stop.wait()
+        parts.telemetry.log.info("stopping")
+
+
+def stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,36 @@
+"""What every service is told at its start: typed, validated, read once from `MILLRACE_*`."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from events.errors import StartupError
+
+
+class ServiceSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"  # address to listen on
+    port: int = Field(default=0, ge=0, le=65535)  # port to listen on; 0 takes a free one
+    data_dir: Path = Path(".millrace")  # where local blobs, logs and the embedded database live
+    database_url: SecretStr  # postgresql://role:password@host:port/database
+    broker_url: SecretStr = SecretStr("memory://")  # amqp://user:password@host:port/vhost, or memory:// in one process
+    blobs_url: str = ""  # s3://, gs://, az:// or file://; empty means <data_dir>/blobs
+    principal_secret: SecretStr = Field(min_length=32)  # shared by the services; signs principals between them
+    database_pool_size: int = Field(default=8, ge=2, le=200)  # connections per service
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # what reaches the console
+    shutdown_grace: float = Field(default=10.0, ge=0)  # seconds that open requests get to finish on SIGTERM
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings, or a sentence that names each variable that is missing or wrong."""
+        try:
+            return cls()  # type: ignore[call-arg]  # the environment gives the arguments
+        except ValidationError as invalid:
+            wrong = "; ".join(
+                f"MILLRACE_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
+                for error in invalid.errors(include_input=False)
+            )
+            raise StartupError(f"Settings are missing or wrong: {wrong}.") from None

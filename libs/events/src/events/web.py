@@ -1,0 +1,227 @@
+"""What every service's HTTP side does the same way: request ids, spans, metrics, principals, problems."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Annotated, Any
+from uuid import uuid4
+
+import structlog
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from opentelemetry.trace import SpanKind
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from events.database import DATABASE_GONE, database_gone
+from events.envelope import encode_json
+from events.errors import (
+    BadRequest,
+    FieldError,
+    Forbidden,
+    InternalError,
+    InvalidInput,
+    MethodNotAllowed,
+    MillraceError,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
+from events.lifecycle import Loops, Parts
+from events.telemetry import Telemetry
+
+PROBLEM_JSON = "application/problem+json"
+
+# A caller's request id is kept when it is harmless in a log and a header, else replaced.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+Check = Callable[[], Awaitable[object]]
+
+
+def new_app(
+    parts: Parts, *, title: str, running: Loops | None = None, checks: Mapping[str, Check] | None = None
+) -> FastAPI:
+    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`.
+
+    `checks` are what `/readyz` asks, by name; each raises if its part is down."""
+    app = FastAPI(title=title, openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE):
+        app.add_exception_handler(kind, _answer_problem)
+
+    @app.get("/livez", include_in_schema=False)
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def ready(response: Response) -> dict[str, str]:
+        found = {name: await _state(check) for name, check in (checks or {}).items()}
+        found |= {f"loop.{name}": "down" for name in (running.halted if running else {})}
+        response.status_code = 503 if "down" in found.values() else 200
+        return found
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(parts.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.state.signer = parts.signer
+    app.add_middleware(RequestContext, telemetry=parts.telemetry)
+    return app
+
+
+async def _state(check: Check) -> str:
+    try:
+        await check()
+    except Exception as raised:
+        if isinstance(raised, MillraceError) or database_gone(raised):
+            return "down"
+        raise
+    return "ok"
+
+
+def principal_of(request: Request) -> Principal:
+    signer: PrincipalSigner = request.app.state.signer
+    principal = signer.verify(request.headers.get(PRINCIPAL_HEADER, ""))
+    structlog.contextvars.bind_contextvars(tenant=principal.tenant)
+    return principal
+
+
+PrincipalOf = Annotated[Principal, Depends(principal_of)]
+
+
+def require(scope: str) -> Callable[[Principal], Principal]:
+    """A dependency: the principal, if it has the scope."""
+
+    def check(principal: PrincipalOf) -> Principal:
+        if scope not in principal.scopes:
+            raise Forbidden(f"This needs the scope {scope}, which your credential does not have.")
+        return principal
+
+    return check
+
+
+class RequestContext:
+    """Gives each request its id, span, log line and metrics."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._requests = Counter(
+            "millrace_http_requests_total",
+            "HTTP requests by route and status.",
+            ["service", "method", "route", "status"],
+            registry=telemetry.registry,
+        )
+        self._seconds = Histogram(
+            "millrace_http_request_duration_seconds",
+            "Time from the request's head to the end of its response.",
+            ["service", "method", "route"],
+            buckets=_SECONDS,
+            registry=telemetry.registry,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = accepted_request_id(headers.get(b"x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        began = perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        with self._telemetry.span(
+            f"{scope['method']} {scope['path']}",
+            traceparent=headers.get(b"traceparent"),
+            kind=SpanKind.SERVER,
+        ) as span:
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                elapsed = perf_counter() - began
+                route = _route_of(scope)
+                span.update_name(f"{scope['method']} {route}")
+                method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+                self._requests.labels(self._telemetry.service, method, route, status).inc()
+                self._seconds.labels(self._telemetry.service, method, route).observe(elapsed)
+                self._telemetry.log.debug(
+                    "request", method=method, path=scope["path"], status=status, ms=round(elapsed * 1000, 2)
+                )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's template: paths hold ids, and a label must be bounded."""
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
+def accepted_request_id(given: str | None) -> str:
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def problem_body(error: MillraceError, *, instance: str, request_id: str) -> bytes:
+    """The error as RFC 9457 problem details."""
+    problem: dict[str, Any] = {
+        "type": f"urn:millrace:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.errors:
+        problem["errors"] = [{"field": e.field, "code": e.code, "detail": e.detail} for e in error.errors]
+    return encode_json(problem)
+
+
+def as_millrace_error(raised: Exception) -> MillraceError:
+    """What a client may know of an exception."""
+    match raised:
+        case MillraceError():
+            return raised
+        case RequestValidationError():
+            errors = [FieldError(_place(e["loc"]), e["type"], e["msg"]) for e in raised.errors()]
+            return InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors), errors=errors)
+        case HTTPException(status_code=404):
+            return NotFound("There is nothing at this path.")
+        case HTTPException(status_code=405):
+            return MethodNotAllowed("This path does not take that method.", headers=raised.headers)
+        case HTTPException(status_code=401):
+            return Unauthenticated(raised.detail)
+        case HTTPException():
+            return BadRequest(raised.detail)
+        case _ if database_gone(raised):
+            return Unavailable("The database does not answer now. Try again.", headers={"Retry-After": "1"})
+        case _:
+            return InternalError("Something went wrong on our side. The request id finds it in the logs.")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+async def _answer_problem(request: Request, raised: Exception) -> Response:
+    return _problem_response(raised, request.url.path, request.state.request_id)
+
+
+def _problem_response(raised: Exception, path: str, request_id: str) -> Response:
+    error = as_millrace_error(raised)
+    if error.status >= 500:
+        structlog.stdlib.get_logger("web").error("request failed", path=path, exc_info=raised)
+    body = problem_body(error, instance=path, request_id=request_id)
+    return Response(body, status_code=error.status, media_type=PROBLEM_JSON, headers=error.headers)

@@ -1,0 +1,1 @@
+"""Turns bytes into blobs and one durable event. It knows no domain."""

@@ -1,0 +1,1 @@
+"""Holds sockets: log in, frames out. It never decodes a payload."""

@@ -1,0 +1,1 @@
+"""Holds the domains: consumes uploads, decides, appends to the log, runs workflows."""
