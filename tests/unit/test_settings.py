@@ -1,0 +1,24 @@
+import pytest
+
+from events.errors import StartupError
+from events.settings import ServiceSettings
+
+
+def test_missing_and_wrong_settings_are_all_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MILLRACE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("MILLRACE_PRINCIPAL_SECRET", "short")
+    monkeypatch.setenv("MILLRACE_PORT", "70000")
+    with pytest.raises(StartupError) as refused:
+        ServiceSettings.from_environment()
+    for name in ("MILLRACE_DATABASE_URL", "MILLRACE_PRINCIPAL_SECRET", "MILLRACE_PORT"):
+        assert name in refused.value.detail
+    assert "short" not in refused.value.detail, "a wrong secret is still a secret"
+
+
+def test_settings_are_read_from_the_environment_and_hide_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_DATABASE_URL", "postgresql://millrace:hunter2@127.0.0.1/millrace")
+    monkeypatch.setenv("MILLRACE_PRINCIPAL_SECRET", "s" * 32)
+    settings = ServiceSettings.from_environment()
+    assert settings.port == 0
+    assert "hunter2" not in repr(settings)
+    assert "ssss" not in repr(settings)
