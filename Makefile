@@ -1,0 +1,50 @@
+# Everything starts from python3 and make alone: `sync` gets uv, and uv gets the rest (see deploy/bootstrap.py).
+
+PYTHON ?= python3
+BIN := .venv/bin
+NAME ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run stack test bench soak lint fmt migrate lock sync clean
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: sync ## Run Millrace in one process on http://127.0.0.1:8080 (MILLRACE_PORT, MILLRACE_DATA_DIR)
+	@exec $(BIN)/millrace up
+
+stack: sync ## Run the production shape: four processes, RabbitMQ, PostgreSQL
+	@exec $(BIN)/millrace stack
+
+test: sync ## Run every test, on private servers that it starts itself (ARGS="-k name")
+	@exec $(BIN)/pytest $(ARGS)
+
+bench: sync ## Run the benchmarks, or one of them (NAME=log)
+	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
+
+soak: sync ## Run the long tests: a million events against kills and rollbacks
+	@exec $(BIN)/pytest tests/soak --timeout=7200 $(ARGS)
+
+lint: sync ## Check style, types, import rules and the repository itself
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python deploy/check_repository.py
+
+fmt: sync ## Format the code
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format
+
+migrate: sync ## Bring the database at MILLRACE_DATABASE_URL to the newest schema
+	@exec $(BIN)/millrace migrate
+
+lock: ## Pin the dependencies anew in requirements.lock
+	@$(PYTHON) deploy/bootstrap.py lock
+
+sync: ## Install or update .venv from requirements.lock; the others do it by themselves
+	@$(PYTHON) deploy/bootstrap.py sync
+
+clean: ## Remove what was built; data (.millrace) stays
+	@rm -rf .venv .tools build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
