@@ -83,7 +83,7 @@ def find_uv() -> str:
         except WayClosed as reason:
             closed.append(str(reason))
     raise CannotBootstrap(
-        f"uv {UV_VERSION} is needed and could not be installed ({'; '.join(closed)}): "
+        f"uv {UV_VERSION} is needed and could not be installed ({'; '.join(dict.fromkeys(closed))}): "
         "install python3-venv or python3-pip, or put uv on the PATH."
     )
 
@@ -143,9 +143,9 @@ def _configured_indexes() -> Iterator[str]:
         for value in os.environ.get(name, "").split():
             yield re.sub(r"^[\w-]+=", "", value)  # uv's form `name=url`
     home = Path.home()
-    files = ["/etc/pip.conf", home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    folders = (Path("/etc"), home / ".pip", home / ".config" / "pip", Path(sys.prefix))
     config = configparser.RawConfigParser(strict=False)
-    config.read([*files, os.environ.get("PIP_CONFIG_FILE", os.devnull)])
+    config.read([*(folder / "pip.conf" for folder in folders), Path(os.environ.get("PIP_CONFIG_FILE", os.devnull))])
     for option in ("index-url", "extra-index-url"):
         yield from config.get("global", option, fallback="").split()
 
@@ -181,7 +181,7 @@ def _fetch(url: str) -> bytes:
         user, password = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
         passwords.add_password(None, url, user, password, is_authenticated=True)
     opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
-    request = urllib.request.Request(url, headers={"Accept": "text/html, */*;q=0.1"})
+    request = urllib.request.Request(url, headers={"Accept": "text/html, */*;q=0.1"})  # noqa: S310 - file: is meant to work
     with opener.open(request, timeout=60) as response:
         return bytes(response.read())
 
@@ -243,7 +243,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
         return 2
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells the user
         print(f"Millrace needs Python 3.11 or newer; python3 is {platform.python_version()}.", file=sys.stderr)
         return 1
     try:
