@@ -104,6 +104,10 @@ class _Container:
         self._container.reload()
         return str(self._container.status) == "running"
 
+    async def wait(self) -> int:
+        answer = await asyncio.to_thread(self._container.get_wrapped_container().wait)
+        return int(answer["StatusCode"])
+
     def last_words(self) -> str:
         if self._container.status == "not_started":
             return ""

@@ -1,11 +1,14 @@
 """A private PostgreSQL server on a free port of the loopback interface, from any folder of binaries."""
 
 import asyncio
+import contextlib
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from deploy.process import Account, ChildProcess, Command, Runner, free_port, se
 from events.errors import StartupError
 
 START_SECONDS = 60.0
+_ORPHAN_SECONDS = 20.0
 _TICK_SECONDS = 0.05
 
 SETTINGS: Mapping[str, str] = {
@@ -29,6 +33,8 @@ SETTINGS: Mapping[str, str] = {
 
 
 class PostgresServer:
+    name = "postgres"
+
     def __init__(self, runner: Runner, port: int, password: str) -> None:
         self._runner = runner
         self._password = password
@@ -49,6 +55,11 @@ class PostgresServer:
                 await self._runner.start()
             try:
                 connection = await asyncpg.connect(self.admin_url(), timeout=2)
+            except asyncpg.InvalidPasswordError:
+                await self._runner.stop()
+                raise StartupError(
+                    "PostgreSQL refuses the password in secrets.json: it belongs to other data."
+                ) from None
             except (OSError, TimeoutError, asyncpg.PostgresError):
                 if asyncio.get_running_loop().time() > deadline:
                     await self._runner.kill()
@@ -72,6 +83,10 @@ class PostgresServer:
         """Stop it for good. Its data stays."""
         await self._runner.remove()
 
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await self._runner.wait()
+
     def pause(self) -> None:
         self._runner.pause()
 
@@ -84,10 +99,13 @@ def native_server(binaries: Path, directory: Path, password: str, settings: Mapp
 
     As root it runs as an unprivileged user.
     """
-    account = unprivileged_account(directory, binaries)
+    account = _unprivileged_account(directory, binaries)
     data = directory / "data"
     port = free_port()
-    if not (data / "PG_VERSION").exists():
+    if (data / "PG_VERSION").exists():
+        _check_version(binaries, data)
+        _end_orphan(data)
+    else:
         _initdb(binaries, directory, password, account)
     flags = [f"--{name}={value}" for name, value in {**SETTINGS, **settings, "port": str(port)}.items()]
     command = Command(
@@ -101,17 +119,18 @@ def native_server(binaries: Path, directory: Path, password: str, settings: Mapp
 
 
 def _initdb(binaries: Path, directory: Path, password: str, account: Account | None) -> None:
-    data = directory / "data"
-    secret = directory / "password"
-    data.mkdir(parents=True, exist_ok=True)
-    data.chmod(0o700)
+    """Make the cluster beside its place and move it there when it is whole: we may be killed in between."""
+    draft, secret = directory / "data.new", directory / "password.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    secret.unlink(missing_ok=True)
+    draft.mkdir(mode=0o700)
     secret.touch(mode=0o600)
     secret.write_text(password)
     if account is not None:
-        os.chown(data, account.uid, account.gid)
+        os.chown(draft, account.uid, account.gid)
         os.chown(secret, account.uid, account.gid)
     options = [
-        f"--pgdata={data}",
+        f"--pgdata={draft}",
         "--username=postgres",
         "--auth=scram-sha-256",
         f"--pwfile={secret}",
@@ -122,16 +141,63 @@ def _initdb(binaries: Path, directory: Path, password: str, account: Account | N
     try:
         subprocess.run(argv, env=_environment(), check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as failed:
-        raise StartupError(f"initdb failed: {failed.stderr.strip()}") from None
+        raise StartupError(f"PostgreSQL's initdb failed: {failed.stderr.strip()}") from None
     finally:
         secret.unlink()
+    draft.rename(directory / "data")
+
+
+def _check_version(binaries: Path, data: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    answer = subprocess.run([str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    ours = answer.stdout.split()[2].partition(".")[0]
+    if made_by != ours:
+        raise StartupError(
+            f"{data} was made by PostgreSQL {made_by}, and this is PostgreSQL {ours}. "
+            "Upgrade it with pg_upgrade, or set MILLRACE_DATA_DIR to another directory."
+        )
+
+
+def _end_orphan(data: Path) -> None:
+    """End the server that a killed Millrace left behind on this cluster. Its lock file may also name a stranger."""
+    lock = data / "postmaster.pid"
+    if not lock.exists():
+        return
+    pid = int(lock.read_text().split("\n", 1)[0])
+    if str(data) not in _command_line(pid):
+        lock.unlink()
+        return
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        for _ in range(round(_ORPHAN_SECONDS / _TICK_SECONDS)):
+            if not _alive(pid):
+                return
+            time.sleep(_TICK_SECONDS)
+    raise StartupError(f"An old PostgreSQL (process {pid}) on {data} does not end. Kill it and try again.")
+
+
+def _command_line(pid: int) -> str:
+    """Empty if there is no such process."""
+    if Path("/proc/self/cmdline").exists():
+        file = Path(f"/proc/{pid}/cmdline")
+        return file.read_bytes().replace(b"\0", b" ").decode(errors="replace") if file.exists() else ""
+    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def unprivileged_account(*directories: Path) -> Account | None:
+def _unprivileged_account(*directories: Path) -> Account | None:
     """Whom PostgreSQL runs as: as us, or if we are root, as `postgres` or else `nobody`."""
     if os.geteuid() != 0:
         return None

@@ -41,6 +41,9 @@ class Runner(Protocol):
 
     def resume(self) -> None: ...
     def running(self) -> bool: ...
+    async def wait(self) -> int:
+        """The exit code, once it has ended."""
+
     def last_words(self) -> str:
         """The end of its output, for an error message."""
 
@@ -107,7 +110,6 @@ class ChildProcess:
             return log.read().decode(errors="replace").strip()
 
     async def wait(self) -> int:
-        """The exit code, once it has ended."""
         if self._process is None:
             raise RuntimeError(f"{self._command.argv[0]} was never started")
         while (code := self._process.poll()) is None:  # noqa: ASYNC110 - works in any loop and on any system

@@ -4,13 +4,14 @@ The same for tests, `make run`, `make stack` and an operator's own server. Every
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import resources
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from deploy.postgres import PostgresServer
 from events.database import load_queries
 from events.migrate import migrate
 
@@ -25,65 +26,40 @@ MEMBERSHIPS: Mapping[str, tuple[str, ...]] = {
 }
 ROLES = (OWNER, *MEMBERSHIPS)
 
-# The owners of a schema, in the order in which they depend on each other.
+# The packages that own a schema, in the order in which they depend on each other.
 SCHEMAS = ("events", "ingest", "processor", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database on a server, and how each role gets in."""
+    """One database, and how each role gets in."""
 
-    server: PostgresServer
-    name: str
+    admin_url: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)  # role → password
 
-    def url(self, role: str) -> str:
-        return self.server.url(f"millrace_{role}", self.passwords[role], self.name)
-
     @property
-    def admin_url(self) -> str:
-        return self.server.admin_url(self.name)
+    def name(self) -> str:
+        return urlsplit(self.admin_url).path.removeprefix("/")
+
+    def url(self, role: str) -> str:
+        server = urlsplit(self.admin_url)
+        address = server.netloc.rpartition("@")[2]
+        user = f"millrace_{role}:{quote(self.passwords[role], safe='')}"
+        return urlunsplit(server._replace(netloc=f"{user}@{address}"))
 
 
 def new_passwords() -> dict[str, str]:
     return {role: secrets.token_urlsafe(24) for role in ROLES}
 
 
-async def provision(server: PostgresServer, name: str, passwords: Mapping[str, str]) -> Database:
-    """Bring the database to the newest schema, creating what is missing."""
-    await create_roles(server.admin_url(), passwords)
-    database = Database(server, name, passwords)
-    await _create_if_missing(server.admin_url(), name)
+async def provision(admin_url: str, name: str, passwords: Mapping[str, str]) -> Database:
+    """Bring the database `name` on the superuser's server to the newest schema, creating what is missing."""
+    async with _connected(admin_url) as connection:
+        await _create_roles(connection, passwords)
+        await _create_database(connection, name)
+    database = Database(urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}")), passwords)
     await migrate_all(database.url(OWNER))
     return database
-
-
-async def create_roles(admin_url: str, passwords: Mapping[str, str]) -> None:
-    queries = load_queries("deploy", "roles.sql")
-    connection = await asyncpg.connect(admin_url)
-    try:
-        async with connection.transaction():
-            await connection.execute(queries["create_groups"])
-            for role, password in passwords.items():
-                statement = await connection.fetchval(queries["login_role"], f"millrace_{role}", password)
-                await connection.execute(statement)
-            for role, groups in MEMBERSHIPS.items():
-                for group in groups:
-                    await connection.execute(f"GRANT {group} TO millrace_{role}")
-    finally:
-        await connection.close()
-
-
-async def _create_if_missing(admin_url: str, name: str) -> None:
-    connection = await asyncpg.connect(admin_url)
-    try:
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
-            await connection.execute(f'CREATE DATABASE "{name}" OWNER millrace_{OWNER}')
-            await connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC')
-        for role in MEMBERSHIPS:
-            await connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO millrace_{role}')
-    finally:
-        await connection.close()
 
 
 async def migrate_all(owner_url: str) -> None:
@@ -92,11 +68,40 @@ async def migrate_all(owner_url: str) -> None:
         if resources.files(schema).joinpath("migrations").is_dir():
             await migrate(owner_url, schema)
     queries = load_queries("deploy", "roles.sql")
-    connection = await asyncpg.connect(owner_url)
-    try:
+    async with _connected(owner_url) as connection:
         for service in MEMBERSHIPS:
-            if await connection.fetchval(queries["has_schema"], service):
-                for statement in await connection.fetch(queries["grants"], service, f"millrace_{service}"):
-                    await connection.execute(statement[0])
+            for (statement,) in await connection.fetch(queries["grants"], service, f"millrace_{service}"):
+                await connection.execute(statement)
+
+
+async def _create_roles(connection: asyncpg.Connection, passwords: Mapping[str, str]) -> None:
+    queries = load_queries("deploy", "roles.sql")
+    async with connection.transaction():
+        await connection.execute(queries["create_groups"])
+        for role, password in passwords.items():
+            await connection.execute(await connection.fetchval(queries["login_role"], f"millrace_{role}", password))
+        for role, groups in MEMBERSHIPS.items():
+            for group in groups:
+                await connection.execute(f"GRANT {group} TO millrace_{role}")
+
+
+async def _create_database(connection: asyncpg.Connection, name: str) -> None:
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
+        await connection.execute(f'CREATE DATABASE "{name}" OWNER millrace_{OWNER}')
+    await let_in(connection, name)
+
+
+async def let_in(connection: asyncpg.Connection, database: str) -> None:
+    """Let our roles connect to the database, and nobody else."""
+    await connection.execute(f'REVOKE ALL ON DATABASE "{database}" FROM PUBLIC')
+    for role in MEMBERSHIPS:
+        await connection.execute(f'GRANT CONNECT ON DATABASE "{database}" TO millrace_{role}')
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
         await connection.close()

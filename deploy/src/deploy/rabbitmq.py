@@ -20,6 +20,8 @@ USER = "millrace"
 
 
 class RabbitServer:
+    name = "rabbitmq"
+
     def __init__(self, runner: Runner, port: int, api_port: int, password: str) -> None:
         self._runner = runner
         self._api_port = api_port
@@ -54,6 +56,10 @@ class RabbitServer:
     async def remove(self) -> None:
         """Stop it for good. Its data stays."""
         await self._runner.remove()
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await self._runner.wait()
 
     def pause(self) -> None:
         self._runner.pause()

@@ -22,14 +22,13 @@ SELECT CASE
 END;
 
 -- name: grants
--- The statements that let the role $2 work with the rows of the schema $1, but not change its shape.
+-- The statements that let the role $2 work with the rows of the schema $1, but not change its shape. None if there is
+-- no such schema.
 SELECT unnest(ARRAY[
-    format('GRANT USAGE ON SCHEMA %I TO %I', $1::text, $2::text),
-    format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO %I', $1, $2),
-    format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO %I', $1, $2),
-    format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %I', $1, $2)
-]);
-
--- name: has_schema
--- Whether the schema $1 exists.
-SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1);
+    format('GRANT USAGE ON SCHEMA %I TO %I', nspname, $2::text),
+    format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO %I', nspname, $2),
+    format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO %I', nspname, $2),
+    format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %I', nspname, $2)
+])
+FROM pg_namespace
+WHERE nspname = $1::text;

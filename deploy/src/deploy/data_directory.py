@@ -1,0 +1,104 @@
+"""The directory that one Millrace keeps everything in: its version, its secrets, and the lock that makes it the only one.
+
+version      which layout the directory has
+lock         held while a Millrace runs on it
+secrets.json passwords of the servers' roles, and the secret that the services share; mode 600
+admin-key    the first API key, for the person who runs it; mode 600
+postgres/ rabbitmq/ blobs/ logs/
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.provision import ROLES
+from events.errors import StartupError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    principal: str
+    postgres: str  # the superuser's password
+    rabbitmq: str
+    roles: Mapping[str, str] = field(repr=False)  # login role → password
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    path: Path
+    secrets: Secrets = field(repr=False)
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def admin_key_file(self) -> Path:
+        return self.path / "admin-key"
+
+    def admin_key(self, new_key: Callable[[], str]) -> str:
+        """The key in the file; made by `new_key` if there is no file."""
+        if not self.admin_key_file.exists():
+            _write_secret(self.admin_key_file, f"{new_key()}\n")
+        return self.admin_key_file.read_text().strip()
+
+
+@contextmanager
+def open_data_directory(path: Path) -> Iterator[DataDirectory]:
+    """Make the directory if there is none, and hold it: a second Millrace on it is refused."""
+    path = path.absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "lock").open("a+")
+    except OSError as refused:
+        raise StartupError(
+            f"Cannot write to {path} ({refused.strerror}). Set MILLRACE_DATA_DIR to a directory that you may write to."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartupError(
+                f"Another Millrace is running on {path}. Stop it first, or set MILLRACE_DATA_DIR to another directory."
+            ) from None
+        _check_version(path)
+        yield DataDirectory(path, _secrets(path / "secrets.json"))
+
+
+def _check_version(path: Path) -> None:
+    file = path / "version"
+    if not file.exists() and not (path / "postgres").exists():
+        file.write_text(f"{VERSION}\n")
+    found = file.read_text().strip() if file.exists() else "unknown"
+    if found != str(VERSION):
+        raise StartupError(
+            f"{path} holds data of version {found}, and this Millrace reads version {VERSION}. Run the Millrace that made "
+            "it, or set MILLRACE_DATA_DIR to another directory."
+        )
+
+
+def _secrets(file: Path) -> Secrets:
+    if not file.exists():
+        made = {name: secrets.token_urlsafe(32) for name in ("principal", "postgres", "rabbitmq")}
+        roles = {role: secrets.token_urlsafe(32) for role in ROLES}
+        _write_secret(file, json.dumps({**made, "roles": roles}, indent=2) + "\n")
+    return Secrets(**json.loads(file.read_text()))
+
+
+def _write_secret(file: Path, content: str) -> None:
+    """All of it or nothing, and never readable by others."""
+    draft = file.with_name(f".{file.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(descriptor)
+    draft.rename(file)
