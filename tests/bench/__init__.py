@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`, or `make bench NAME=log` for bench_log.py alone. Each runs real servers with fsync on."""
