@@ -1,0 +1,292 @@
+"""What is appended to the event log, and what comes of it; and the group commit that appends it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from asyncpg.prepared_stmt import PreparedStatement
+
+from events.checkpoints import Checkpoint, as_fenced
+from events.database import Pool, database_gone
+from events.doorbell import Doorbell
+from events.envelope import Event
+from events.errors import Unavailable
+
+# More events in one statement gain nothing, and make everybody wait.
+BATCH_EVENTS = 512
+# How many callers may wait; more are held back before they queue.
+WAITING_CALLERS = 4096
+# How long an append is tried while the database is away.
+PATIENCE_SECONDS = 30.0
+
+_RETRY_FIRST_SECONDS = 0.05
+_RETRY_LONGEST_SECONDS = 1.0
+
+
+class Expected(IntEnum):
+    """What a request expects of its stream, besides an exact version from 1 on."""
+
+    NONE = 0  # no event yet; a reserved stream has none
+    ANY = -1
+    EXISTS = -2  # at least one event
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRequest:
+    """Events for one stream: all are appended, or none."""
+
+    tenant: str
+    stream: str
+    events: tuple[Event, ...]
+    expected: int = Expected.ANY
+
+    def __post_init__(self) -> None:
+        if not self.events:
+            raise ValueError("a request without events")
+        for event in self.events:
+            if event.subject != self.stream or event.tenant != self.tenant:
+                raise ValueError(f"an event of {event.tenant} {event.subject} for {self.tenant} {self.stream}")
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    first_position: int
+    last_position: int
+    version: int  # the stream's, after the last of the events
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The log holds these events already: this is their first outcome."""
+
+    first_position: int
+    last_position: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionConflict:
+    actual: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdReused:
+    """The id belongs to another event, or only some of the request's events are known."""
+
+    id: UUID
+
+
+Outcome: TypeAlias = Appended | Duplicate | VersionConflict | IdReused
+
+
+@dataclass(slots=True)
+class _Waiting:
+    requests: Sequence[AppendRequest]
+    saving: tuple[Checkpoint, int] | None
+    outcomes: asyncio.Future[list[Outcome]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Appender:
+    """Turns all callers that wait into one call of the append function, and answers each after the commit.
+
+    A connection that is lost in mid-call leaves the outcome unknown: the same events are sent again, and the log
+    tells by their ids whether it has them. If the call raises, its callers are tried one by one, so that only the one
+    that is to blame sees the error."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        function: str = "events.append",
+        doorbell: Doorbell | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._pool = pool
+        self._function = function
+        self._doorbell = doorbell
+        self._patience = patience
+        self._waiting: deque[_Waiting] = deque()
+        self._room = asyncio.Semaphore(WAITING_CALLERS)
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._writer: asyncio.Task[None] | None = None
+        self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
+        self._statements: dict[int, PreparedStatement[asyncpg.Record]] = {}
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write_batches(), name="appender")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits, as long as the database lets us."""
+        self._closing = True
+        self._wake.set()
+        assert self._writer is not None
+        await self._writer
+        await self._disconnect()
+
+    async def append(self, request: AppendRequest) -> Outcome:
+        return (await self.append_all((request,)))[0]
+
+    async def append_all(
+        self, requests: Sequence[AppendRequest], *, saving: tuple[Checkpoint, int] | None = None
+    ) -> list[Outcome]:
+        """Append in one statement, each request seeing the ones before it. Each is atomic by itself.
+
+        `saving` moves a checkpoint to a position in the same commit, and needs a function that can
+        (`processor.append`); it raises `Fenced`, and appends nothing, if somebody has taken the checkpoint over.
+        Raises `Unavailable` if the outcome is not known in time: then repeat it with the same event ids."""
+        async with self._room:
+            if self._closing:
+                raise Unavailable("This process is shutting down.")
+            caller = _Waiting(requests, saving)
+            self._waiting.append(caller)
+            self._wake.set()
+            return await caller.outcomes
+
+    async def _write_batches(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._settle(self._next_batch())
+            if self._closing:
+                return
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size = _size(batch[0])
+        while self._waiting and batch[0].saving is None and self._waiting[0].saving is None:
+            size += _size(self._waiting[0])
+            if size > BATCH_EVENTS:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        """Give every caller of the batch its outcomes, or its error."""
+        requests = [request for caller in batch for request in caller.requests]
+        try:
+            outcomes = await self._call_until_certain(requests, batch[0].saving)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                for caller in batch:
+                    await self._settle([caller])
+                return
+            for caller in batch:
+                if not caller.outcomes.done():
+                    caller.outcomes.set_exception(as_fenced(error) or error)
+            return
+        begin = 0
+        for caller in batch:
+            end = begin + len(caller.requests)
+            if not caller.outcomes.done():  # the caller may have been cancelled
+                caller.outcomes.set_result(outcomes[begin:end])
+            begin = end
+
+    async def _call_until_certain(
+        self, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
+    ) -> list[Outcome]:
+        arguments = _arguments(requests)
+        if saving is not None:
+            checkpoint, position = saving
+            arguments += (checkpoint.name, checkpoint.fence, position)
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + self._patience
+        pause = _RETRY_FIRST_SECONDS
+        while True:
+            try:
+                statement = await self._statement(len(arguments))
+                row = await statement.fetchrow(*arguments)
+                assert row is not None
+                break
+            except Exception as error:
+                if not _may_succeed_later(error):
+                    raise
+                await self._disconnect()
+                if clock.time() + pause > deadline:
+                    raise Unavailable("The event log does not answer now. Try again.") from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+        if self._doorbell is not None and row["accepted_to"] >= row["accepted_from"]:
+            self._doorbell.ring()
+        return _outcomes(requests, row)
+
+    async def _statement(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
+        """The call, prepared on a connection that we keep: taking one from the pool costs a round trip."""
+        if self._connection is None:
+            self._connection = await self._pool.acquire()
+        if argument_count not in self._statements:
+            places = ", ".join(f"${place}" for place in range(1, argument_count + 1))
+            call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's
+            self._statements[argument_count] = await self._connection.prepare(call)
+        return self._statements[argument_count]
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._statements.clear()
+        if connection is not None:
+            connection.terminate()
+            await self._pool.release(connection)
+
+
+def _size(caller: _Waiting) -> int:
+    return sum(len(request.events) for request in caller.requests)
+
+
+def _may_succeed_later(error: Exception) -> bool:
+    """Whether the same call may succeed: the server is away, or somebody else was in the way."""
+    in_the_way = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+    return database_gone(error) or isinstance(error, in_the_way)
+
+
+def _arguments(requests: Sequence[AppendRequest]) -> tuple[Any, ...]:
+    """The arrays that the append function takes."""
+    slots: dict[tuple[str, str], int] = {}
+    request_streams = [slots.setdefault((r.tenant, r.stream), len(slots) + 1) for r in requests]
+    events = [event for request in requests for event in request.events]
+    return (
+        [tenant for tenant, _ in slots],
+        [stream for _, stream in slots],
+        request_streams,
+        [len(request.events) for request in requests],
+        [request.expected for request in requests],
+        [index for index, request in enumerate(requests, 1) for _ in request.events],
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.source for event in events],
+        [event.time for event in events],
+        [event.traceparent for event in events],
+        [bytes(event.data).decode() for event in events],
+    )
+
+
+def _outcomes(requests: Sequence[AppendRequest], row: asyncpg.Record) -> list[Outcome]:
+    reused = row["reused"] or [None] * len(requests)
+    judged = zip(requests, row["outcomes"], row["positions"], row["versions"], reused, strict=True)
+    return [_outcome(*one) for one in judged]
+
+
+def _outcome(request: AppendRequest, kind: str, position: int, version: int, reused: UUID | None) -> Outcome:
+    match kind:
+        case "appended":
+            return Appended(position, position + len(request.events) - 1, version)
+        case "duplicate":
+            return Duplicate(position, position + len(request.events) - 1, version)
+        case "conflict":
+            return VersionConflict(version)
+        case _:
+            assert reused is not None
+            return IdReused(reused)

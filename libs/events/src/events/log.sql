@@ -1,0 +1,53 @@
+-- Reading the log.
+
+-- name: head
+-- The log's identity and its newest position.
+SELECT epoch, position FROM events.head;
+
+-- name: read
+-- The events after a position, in the log's order.
+SELECT position, version, tenant, stream, id, type, source, time, traceparent, data
+FROM events.events
+WHERE position > $1
+ORDER BY position
+LIMIT $2;
+
+-- name: read_tenant
+-- The same, of one tenant only: positions rise but are not dense.
+SELECT position, version, tenant, stream, id, type, source, time, traceparent, data
+FROM events.events
+WHERE position > $1 AND tenant = $3
+ORDER BY position
+LIMIT $2;
+
+-- name: read_stream
+-- The events of a stream after a version.
+SELECT position, version, tenant, stream, id, type, source, time, traceparent, data
+FROM events.events
+WHERE tenant = $1 AND stream = $2 AND version > $3
+ORDER BY version
+LIMIT $4;
+
+-- name: stream_version
+-- A stream's newest version: 0 if it is only reserved, no row if nobody has heard of it.
+SELECT version FROM events.streams WHERE tenant = $1 AND stream = $2;
+
+-- name: reserve
+-- Promise a stream to a client before its first event.
+SELECT events.reserve($1, $2);
+
+-- name: known
+-- Which of these (tenant, id) the log holds, as 1-based indexes.
+SELECT events.known($1::text[], $2::uuid[]);
+
+-- name: ring
+-- Wake whoever follows the log. Nothing is lost if a ring is, so its commit need not wait for the disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify('millrace_log', '');
+
+-- name: acquire_checkpoint
+-- Take a checkpoint over from whoever has it.
+SELECT name, position, epoch, fence FROM events.acquire_checkpoint($1);
+
+-- name: save_checkpoint
+-- Move a checkpoint, unless somebody has taken it over.
+SELECT events.save_checkpoint($1, $2, $3);

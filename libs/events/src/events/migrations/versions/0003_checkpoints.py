@@ -1,0 +1,10 @@
+"""Creates checkpoints: how far each reader of the log has come."""
+
+from events.migrate import run_sql
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run_sql(__file__)
