@@ -101,7 +101,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) -> AsyncIterator[Address]:
     """Serve until the block ends; then open requests get `grace` seconds to finish."""
-    listener = _listen(host, port)
+    listener = listen(host, port)
     config = uvicorn.Config(
         service.app,
         http=service.http_protocol or "httptools",
@@ -124,7 +124,8 @@ async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) 
         await serving
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that has the address, or a sentence that says why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
