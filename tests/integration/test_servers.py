@@ -1,8 +1,11 @@
 """The servers that the other tests stand on."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 
+from deploy import packages, postgres
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
@@ -38,3 +41,26 @@ async def test_virtual_hosts_are_fresh_and_survive_a_restart(broker_url: str, ra
     await rabbitmq_server.kill()
     await rabbitmq_server.start()
     assert vhost in [entry["name"] for entry in await rabbitmq_server.api("GET", "/vhosts")]
+
+
+async def test_a_server_that_a_killed_parent_left_behind_is_ended_before_the_next_starts(tmp_path: Path) -> None:
+    def on_the_same_cluster() -> PostgresServer:
+        return postgres.native_server(packages.postgres_binaries(), tmp_path, "password", {})
+
+    orphan = on_the_same_cluster()
+    await orphan.start()
+    successor = on_the_same_cluster()
+    assert await orphan.wait() == 0
+    await successor.start()
+    await successor.stop()
+
+
+async def test_a_lock_file_that_names_a_stranger_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
+    server = postgres.native_server(packages.postgres_binaries(), tmp_path, "password", {})
+    await server.start()
+    await server.kill()
+    lock = tmp_path / "data" / "postmaster.pid"
+    lock.write_text("\n".join(["1", *lock.read_text().splitlines()[1:], ""]))
+    server = postgres.native_server(packages.postgres_binaries(), tmp_path, "password", {})
+    await server.start()
+    await server.stop()

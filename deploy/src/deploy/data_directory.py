@@ -1,4 +1,4 @@
-"""The directory that one Millrace keeps everything in: its version, its secrets, and the lock that makes it the only one.
+"""The directory that one Millrace keeps everything in.
 
 version      which layout the directory has
 lock         held while a Millrace runs on it
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from deploy.provision import ROLES
 from events.errors import StartupError
@@ -55,21 +56,29 @@ def open_data_directory(path: Path) -> Iterator[DataDirectory]:
     """Make the directory if there is none, and hold it: a second Millrace on it is refused."""
     path = path.absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / "lock").open("a+")
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(path)
+        _check_version(path)
+        data = DataDirectory(path, _secrets(path / "secrets.json"))
     except OSError as refused:
         raise StartupError(
             f"Cannot write to {path} ({refused.strerror}). Set MILLRACE_DATA_DIR to a directory that you may write to."
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartupError(
-                f"Another Millrace is running on {path}. Stop it first, or set MILLRACE_DATA_DIR to another directory."
-            ) from None
-        _check_version(path)
-        yield DataDirectory(path, _secrets(path / "secrets.json"))
+        yield data
+
+
+def _lock(path: Path) -> IO[str]:
+    """Held as long as the file is open, and let go by the system whatever end we meet."""
+    lock = (path / "lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StartupError(
+            f"Another Millrace is running on {path}. Stop it first, or set MILLRACE_DATA_DIR to another directory."
+        ) from None
+    return lock
 
 
 def _check_version(path: Path) -> None:
@@ -79,8 +88,8 @@ def _check_version(path: Path) -> None:
     found = file.read_text().strip() if file.exists() else "unknown"
     if found != str(VERSION):
         raise StartupError(
-            f"{path} holds data of version {found}, and this Millrace reads version {VERSION}. Run the Millrace that made "
-            "it, or set MILLRACE_DATA_DIR to another directory."
+            f"{path} holds data of version {found}, and this Millrace reads version {VERSION}. "
+            "Run the Millrace that made it, or set MILLRACE_DATA_DIR to another directory."
         )
 
 

@@ -57,9 +57,7 @@ class PostgresServer:
                 connection = await asyncpg.connect(self.admin_url(), timeout=2)
             except asyncpg.InvalidPasswordError:
                 await self._runner.stop()
-                raise StartupError(
-                    "PostgreSQL refuses the password in secrets.json: it belongs to other data."
-                ) from None
+                raise StartupError("PostgreSQL refuses the password in secrets.json: is it another data's?") from None
             except (OSError, TimeoutError, asyncpg.PostgresError):
                 if asyncio.get_running_loop().time() > deadline:
                     await self._runner.kill()
@@ -171,7 +169,7 @@ def _end_orphan(data: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         for _ in range(round(_ORPHAN_SECONDS / _TICK_SECONDS)):
-            if not _alive(pid):
+            if not (lock.exists() and _alive(pid)):
                 return
             time.sleep(_TICK_SECONDS)
     raise StartupError(f"An old PostgreSQL (process {pid}) on {data} does not end. Kill it and try again.")

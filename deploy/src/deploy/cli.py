@@ -1,0 +1,111 @@
+"""The operator's command, `millrace`."""
+
+import argparse
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import uvloop
+from gateway.auth.keys import new_key
+
+from deploy.data_directory import open_data_directory
+from deploy.embedded import open_embedded
+from deploy.provision import ROLES, migrate_all, provision
+from deploy.settings import DeploySettings
+from deploy.stack import Stack
+from events.database import open_pool
+from events.errors import StartupError
+from events.lifecycle import stop_signal
+from events.telemetry import configure_logging
+from processor.projections import rebuild
+
+
+async def up() -> None:
+    """Run everything in this process."""
+    settings = DeploySettings.from_environment()
+    stop = stop_signal()
+    with open_data_directory(settings.data_dir) as data:
+        configure_logging(data.logs / "millrace.log", settings.log_level)
+        async with open_embedded(data, settings.host, settings.port) as address:
+            _welcome(address.url, data.admin_key_file)
+            await stop.wait()
+    print("Millrace has stopped.")
+
+
+async def stack() -> None:
+    """Run the production shape: four processes, RabbitMQ, PostgreSQL."""
+    settings = DeploySettings.from_environment()
+    stop = stop_signal()
+    directory = settings.data_dir / "stack"
+    configure_logging(directory / "logs" / "stack.log", settings.log_level)
+    async with Stack.open(directory, port=settings.port) as running:
+        _welcome(running.base_url, running.admin_key_file)
+        print(f"Each process writes its log to {running.logs}/<service>.log.\n")
+        supervising = asyncio.create_task(running.supervise())
+        await stop.wait()
+        supervising.cancel()
+    print("Millrace has stopped.")
+
+
+async def migrate() -> None:
+    """Bring the database at MILLRACE_DATABASE_URL to the newest schema, as its owner."""
+    await migrate_all(_required("MILLRACE_DATABASE_URL"))
+
+
+async def provide() -> None:
+    """Make the roles and the database on the server at MILLRACE_ADMIN_DATABASE_URL, and migrate it."""
+    password = _required("MILLRACE_ROLE_PASSWORD")
+    await provision(_required("MILLRACE_ADMIN_DATABASE_URL"), "millrace", dict.fromkeys(ROLES, password))
+
+
+async def rebuild_projections() -> None:
+    """Make every projection anew from the log, as the owner of the database at MILLRACE_DATABASE_URL."""
+    async with open_pool(_required("MILLRACE_DATABASE_URL"), name="rebuild", size=2) as pool:
+        print(f"Replayed {await rebuild(pool)} events.")
+
+
+async def print_new_key() -> None:
+    """Print a new API key, as MILLRACE_ADMIN_KEY of a gateway wants it."""
+    print(new_key())
+
+
+COMMANDS: Mapping[str, Callable[[], Coroutine[None, None, None]]] = {
+    "up": up,
+    "stack": stack,
+    "migrate": migrate,
+    "provision": provide,
+    "rebuild": rebuild_projections,
+    "new-key": print_new_key,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="millrace", description="Runs Millrace, and keeps it in order.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.__doc__)
+    chosen = COMMANDS[parser.parse_args().command]
+    try:
+        uvloop.run(chosen())
+    except StartupError as sentence:
+        print(sentence, file=sys.stderr)
+        sys.exit(1)
+
+
+def _required(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise StartupError(f"{variable} is not set.")
+    return value
+
+
+def _welcome(url: str, admin_key_file: Path) -> None:
+    authorization = f'"Authorization: Bearer $(cat {shlex.quote(str(admin_key_file))})"'
+    body = "\"$(printf 'name,age\\nAda,36\\nGrace,45\\n')\""
+    upload = f"'{url}/api/v1/uploads?workflow=csv-profile&filename=people.csv'"
+    print(f"Millrace {version('millrace-deploy')} is ready at {url}. Upload a first file:\n")
+    print(f"  curl -H {authorization} -H 'Content-Type: text/csv' --data-binary {body} {upload}\n", flush=True)

@@ -1,0 +1,158 @@
+"""`make stack`: the production shape on one machine, started and stopped as one."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+from gateway.auth.keys import new_key
+
+from deploy import servers
+from deploy.data_directory import DataDirectory, open_data_directory
+from deploy.postgres import PostgresServer
+from deploy.process import ChildProcess, Command, free_port
+from deploy.provision import Database, provision
+from deploy.rabbitmq import RabbitServer
+from deploy.supervision import supervise
+from events.errors import StartupError
+
+# The gateway comes last: it is ready when those behind it are.
+SERVICES = ("ingest", "processor", "notifier", "gateway")
+_DATABASE = "millrace"
+_VHOST = "millrace"
+_READY_SECONDS = 60.0
+_TICK_SECONDS = 0.05
+
+
+class Stack:
+    """The running system. What a test kills stays dead until it starts it again; `supervise` is for `make stack`."""
+
+    def __init__(
+        self, data: DataDirectory, postgres: PostgresServer, rabbitmq: RabbitServer, database: Database, port: int
+    ) -> None:
+        self.postgres = postgres
+        self.rabbitmq = rabbitmq
+        self.broker_url = rabbitmq.url(_VHOST)
+        self.admin_key = data.admin_key(new_key)
+        self.admin_key_file = data.admin_key_file
+        self.logs = data.logs
+        self._data = data
+        self._database = database
+        self._ports = {service: free_port() for service in SERVICES} | {"gateway": port or free_port()}
+        self._processes: dict[str, ChildProcess] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, directory: Path, *, port: int = 0, postgres_settings: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Self]:
+        """The whole system on `directory`, ready to serve. `port` is the gateway's; 0 takes a free one."""
+        async with AsyncExitStack() as parts:
+            data = parts.enter_context(open_data_directory(directory))
+            postgres = await parts.enter_async_context(
+                servers.open_postgres(
+                    data.path / "postgres", password=data.secrets.postgres, settings=postgres_settings
+                )
+            )
+            rabbitmq = await parts.enter_async_context(
+                servers.open_rabbitmq(data.path / "rabbitmq", password=data.secrets.rabbitmq)
+            )
+            database = await provision(postgres.admin_url(), _DATABASE, data.secrets.roles)
+            await rabbitmq.create_vhost(_VHOST)
+            stack = cls(data, postgres, rabbitmq, database, port)
+            parts.push_async_callback(stack.stop_services)
+            await asyncio.gather(*(stack.start(service) for service in SERVICES))
+            yield stack
+
+    @property
+    def base_url(self) -> str:
+        return self.url("gateway")
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self._ports[service]}"
+
+    def postgres_url(self, role: str) -> str:
+        return self._database.url(role)
+
+    def pid(self, service: str) -> int:
+        return self._processes[service].pid
+
+    async def start(self, service: str, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, with `environment` on top of its own, and return when it is ready."""
+        self.logs.mkdir(exist_ok=True)
+        process = ChildProcess(
+            Command(
+                argv=[sys.executable, "-m", service],
+                log=self.logs / f"{service}.console",
+                environment={**self._environment(service), **(environment or {})},
+            )
+        )
+        self._processes[service] = process
+        await process.start()
+        try:
+            await asyncio.wait_for(self._until_ready(service, process), _READY_SECONDS)
+        except (TimeoutError, StartupError) as failed:
+            await process.kill()
+            raise StartupError(f"{service} does not become ready: {process.last_words() or failed}") from None
+
+    async def stop(self, service: str) -> None:
+        await self._processes[service].stop()
+
+    async def kill(self, service: str) -> None:
+        """kill -9"""
+        await self._processes[service].kill()
+
+    async def restart(self, service: str, *, environment: Mapping[str, str] | None = None) -> None:
+        await self.stop(service)
+        await self.start(service, environment=environment)
+
+    async def wait_for_death(self, service: str) -> int:
+        """Its exit code, once it has ended by itself or by another's hand; -9 after kill -9."""
+        return await self._processes[service].wait()
+
+    async def stop_services(self) -> None:
+        await asyncio.gather(*(process.stop() for process in self._processes.values()))
+
+    async def supervise(self) -> None:
+        """Start again whatever dies, for ever."""
+        async with asyncio.TaskGroup() as watching:
+            for server in (self.postgres, self.rabbitmq):
+                watching.create_task(supervise(server.name, server.wait, server.start))
+            for service in SERVICES:
+                watching.create_task(self._supervise_service(service))
+
+    async def _supervise_service(self, service: str) -> None:
+        await supervise(service, lambda: self.wait_for_death(service), lambda: self.start(service))
+
+    async def _until_ready(self, service: str, process: ChildProcess) -> None:
+        async with aiohttp.ClientSession() as session:
+            while process.running():
+                try:
+                    async with session.get(f"{self.url(service)}/readyz") as response:
+                        if response.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass  # it does not listen yet
+                await asyncio.sleep(_TICK_SECONDS)
+        raise StartupError(f"it ended with exit code {process.exit_code}")
+
+    def _environment(self, service: str) -> dict[str, str]:
+        """The settings of one process. What the user set for all of them stays, such as MILLRACE_LOG_LEVEL."""
+        passed_on = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("MILLRACE_", "OTEL_")) or name in ("PATH", "HOME", "LANG", "TZ")
+        }
+        return {
+            **passed_on,
+            "MILLRACE_HOST": "127.0.0.1",
+            "MILLRACE_PORT": str(self._ports[service]),
+            "MILLRACE_DATA_DIR": str(self._data.path),
+            "MILLRACE_DATABASE_URL": self._database.url(service),
+            "MILLRACE_BROKER_URL": self.broker_url,
+            "MILLRACE_PRINCIPAL_SECRET": self._data.secrets.principal,
+        }

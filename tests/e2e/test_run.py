@@ -1,0 +1,166 @@
+"""`make run` as its user meets it: a process, its console, its exit code, and a directory that stays."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from fixtures.client import Client
+
+_MILLRACE = Path(sys.executable).with_name("millrace")
+
+
+@dataclass
+class Run:
+    """A Millrace that has said that it is ready."""
+
+    process: asyncio.subprocess.Process
+    data: Path
+    url: str
+    curl: str  # the line that it printed for its user to paste
+
+    @property
+    def admin_key(self) -> str:
+        return (self.data / "admin-key").read_text().strip()
+
+    async def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        await self.process.communicate()
+        return await self.process.wait()
+
+
+async def spawn(data: Path, *, port: int = 0) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        _MILLRACE,
+        "up",
+        env={**os.environ, "MILLRACE_DATA_DIR": str(data), "MILLRACE_PORT": str(port)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@asynccontextmanager
+async def running(data: Path) -> AsyncIterator[Run]:
+    process = await spawn(data)
+    assert process.stdout is not None
+    try:
+        printed = ""
+        while "curl" not in printed:
+            line = (await process.stdout.readline()).decode()
+            assert line, (await process.communicate())[1].decode()
+            printed += line
+        url = re.search(r"http://[\d.]+:\d+", printed)
+        assert url is not None
+        yield Run(process, data, url.group(), printed.splitlines()[-1].strip())
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def refusal(data: Path, *, port: int = 0) -> str:
+    """What a Millrace that must not start says on its console."""
+    process = await spawn(data, port=port)
+    out, err = await process.communicate()
+    assert process.returncode == 1
+    assert out == b""
+    return err.decode()
+
+
+async def paste(line: str) -> dict[str, Any]:
+    shell = await asyncio.create_subprocess_shell(line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    out, err = await shell.communicate()
+    assert shell.returncode == 0, err.decode()
+    return dict(json.loads(out))
+
+
+async def test_the_printed_curl_line_works_as_pasted_and_its_job_completes(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as run:
+        accepted = await paste(run.curl)
+        async with Client(run.url, run.admin_key) as client:
+            seen = await client.watch(accepted["job_id"])
+            job = await client.get_until_answered(f"/api/v1/jobs/{accepted['job_id']}")
+    assert seen.frames[-1]["status"] == "COMPLETED"
+    assert job["result"]["rows"] == 2
+
+
+async def test_a_directory_with_spaces_and_quotes_still_gives_a_line_to_paste(tmp_path: Path) -> None:
+    async with running(tmp_path / "it's a data dir") as run:
+        assert "job_id" in await paste(run.curl)
+
+
+async def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as run:
+        for name in ("admin-key", "secrets.json"):
+            assert stat.S_IMODE((run.data / name).stat().st_mode) == 0o600
+
+
+async def test_ctrl_c_stops_it_cleanly_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as run:
+        assert await run.end(signal.SIGINT) == 0
+        assert not (run.data / "postgres" / "data" / "postmaster.pid").exists()
+
+
+async def test_a_second_run_after_kill_9_continues_where_the_first_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with running(data) as first:
+        key = first.admin_key
+        accepted = await paste(first.curl)
+        assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+    async with running(data) as second, Client(second.url, key) as client:
+        seen = await client.watch(accepted["job_id"])
+    assert second.admin_key == key
+    assert seen.frames[-1]["status"] == "COMPLETED"
+    assert seen.versions == list(range(1, len(seen.versions) + 1))
+
+
+async def test_a_second_millrace_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as run:
+        sentence = await refusal(run.data)
+        assert sentence.count("\n") == 1
+        assert f"Another Millrace is running on {run.data}." in sentence
+        async with aiohttp.ClientSession() as session, session.get(f"{run.url}/ping") as response:
+            assert response.status == 200
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = await refusal(tmp_path / "data", port=port)
+    assert sentence == (
+        f"Cannot listen on 127.0.0.1:{port} (Address already in use). Set MILLRACE_PORT to a free port.\n"
+    )
+
+
+async def test_an_unwritable_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # not even root may make a directory in a file
+    data = tmp_path / "file" / "data"
+    assert await refusal(data) == (
+        f"Cannot write to {data} (Not a directory). Set MILLRACE_DATA_DIR to a directory that you may write to.\n"
+    )
+
+
+async def test_a_directory_of_another_version_is_named_and_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "version").write_text("99\n")
+    sentence = await refusal(data)
+    assert sentence.startswith(f"{data} holds data of version 99, and this Millrace reads version 1.")
+    assert sorted(file.name for file in data.iterdir()) == ["lock", "version"]
+
+
+async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    assert (await refusal(tmp_path / "data", port=70_000)).startswith("Settings are wrong: MILLRACE_PORT:")
