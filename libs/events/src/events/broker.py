@@ -19,8 +19,12 @@ class Exchange(StrEnum):
 
 
 class Queue(StrEnum):
-    INTAKE = "millrace.intake"  # bound to INTAKE with `#`
-    DEAD = "millrace.dead"  # bound to DEAD with `#`
+    INTAKE = "millrace.intake"
+    DEAD = "millrace.dead"
+
+
+# The durable queues that we own, each bound to all of its exchange. Whoever reads EVENTS binds queues of their own.
+QUEUE_OF = {Exchange.INTAKE: Queue.INTAKE, Exchange.DEAD: Queue.DEAD}
 
 
 # Messages that somebody must receive: the broker returns them if no queue is bound. Feeds and events may

@@ -1,0 +1,136 @@
+"""The broker within one process. It may lose what it holds when the process dies: the outbox and the log repair that,
+just as they repair a purged RabbitMQ."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
+from events.errors import BrokerUnavailable, Unroutable
+
+CAPACITY = 100_000
+
+
+@dataclass(slots=True)
+class _DurableQueue:
+    waiting: deque[tuple[Message, bool]] = field(default_factory=deque)  # the message, and whether it came before
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+class MemoryBroker:
+    def __init__(self, *, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._queues = {queue: _DurableQueue() for queue in Queue}
+        self._subscriptions: dict[Exchange, set[_Subscription]] = {exchange: set() for exchange in Exchange}
+
+    async def publish(self, exchange: Exchange, message: Message) -> None:
+        for subscription in self._subscriptions[exchange]:
+            subscription.put(message)
+        queue = QUEUE_OF.get(exchange)
+        if queue is None:
+            if exchange in MANDATORY:
+                raise Unroutable(f"No queue is bound to {exchange}.")
+            return
+        held = self._queues[queue]
+        if len(held.waiting) >= self._capacity:
+            raise BrokerUnavailable(f"The queue {queue} is full.")
+        held.waiting.append((message, False))
+        await _announce(held)
+
+    @asynccontextmanager
+    async def consume(self, queue: Queue, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
+        consumer = _Consumer(self._queues[queue], prefetch)
+        try:
+            yield consumer.deliveries()
+        finally:
+            await consumer.close()
+
+    @asynccontextmanager
+    async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
+        subscription = _Subscription(limit)
+        self._subscriptions[exchange].add(subscription)
+        try:
+            yield subscription.messages()
+        finally:
+            self._subscriptions[exchange].discard(subscription)
+
+    async def depth(self, queue: Queue) -> int:
+        return len(self._queues[queue].waiting)
+
+    async def purge(self, queue: Queue) -> int:
+        waiting = self._queues[queue].waiting
+        purged = len(waiting)
+        waiting.clear()
+        return purged
+
+    async def ping(self) -> None:
+        """A part of this process is there as long as the process is."""
+
+
+class _MemoryDelivery:
+    def __init__(self, message: Message, redelivered: bool, consumer: "_Consumer") -> None:
+        self.message = message
+        self.redelivered = redelivered
+        self._consumer = consumer
+
+    async def ack(self) -> None:
+        await self._consumer.settle(self, again=False)
+
+    async def reject(self) -> None:
+        await self._consumer.settle(self, again=True)
+
+
+class _Consumer:
+    def __init__(self, queue: _DurableQueue, prefetch: int) -> None:
+        self._queue = queue
+        self._prefetch = prefetch
+        self._unsettled: dict[int, _MemoryDelivery] = {}
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        while True:
+            async with self._queue.arrived:
+                await self._queue.arrived.wait_for(
+                    lambda: self._queue.waiting and len(self._unsettled) < self._prefetch
+                )
+                message, redelivered = self._queue.waiting.popleft()
+            delivery = _MemoryDelivery(message, redelivered, self)
+            self._unsettled[id(delivery)] = delivery
+            yield delivery
+
+    async def settle(self, delivery: _MemoryDelivery, *, again: bool) -> None:
+        if self._unsettled.pop(id(delivery), None) is None:
+            return
+        if again:
+            self._queue.waiting.append((delivery.message, True))
+        await _announce(self._queue)
+
+    async def close(self) -> None:
+        """What was not settled is delivered again, to whoever comes next."""
+        for delivery in reversed(self._unsettled.values()):
+            self._queue.waiting.appendleft((delivery.message, True))
+        self._unsettled.clear()
+        await _announce(self._queue)
+
+
+class _Subscription:
+    def __init__(self, limit: int) -> None:
+        self._held: deque[Message] = deque(maxlen=limit)
+        self._arrived = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        self._held.append(message)
+        self._arrived.set()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        while True:
+            await self._arrived.wait()
+            while self._held:
+                yield self._held.popleft()
+            self._arrived.clear()
+
+
+async def _announce(queue: _DurableQueue) -> None:
+    async with queue.arrived:
+        queue.arrived.notify_all()

@@ -1,0 +1,261 @@
+"""The broker on RabbitMQ, from 3.10 to 4.x.
+
+Connections are plain, not self-healing ones: whoever needs one opens it again, so that it is always clear what a
+confirm, a delivery or an ack belongs to. Publishing and consuming never share one, since RabbitMQ blocks a
+publishing connection under memory or disk alarms.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeAlias, TypeVar
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, Arguments
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+
+from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
+from events.errors import BrokerUnavailable, Unroutable
+
+CONNECT_SECONDS = 5.0
+CONFIRM_SECONDS = 10.0
+PING_SECONDS = 2.0
+UNCONFIRMED = 100  # publishes in flight; RabbitMQ gains nothing from more
+_RETRY_FIRST_SECONDS = 0.1
+_RETRY_LONGEST_SECONDS = 2.0
+
+_KINDS = {
+    Exchange.INTAKE: aio_pika.ExchangeType.TOPIC,
+    Exchange.EVENTS: aio_pika.ExchangeType.TOPIC,
+    Exchange.FEED: aio_pika.ExchangeType.FANOUT,
+    Exchange.DEAD: aio_pika.ExchangeType.TOPIC,
+}
+
+# Arguments cannot be changed once a queue exists, so they say only what never changes. Attempts are counted by the
+# consumer; the limit is positive because unset and -1 mean different things in different versions.
+_DURABLE_ARGUMENTS: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+# What aio-pika raises when the connection is gone, going or not to be had. It raises RuntimeError for calls on a
+# connection or channel that has just closed.
+_GONE = (AMQPError, OSError, TimeoutError, RuntimeError)
+
+_Opened: TypeAlias = tuple[AbstractConnection, AbstractChannel]
+
+T = TypeVar("T")
+
+
+class _Arrivals(Generic[T]):
+    """What RabbitMQ has pushed and nobody has taken yet; beyond `limit` the oldest is dropped."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._held: deque[T] = deque(maxlen=limit)
+        self._some = asyncio.Event()
+
+    def put(self, item: T) -> None:
+        self._held.append(item)
+        self._some.set()
+
+    def clear(self) -> None:
+        self._held.clear()
+
+    async def take(self) -> AsyncIterator[T]:
+        while True:
+            await self._some.wait()
+            while self._held:
+                yield self._held.popleft()
+            self._some.clear()
+
+
+_Begin: TypeAlias = Callable[[AbstractChannel, _Arrivals[T]], Awaitable[None]]
+
+
+class RabbitBroker:
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._publisher: _Opened | None = None
+        self._exchanges: dict[Exchange, AbstractExchange] = {}
+        self._opening = asyncio.Lock()
+        self._unconfirmed = asyncio.Semaphore(UNCONFIRMED)
+
+    async def publish(self, exchange: Exchange, message: Message) -> None:
+        async with self._unconfirmed:
+            await self._publishing_channel()
+            try:
+                await self._exchanges[exchange].publish(
+                    aio_pika.Message(
+                        message.body,
+                        message_id=message.id,
+                        content_type="application/json",
+                        headers=dict(message.headers),
+                        delivery_mode=_delivery_mode(exchange),
+                    ),
+                    message.routing_key,
+                    mandatory=exchange in MANDATORY,
+                    timeout=CONFIRM_SECONDS,
+                )
+            except PublishError:
+                raise Unroutable(f"No queue is bound to {exchange} for {message.routing_key!r}.") from None
+            except DeliveryError as refused:
+                raise BrokerUnavailable(f"RabbitMQ refused the message: {refused}.") from refused
+            except _GONE as gone:
+                raise BrokerUnavailable(f"RabbitMQ did not confirm: {gone!r}.") from gone
+
+    @asynccontextmanager
+    async def consume(self, queue: Queue, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
+        async def begin(channel: AbstractChannel, arrived: _Arrivals[Delivery]) -> None:
+            await channel.set_qos(prefetch)
+            source = await channel.get_queue(queue, ensure=False)
+            arrived.clear()  # what a lost connection had delivered comes again
+
+            async def deliver(incoming: AbstractIncomingMessage) -> None:
+                arrived.put(RabbitDelivery(incoming))
+
+            await source.consume(deliver)
+
+        async with self._keep_open("consume", begin, _Arrivals[Delivery](None)) as arrived:
+            yield arrived.take()
+
+    @asynccontextmanager
+    async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
+        async def begin(channel: AbstractChannel, arrived: _Arrivals[Message]) -> None:
+            private = await channel.declare_queue(
+                exclusive=True, arguments={"x-max-length": limit, "x-overflow": "drop-head"}
+            )
+            await private.bind(exchange, routing_key="#")
+
+            async def deliver(incoming: AbstractIncomingMessage) -> None:
+                arrived.put(_message(incoming))
+
+            await private.consume(deliver, no_ack=True)
+
+        async with self._keep_open("subscribe", begin, _Arrivals[Message](limit)) as arrived:
+            yield arrived.take()
+
+    async def depth(self, queue: Queue) -> int:
+        async with self._admin_channel() as channel:
+            declared = await channel.declare_queue(queue, passive=True)
+            return declared.declaration_result.message_count or 0
+
+    async def purge(self, queue: Queue) -> int:
+        async with self._admin_channel() as channel:
+            purged = await (await channel.get_queue(queue, ensure=False)).purge()
+            return purged.message_count or 0
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self.depth(Queue.INTAKE)
+        except TimeoutError:
+            raise BrokerUnavailable("RabbitMQ does not answer.") from None
+
+    async def close(self) -> None:
+        if self._publisher is not None:
+            with contextlib.suppress(*_GONE):
+                await self._publisher[0].close()
+
+    async def _publishing_channel(self) -> AbstractConnection:
+        """The connection for publishing, opened if there is none. Its channel confirms, and raises what returns."""
+        if self._publisher is None or self._publisher[1].is_closed:
+            async with self._opening:
+                if self._publisher is None or self._publisher[1].is_closed:
+                    await self.close()
+                    self._publisher = None
+                    self._publisher = connection, channel = await self._open("publish")
+                    self._exchanges = {
+                        exchange: await channel.get_exchange(exchange, ensure=False) for exchange in Exchange
+                    }
+                    return connection
+        return self._publisher[0]
+
+    @asynccontextmanager
+    async def _admin_channel(self) -> AsyncIterator[AbstractChannel]:
+        try:
+            async with (await self._publishing_channel()).channel() as channel:
+                yield channel
+        except _GONE as gone:
+            raise BrokerUnavailable(f"RabbitMQ does not answer: {gone!r}.") from gone
+
+    async def _open(self, purpose: str) -> _Opened:
+        """A new connection with a confirming channel, and the topology declared."""
+        try:
+            connection = await aio_pika.connect(
+                self._url,
+                timeout=CONNECT_SECONDS,
+                client_properties={"connection_name": f"millrace-{self._name}-{purpose}"},
+            )
+        except _GONE as gone:
+            raise BrokerUnavailable(f"RabbitMQ is not reachable: {gone!r}.") from gone
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            await _declare_topology(channel)
+        except BaseException as failed:
+            await connection.close()
+            if isinstance(failed, _GONE):
+                raise BrokerUnavailable(f"RabbitMQ went away: {failed!r}.") from failed
+            raise
+        return connection, channel
+
+    @asynccontextmanager
+    async def _keep_open(self, purpose: str, begin: _Begin[T], arrived: _Arrivals[T]) -> AsyncIterator[_Arrivals[T]]:
+        """Begin reading on a connection of its own, and again on a new one whenever it is lost."""
+        keeping = asyncio.create_task(self._read_for_ever(purpose, begin, arrived), name=f"rabbitmq:{purpose}")
+        try:
+            yield arrived
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _read_for_ever(self, purpose: str, begin: _Begin[T], arrived: _Arrivals[T]) -> None:
+        pause = _RETRY_FIRST_SECONDS
+        while True:
+            with contextlib.suppress(BrokerUnavailable, *_GONE):
+                connection, channel = await self._open(purpose)
+                try:
+                    lost = asyncio.Event()
+                    channel.close_callbacks.add(lambda *_, lost=lost: lost.set())
+                    await begin(channel, arrived)
+                    pause = _RETRY_FIRST_SECONDS
+                    await lost.wait()
+                finally:
+                    with contextlib.suppress(*_GONE):
+                        await connection.close()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+
+
+class RabbitDelivery:
+    def __init__(self, incoming: AbstractIncomingMessage) -> None:
+        self._incoming = incoming
+        self.message = _message(incoming)
+        self.redelivered = bool(incoming.redelivered)
+
+    async def ack(self) -> None:
+        with contextlib.suppress(*_GONE):  # the connection is lost: RabbitMQ delivers it again
+            await self._incoming.ack()
+
+    async def reject(self) -> None:
+        with contextlib.suppress(*_GONE):
+            await self._incoming.reject(requeue=True)
+
+
+def _message(incoming: AbstractIncomingMessage) -> Message:
+    headers = {name: str(value) for name, value in incoming.headers.items() if not name.startswith("x-")}
+    return Message(incoming.message_id or "", incoming.body, incoming.routing_key or "", headers)
+
+
+def _delivery_mode(exchange: Exchange) -> aio_pika.DeliveryMode:
+    """Feeds live in memory: who misses one reads the log."""
+    transient = exchange is Exchange.FEED
+    return aio_pika.DeliveryMode.NOT_PERSISTENT if transient else aio_pika.DeliveryMode.PERSISTENT
+
+
+async def _declare_topology(channel: AbstractChannel) -> None:
+    for exchange, kind in _KINDS.items():
+        await channel.declare_exchange(exchange, kind, durable=True)
+    for exchange, name in QUEUE_OF.items():
+        queue = await channel.declare_queue(name, durable=True, arguments=_DURABLE_ARGUMENTS)
+        await queue.bind(exchange, routing_key="#")
