@@ -11,10 +11,10 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, Arguments
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 
 from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
@@ -36,7 +36,7 @@ _KINDS = {
 
 # Arguments cannot be changed once a queue exists, so they say only what never changes. Attempts are counted by the
 # consumer; the limit is positive because unset and -1 mean different things in different versions.
-_DURABLE_ARGUMENTS: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+_DURABLE_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
 # What aio-pika raises when the connection is gone, going or not to be had. It raises RuntimeError for calls on a
 # connection or channel that has just closed.

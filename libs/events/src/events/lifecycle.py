@@ -74,12 +74,11 @@ async def open_parts(settings: ServiceSettings, name: str, *, broker: Broker | N
         pool = await stack.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), name=name, size=settings.database_pool_size)
         )
-        given = broker or await stack.enter_async_context(
-            open_broker(settings.broker_url.get_secret_value(), name=name)
-        )
+        if broker is None:
+            broker = await stack.enter_async_context(open_broker(settings.broker_url.get_secret_value(), name=name))
         blobs = open_blobs(settings.blobs_url or str(settings.data_dir / "blobs"))
         signer = PrincipalSigner(settings.principal_secret.get_secret_value())
-        yield Parts(name, pool, given, blobs, signer, telemetry)
+        yield Parts(name, pool, broker, blobs, signer, telemetry)
 
 
 class _Server(uvicorn.Server):

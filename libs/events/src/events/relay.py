@@ -76,7 +76,8 @@ class Relay:
         async with self._pool.acquire() as connection:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", self._name):
+            lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+            while not await connection.fetchval(lock, self._name):  # noqa: ASYNC110 - its holder is another process
                 await asyncio.sleep(LOCK_POLL_SECONDS)
             try:
                 yield lost
