@@ -1,7 +1,7 @@
 """What every service's HTTP side does the same way: request ids, spans, metrics, principals, problems."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Annotated, Any
 from uuid import uuid4
@@ -42,12 +42,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 Check = Callable[[], Awaitable[object]]
 
 
-def new_app(
-    parts: Parts, *, title: str, running: Loops | None = None, checks: Mapping[str, Check] | None = None
-) -> FastAPI:
-    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`.
-
-    `checks` are what `/readyz` asks, by name; each raises if its part is down."""
+def new_app(parts: Parts, *, title: str, running: Loops | None = None) -> FastAPI:
+    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`."""
+    checks: dict[str, Check] = {
+        "broker": parts.broker.ping,
+        "database": lambda: parts.pool.fetchval("SELECT 1"),
+        "storage": parts.blobs.ping,
+    }
     app = FastAPI(title=title, openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE):
         app.add_exception_handler(kind, _answer_problem)
@@ -58,7 +59,7 @@ def new_app(
 
     @app.get("/readyz", include_in_schema=False)
     async def ready(response: Response) -> dict[str, str]:
-        found = {name: await _state(check) for name, check in (checks or {}).items()}
+        found = {name: await _state(check) for name, check in checks.items()}
         found |= {f"loop.{name}": "down" for name in (running.halted if running else {})}
         response.status_code = 503 if "down" in found.values() else 200
         return found

@@ -1,0 +1,75 @@
+"""What ingest has to say reaches the log, broker up or not: a row stays open until the log holds its event."""
+
+import asyncio
+
+from prometheus_client import Counter
+
+from events.broker import Broker, Exchange, Message
+from events.database import Pool, load_queries
+from events.envelope import Event, decode_event, encode_event
+from events.errors import MillraceError
+from events.lifecycle import Parts
+from events.log import Connection, EventLog
+from ingest.settings import IngestSettings
+
+_SWEEP_ROWS = 500
+# Publishes on their way at once. Beyond, an event waits for the sweep.
+_IN_FLIGHT = 256
+_LAST_SECONDS = 2.0  # for what is on its way at shutdown
+
+
+class Outbox:
+    def __init__(self, parts: Parts, settings: IngestSettings) -> None:
+        self._pool: Pool = parts.pool
+        self._broker: Broker = parts.broker
+        self._log = EventLog(parts.pool)
+        self._logger = parts.telemetry.log
+        self._retry_seconds = settings.outbox_retry_seconds
+        self._queries = load_queries("ingest", "queries.sql")
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._published = Counter(
+            "millrace_ingest_outbox_published_total",
+            "Events handed to the broker, by how it went.",
+            ["outcome"],
+            registry=parts.telemetry.registry,
+        )
+
+    async def open(self, connection: Connection, event: Event) -> None:
+        """Take on the duty to tell the log, in the transaction that makes the event true."""
+        await connection.execute(
+            self._queries["open_outbox_row"], event.tenant, event.id, encode_event(event), self._retry_seconds
+        )
+
+    def publish_soon(self, event: Event) -> None:
+        """Publish without waiting for it: if it fails, the sweep does it again."""
+        if len(self._in_flight) < _IN_FLIGHT:
+            task = asyncio.create_task(self._publish(event))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+
+    async def sweep(self) -> bool:
+        """Close the rows whose event the log holds, publish the others again. True if there may be more."""
+        rows = await self._pool.fetch(self._queries["take_due_outbox_rows"], _SWEEP_ROWS, self._retry_seconds)
+        if not rows:
+            return False
+        held = await self._log.known([(row["tenant"], row["event_id"]) for row in rows])
+        if held:
+            tenants, ids = zip(*held, strict=True)
+            await self._pool.execute(self._queries["close_outbox_rows"], tenants, ids)
+        still_open = [row["event"] for row in rows if (row["tenant"], row["event_id"]) not in held]
+        await asyncio.gather(*(self._publish(decode_event(event)) for event in still_open))
+        return len(rows) == _SWEEP_ROWS
+
+    async def _publish(self, event: Event) -> None:
+        headers = {"traceparent": event.traceparent} if event.traceparent else {}
+        try:
+            message = Message(str(event.id), encode_event(event), event.type, headers)
+            await self._broker.publish(Exchange.INTAKE, message)
+            self._published.labels("confirmed").inc()
+        except MillraceError as failed:
+            self._published.labels("failed").inc()
+            self._logger.warning("publish failed", event_id=str(event.id), error=str(failed))
+
+    async def close(self) -> None:
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=_LAST_SECONDS)

@@ -1,0 +1,41 @@
+-- name: insert_upload
+-- Nothing is inserted, and nothing returned, if the tenant has used the idempotency key before.
+INSERT INTO ingest.uploads
+    (tenant, id, job_id, workflow, options, filename, content_type, bytes, sha256, blob, idempotency_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+RETURNING id;
+
+-- name: upload_by_key
+SELECT * FROM ingest.uploads WHERE tenant = $1 AND idempotency_key = $2;
+
+-- name: upload
+SELECT * FROM ingest.uploads WHERE tenant = $1 AND id = $2;
+
+-- name: uploads
+-- Newest first, older than a given one.
+SELECT * FROM ingest.uploads
+WHERE tenant = $1 AND deleted_at IS NULL AND ($2::uuid IS NULL OR id < $2)
+ORDER BY id DESC
+LIMIT $3;
+
+-- name: delete_upload
+UPDATE ingest.uploads SET deleted_at = coalesce(deleted_at, now()) WHERE tenant = $1 AND id = $2 RETURNING blob;
+
+-- name: open_outbox_row
+INSERT INTO ingest.outbox (tenant, event_id, event, due_at)
+VALUES ($1, $2, $3, now() + make_interval(secs => $4));
+
+-- name: take_due_outbox_rows
+-- Rows that are due, put off at once, so that another replica does not publish them too.
+UPDATE ingest.outbox AS row SET due_at = now() + make_interval(secs => $2)
+FROM (
+    SELECT tenant, event_id FROM ingest.outbox WHERE due_at <= now()
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+) AS due
+WHERE row.tenant = due.tenant AND row.event_id = due.event_id
+RETURNING row.tenant, row.event_id, row.event;
+
+-- name: close_outbox_rows
+DELETE FROM ingest.outbox AS row USING unnest($1::text[], $2::uuid[]) AS held (tenant, event_id)
+WHERE row.tenant = held.tenant AND row.event_id = held.event_id;

@@ -1,0 +1,181 @@
+"""An upload becomes a blob, a row and one durable event; after that it is acknowledged."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from events.blobs import Blobs
+from events.database import Pool, load_queries
+from events.envelope import new_event, stream_name
+from events.errors import FieldError, InvalidInput, MillraceError, NotFound
+from events.ids import new_id
+from events.lifecycle import Parts
+from events.log import EventLog
+from events.telemetry import current_traceparent
+from events.uploads import UploadCompleted
+from ingest.body import Body
+from ingest.outbox import Outbox
+
+
+class Gone(MillraceError):
+    code, status, title = "gone", 410, "Deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client wants done with the bytes that it sends."""
+
+    workflow: str
+    options: dict[str, Any]
+    filename: str | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    id: UUID
+    tenant: str
+    job_id: UUID
+    workflow: str
+    options: dict[str, Any]
+    filename: str | None
+    content_type: str | None
+    bytes: int
+    sha256: str
+    blob: str
+    idempotency_key: str | None
+    created_at: datetime | None = None  # by the database's clock, once it is there
+    deleted_at: datetime | None = None
+
+
+class Uploads:
+    def __init__(self, parts: Parts, outbox: Outbox) -> None:
+        self._pool: Pool = parts.pool
+        self._blobs: Blobs = parts.blobs
+        self._log = EventLog(parts.pool)
+        self._outbox = outbox
+        self._queries = load_queries("ingest", "queries.sql")
+
+    async def accept(self, tenant: str, wish: Wish, body: Body) -> Upload:
+        """Store the bytes, then promise a job for them in one transaction: what is returned is durable."""
+        id_ = new_id()
+        key = f"uploads/{tenant}/{id_}"
+        async with self._blobs.writing(key) as blob:
+            async for chunk in body:
+                await blob.write(chunk)
+            if blob.bytes == 0:
+                detail = "The upload is empty. Send the file as the request's body, or as the part named `file`."
+                raise EmptyUpload(detail, errors=[FieldError("body", "empty_upload", detail)])
+        upload = Upload(
+            id=id_,
+            tenant=tenant,
+            job_id=new_id(),
+            workflow=wish.workflow,
+            options=wish.options,
+            filename=wish.filename or body.filename,
+            content_type=body.content_type,
+            bytes=blob.bytes,
+            sha256=blob.sha256,
+            blob=key,
+            idempotency_key=wish.idempotency_key,
+        )
+        try:
+            promised = await self._promise(upload)
+        except MillraceError:
+            await self._blobs.delete(key)
+            raise
+        if promised.id != id_:
+            await self._blobs.delete(key)
+        return promised
+
+    async def _promise(self, upload: Upload) -> Upload:
+        """Write the row, its outbox row and the streams that clients may ask for from now on. If the tenant has used
+        the idempotency key before, return what it got then."""
+        event = new_event(
+            type=UploadCompleted.event_type,
+            stream=stream_name("upload", upload.id),
+            tenant=upload.tenant,
+            source="/millrace/ingest",
+            data=UploadCompleted(
+                upload_id=upload.id,
+                job_id=upload.job_id,
+                workflow=upload.workflow,
+                options=upload.options,
+                filename=upload.filename,
+                content_type=upload.content_type,
+                bytes=upload.bytes,
+                sha256=upload.sha256,
+                blob=upload.blob,
+            ).encode(),
+            traceparent=current_traceparent(),
+        )
+        async with self._pool.acquire() as connection, connection.transaction():
+            inserted = await connection.fetchval(
+                self._queries["insert_upload"],
+                upload.tenant,
+                upload.id,
+                upload.job_id,
+                upload.workflow,
+                json.dumps(upload.options),
+                upload.filename,
+                upload.content_type,
+                upload.bytes,
+                upload.sha256,
+                upload.blob,
+                upload.idempotency_key,
+            )
+            if inserted is not None:
+                await self._outbox.open(connection, event)
+                await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
+                await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
+        if inserted is None:
+            return await self._first_answer(upload)
+        self._outbox.publish_soon(event)
+        return upload
+
+    async def _first_answer(self, repeated: Upload) -> Upload:
+        row = await self._pool.fetchrow(self._queries["upload_by_key"], repeated.tenant, repeated.idempotency_key)
+        assert row is not None
+        first = _upload(row)
+        same = (first.sha256, first.workflow, first.options, first.filename) == (
+            (repeated.sha256, repeated.workflow, repeated.options, repeated.filename)
+        )
+        if not same:
+            detail = "This Idempotency-Key was used for another upload. Use a new key for a new upload."
+            raise IdempotencyKeyReused(detail, errors=[FieldError("header.idempotency-key", "reused", detail)])
+        return first
+
+    async def one(self, tenant: str, id_: UUID) -> Upload:
+        row = await self._pool.fetchrow(self._queries["upload"], tenant, id_)
+        if row is None:
+            raise NotFound("There is no such upload.")
+        upload = _upload(row)
+        if upload.deleted_at is not None:
+            raise Gone("This upload has been deleted.")
+        return upload
+
+    async def page(self, tenant: str, before: UUID | None, limit: int) -> list[Upload]:
+        """Newest first, those older than `before`."""
+        return [_upload(row) for row in await self._pool.fetch(self._queries["uploads"], tenant, before, limit)]
+
+    async def delete(self, tenant: str, id_: UUID) -> None:
+        blob = await self._pool.fetchval(self._queries["delete_upload"], tenant, id_)
+        if blob is None:
+            raise NotFound("There is no such upload.")
+        await self._blobs.delete(blob)
+
+
+class EmptyUpload(InvalidInput):
+    code, title = "empty_upload", "Empty upload"
+
+
+class IdempotencyKeyReused(InvalidInput):
+    code, title = "idempotency_key_reused", "Idempotency key reused"
+
+
+def _upload(row: asyncpg.Record) -> Upload:
+    return Upload(**{**row, "options": json.loads(row["options"])})
