@@ -112,3 +112,20 @@ BEGIN
     END IF;
 END;
 $$;
+
+-- Make every projection anew from the log; appends wait meanwhile. Returns how many events were replayed.
+CREATE FUNCTION processor.rebuild(chunk bigint DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    -- Whoever has appended holds a lock on the table until its commit: once it is ours, the log shows all that counts.
+    LOCK TABLE processor.jobs IN EXCLUSIVE MODE;
+    DELETE FROM processor.jobs;
+    SELECT head.position INTO newest FROM events.head;
+    FOR start IN 1..newest BY chunk LOOP
+        PERFORM processor.project(start, least(start + chunk - 1, newest));
+    END LOOP;
+    RETURN newest;
+END;
+$$;
