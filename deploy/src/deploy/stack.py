@@ -147,8 +147,7 @@ class Stack:
             for name, value in os.environ.items()
             if name.startswith(("MILLRACE_", "OTEL_")) or name in ("PATH", "HOME", "LANG", "TZ")
         }
-        return {
-            **passed_on,
+        settings = {
             "MILLRACE_HOST": "127.0.0.1",
             "MILLRACE_PORT": str(self._ports[service]),
             "MILLRACE_DATA_DIR": str(self._data.path),
@@ -156,3 +155,11 @@ class Stack:
             "MILLRACE_BROKER_URL": self.broker_url,
             "MILLRACE_PRINCIPAL_SECRET": self._data.secrets.principal,
         }
+        if service == "gateway":
+            settings |= {
+                "MILLRACE_INGEST_URL": self.url("ingest"),
+                "MILLRACE_PROCESSOR_URL": self.url("processor"),
+                "MILLRACE_NOTIFIER_URL": self.url("notifier"),
+                "MILLRACE_ADMIN_KEY": self.admin_key,
+            }
+        return passed_on | settings
