@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
-from gateway.auth.keys import new_key
 
 from deploy.data_directory import open_data_directory
 from deploy.embedded import open_embedded
@@ -21,6 +20,7 @@ from events.database import open_pool
 from events.errors import StartupError
 from events.lifecycle import stop_signal
 from events.telemetry import configure_logging
+from gateway.auth.keys import new_key
 from processor.projections import rebuild
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 import aiohttp
-from gateway.auth.keys import new_key
 
 from deploy import servers
 from deploy.data_directory import DataDirectory, open_data_directory
@@ -19,6 +18,7 @@ from deploy.provision import Database, provision
 from deploy.rabbitmq import RabbitServer
 from deploy.supervision import supervise
 from events.errors import StartupError
+from gateway.auth.keys import new_key
 
 # The gateway comes last: it is ready when those behind it are.
 SERVICES = ("ingest", "processor", "notifier", "gateway")
