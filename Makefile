@@ -29,7 +29,7 @@ soak: sync ## Run the long tests: a million events against kills and rollbacks
 lint: sync ## Check style, types, import rules and the repository itself
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
+	@$(BIN)/mypy libs services deploy tests
 	@$(BIN)/lint-imports
 	@$(BIN)/python deploy/check_repository.py
 
