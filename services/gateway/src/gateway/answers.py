@@ -1,0 +1,70 @@
+"""How an answer is framed for the client that asked."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from events.errors import MillraceError
+from events.web import PROBLEM_JSON, problem_body
+from gateway.framing import END_OF_CHUNKS, as_chunk
+from gateway.headers import encode
+from gateway.heads import Headers, RequestHead
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+class Answer:
+    """One answer's head, and what its payload looks like on the wire."""
+
+    def __init__(
+        self,
+        request: RequestHead | None,
+        request_id: str,
+        status: int,
+        headers: Headers,
+        content_length: int | None,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
+        self.until_close = False
+        self._bodiless = status in (204, 304) or (request is not None and request.method == b"HEAD")
+        self._chunked = False
+        framing = b""
+        if content_length is not None and status != 204:
+            framing = b"content-length: %d\r\n" % content_length
+        elif not self._bodiless and request is not None and not request.http_1_0:
+            self._chunked = True
+            framing = b"transfer-encoding: chunked\r\n"
+        elif not self._bodiless:
+            self.until_close, self.keep_alive = True, False
+        if not self.keep_alive:
+            framing += b"connection: close\r\n"
+        self.head = b"%b%bx-request-id: %b\r\n%b\r\n" % (
+            status_line(status),
+            encode(headers),
+            request_id.encode(),
+            framing,
+        )
+
+    def encode(self, payload: Sequence[bytes]) -> Sequence[bytes]:
+        if self._bodiless:
+            return ()
+        return as_chunk(payload) if self._chunked else payload
+
+    def end(self) -> bytes:
+        return END_OF_CHUNKS if self._chunked else b""
+
+
+def problem(error: MillraceError, *, path: str, request_id: str) -> tuple[Headers, bytes]:
+    """The headers and the body of an error's answer."""
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"cache-control", b"no-store")]
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return headers, problem_body(error, instance=path, request_id=request_id)

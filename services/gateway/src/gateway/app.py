@@ -1,0 +1,55 @@
+"""The gateway, wired."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from events.errors import MillraceError, StartupError
+from events.lifecycle import Parts, Service
+from events.web import new_app
+from gateway.auth.credentials import AdminKey
+from gateway.auth.keys import ApiKey, parse_key
+from gateway.door import Door
+from gateway.health import Health
+from gateway.pool import Pool
+from gateway.requests import recorder
+from gateway.routes import public_routes
+from gateway.settings import GatewaySettings
+from gateway.upstreams import UPSTREAMS, Routes
+
+
+@asynccontextmanager
+async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator[Service]:
+    urls = {"ingest": settings.ingest_url, "processor": settings.processor_url, "notifier": settings.notifier_url}
+    pools = {
+        service: Pool(
+            service,
+            url,
+            connect_timeout=settings.connect_timeout,
+            most_connections=settings.upstream_connections,
+        )
+        for service, url in urls.items()
+    }
+    # The key comes with the settings and is nowhere at rest, so its hash need not outlive the process.
+    admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant, pepper=os.urandom(32))
+    async with aiohttp.ClientSession() as session:
+        app = new_app(parts, title="Millrace")
+        public = public_routes(Health(session, urls))
+        app.include_router(public)
+        app.include_router(public, prefix="/api/v1", include_in_schema=False)
+        record = recorder(parts.telemetry)
+        door = Door(settings, Routes(UPSTREAMS), admin, parts.signer, pools, app, record, parts.telemetry)
+        try:
+            yield Service("gateway", app, http_protocol=door.protocol())
+        finally:
+            for pool in pools.values():
+                pool.close()
+
+
+def _admin_key(settings: GatewaySettings) -> ApiKey:
+    try:
+        return parse_key(settings.admin_key.get_secret_value())
+    except MillraceError as wrong:
+        raise StartupError(f"MILLRACE_ADMIN_KEY is not usable: {wrong.detail}") from None

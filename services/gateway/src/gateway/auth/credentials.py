@@ -1,0 +1,69 @@
+"""What a request shows at the door, and whom that makes it. Nothing of it is ever logged or passed on."""
+
+import hmac
+from typing import Protocol
+
+from events.errors import Unauthenticated
+from events.identity import Principal
+from gateway.auth.keys import ApiKey, hash_key, parse_key
+from gateway.heads import RequestHead
+
+LONGEST_CREDENTIAL = 8 * 1024
+
+SCOPES = frozenset(
+    {
+        "uploads:write",
+        "jobs:read",
+        "jobs:write",
+        "workflows:read",
+        "workflows:write",
+        "events:read",
+        "meetings:write",
+        "meetings:read",
+        "auctions:read",
+        "auctions:book",
+        "auctions:admin",
+        "keys:admin",
+        "ops",
+    }
+)
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, credential: str) -> Principal:
+        """Whose credential it is. Raises Unauthenticated."""
+        ...
+
+
+class AdminKey:
+    """The one key that is there before there are any others."""
+
+    def __init__(self, key: ApiKey, *, tenant: str, pepper: bytes) -> None:
+        self._id = key.id
+        self._pepper = pepper
+        self._hash = hash_key(key, pepper)
+        self._principal = Principal(tenant, f"key:{key.id}", SCOPES)
+
+    async def authenticate(self, credential: str) -> Principal:
+        presented = parse_key(credential)
+        if not hmac.compare_digest(hash_key(presented, self._pepper), self._hash):
+            raise Unauthenticated("The API key is unknown or revoked.")
+        return self._principal
+
+
+def credential_of(request: RequestHead) -> str:
+    """The one credential of a request: `Authorization: Bearer …` or `X-API-Key: …`."""
+    found = [value for name, value in request.headers if name in (b"authorization", b"x-api-key")]
+    if not found:
+        raise Unauthenticated("Send an API key, as Authorization: Bearer <key> or as X-API-Key: <key>.")
+    if len(found) > 1:
+        raise Unauthenticated("The request carries more than one credential. Send one.")
+    value = found[0]
+    if len(value) > LONGEST_CREDENTIAL:
+        raise Unauthenticated("The credential is too long.")
+    if request.header(b"authorization") is None:
+        return value.decode("latin-1")
+    scheme, _, credential = value.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("The only Authorization scheme that is understood is Bearer.")
+    return credential.strip()

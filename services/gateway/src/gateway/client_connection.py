@@ -1,0 +1,303 @@
+"""One connection of a client: requests are read one after the other, and each is answered before the next is begun."""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from uvicorn.server import ServerState
+
+from events.errors import BadRequest, MillraceError, RequestTimeout
+from events.web import accepted_request_id
+from gateway.answers import CONTINUE, Answer, problem
+from gateway.deadline import Deadline
+from gateway.exchange import ClientSide
+from gateway.framing import BodyReader
+from gateway.heads import MOST_HEAD_BYTES, Headers, HeadTooLarge, parse_request
+from gateway.requests import CLIENT_CLOSED, Record, Request, arrived
+from gateway.settings import GatewaySettings
+from gateway.upstream_connection import HIGH_WATER
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+# How long we go on reading, and dropping, what a client sends behind our last answer: a reset would take that
+# answer away from it.
+_LINGER_SECONDS = 20.0
+
+Admit = Callable[["ClientConnection", Request], Coroutine[None, None, None]]
+
+
+class ClientConnection(asyncio.Protocol):
+    def __init__(self, admit: Admit, record: Record, settings: GatewaySettings, server: ServerState) -> None:
+        self.transport: asyncio.Transport
+        self._admit = admit
+        self._record = record
+        self._settings = settings
+        self.connections: set[Any] = server.connections  # whom uvicorn tells to shut down, and waits for
+        self._tasks = server.tasks
+        self._loop = asyncio.get_running_loop()
+        self._reading = Deadline(self._loop)
+        self._writing = Deadline(self._loop)
+        self._receive: Callable[[bytes], None] = self._receive_head
+        self._unparsed = b""
+        self._draining = False
+        self._paused = False
+        self._full = False  # the client takes no more for now
+        # of the current request
+        self._request: Request | None = None  # None between two, and for one whose head is malformed
+        self._request_id = ""
+        self._body: BodyReader | None = None
+        self._admission: asyncio.Task[None] | None = None
+        self._side: ClientSide | None = None
+        self._held: list[bytes] = []  # body that came before there was anybody to take it
+        self._answer: Answer | None = None
+
+    # What an exchange does with it
+
+    def attach(self, side: ClientSide) -> None:
+        """From now on `side` gets the request's body, and answers it."""
+        assert self._body is not None
+        self._admission, self._side = None, side
+        held, self._held = self._held, []
+        if not self._body.done:
+            self.resume_reading()
+        if held:
+            side.request_body(held)
+        if self._body.done and self._side is side:
+            side.request_ended()
+
+    def begin_again(self) -> None:
+        """Admit the request anew, as if it had just come. Only for one without a body, not yet answered."""
+        assert self._request is not None
+        assert self._answer is None
+        self._side = None
+        self._start(self._request)
+
+    def pause_reading(self) -> None:
+        self._reading.stop()
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+        if self._body is not None and not self._body.done:
+            self._reading.start(self._settings.body_timeout, self._body_stalled)
+
+    def continue_body(self) -> None:
+        if self._answer is None and not self.transport.is_closing():
+            self.transport.write(CONTINUE)
+
+    def start_answer(self, status: int, headers: Headers, content_length: int | None) -> None:
+        head = self._request.head if self._request is not None else None
+        whole = self._body is not None and self._body.done
+        keep_alive = whole and head is not None and head.keep_alive and not self._draining
+        self._answer = Answer(head, self._request_id, status, headers, content_length, keep_alive=keep_alive)
+        self._write((self._answer.head,))
+
+    def send(self, payload: Sequence[bytes]) -> None:
+        assert self._answer is not None
+        self._write(self._answer.encode(payload))
+
+    def end_answer(self) -> None:
+        """The answer is complete. What may still come of the request is dropped."""
+        assert self._answer is not None
+        self._write((self._answer.end(),))
+        self._record(self._request, self._answer.status)
+        keep_alive = self._answer.keep_alive and not self._draining
+        self._request = self._side = self._answer = None
+        if keep_alive and self._full:
+            self._receive = self._receive_early  # the next answer would pile up on this one: see resume_writing
+        elif keep_alive:
+            self._next_request()
+        else:
+            self._linger()
+
+    def refuse(self, error: MillraceError) -> None:
+        """Answer with a problem; or, in the middle of an answer, cut it off so that it can't be taken for whole."""
+        self._side = None
+        if self._answer is not None:
+            self._cut_off()
+            return
+        path = self._request.head.path if self._request is not None else ""
+        headers, body = problem(error, path=path, request_id=self._request_id)
+        self.start_answer(error.status, headers, len(body))
+        self.send((body,))
+        self.end_answer()
+
+    def hand_over(self) -> bytes:
+        """Give the raw transport away, for good. Returns what was read of it already."""
+        self.resume_reading()
+        self._record(self._request, 101)
+        self._request = self._side = None
+        self._reading.close()
+        self._writing.close()
+        self.connections.discard(self)
+        return self._unparsed
+
+    # What the transport tells it
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has nothing less
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.connections.add(self)
+        self._reading.start(self._settings.keep_alive_timeout, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
+        self._reading.close()
+        self._writing.close()
+        self._leave()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._writing.start(self._settings.send_timeout, self.transport.abort)
+        if self._side is not None:
+            self._side.client_full()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._writing.stop()
+        if self._side is not None:
+            self._side.client_ready()
+        elif self._receive == self._receive_early and self._request is None:
+            self._next_request()
+
+    def shutdown(self) -> None:
+        """uvicorn stops: an open request is finished, the next is not begun."""
+        self._draining = True
+        if self._request is None:
+            self.transport.close()
+
+    # Reading
+
+    def _receive_head(self, data: bytes) -> None:
+        begins = not self._unparsed
+        self._unparsed = (self._unparsed + data).lstrip(b"\r\n") if begins else self._unparsed + data
+        end = self._unparsed.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
+        try:
+            if end >= 0:
+                self._reading.stop()
+                request = arrived(parse_request(self._unparsed[: end + 4]))
+            elif len(self._unparsed) >= MOST_HEAD_BYTES:
+                raise HeadTooLarge(f"The request's head is larger than {MOST_HEAD_BYTES} bytes.")
+            elif _BARE_LF.search(self._unparsed):
+                raise BadRequest("The request's head has a line that does not end in CRLF.")
+            else:
+                if begins and self._unparsed:
+                    self._reading.start(self._settings.header_timeout, self._head_stalled)
+                return
+        except MillraceError as error:
+            self._refuse_malformed(error)
+            return
+        rest, self._unparsed = self._unparsed[end + 4 :], b""
+        self._request, self._request_id = request, request.id
+        self._body = request.head.body()
+        self._start(request)
+        if self._body.done:
+            self._unparsed, self._receive = rest, self._receive_early
+        else:
+            self._receive = self._receive_body
+            if rest:
+                self._receive_body(rest)
+            elif not request.head.expects_continue:
+                self._reading.start(self._settings.body_timeout, self._body_stalled)
+
+    def _start(self, request: Request) -> None:
+        self._admission = task = self._loop.create_task(self._admit(self, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _receive_body(self, data: bytes) -> None:
+        assert self._body is not None
+        try:
+            payload = self._body.feed(data)
+        except BadRequest as error:
+            self._break_off(error)
+            return
+        if self._body.done:
+            self._reading.stop()
+            self._unparsed, self._receive = self._body.rest, self._receive_early
+        elif not self._paused:
+            self._reading.start(self._settings.body_timeout, self._body_stalled)
+        side = self._side
+        if side is None:
+            self._held.extend(payload)
+            self.pause_reading()
+            return
+        if payload:
+            side.request_body(payload)
+        if self._body.done and self._side is side:
+            side.request_ended()
+
+    def _receive_early(self, data: bytes) -> None:
+        """What comes before its turn: the next request, or the first bytes of a tunnel."""
+        self._unparsed += data
+        if len(self._unparsed) >= MOST_HEAD_BYTES:
+            self.pause_reading()
+
+    def _drop(self, data: bytes) -> None:
+        pass
+
+    def _next_request(self) -> None:
+        self._receive = self._receive_head
+        self.resume_reading()
+        self._reading.start(self._settings.keep_alive_timeout, self.transport.close)
+        if self._unparsed:
+            early, self._unparsed = self._unparsed, b""
+            self._loop.call_soon(self._receive, early)
+
+    # Endings
+
+    def _head_stalled(self) -> None:
+        self._refuse_malformed(RequestTimeout("The request's head took too long."))
+
+    def _body_stalled(self) -> None:
+        self._break_off(RequestTimeout("The request's body paused for too long."))
+
+    def _refuse_malformed(self, error: MillraceError) -> None:
+        self._request_id = accepted_request_id(None)
+        self.refuse(error)
+
+    def _break_off(self, error: MillraceError) -> None:
+        """The request can't be read to its end."""
+        self._abandon()
+        self.refuse(error)
+
+    def _abandon(self) -> None:
+        admission, self._admission = self._admission, None
+        side, self._side = self._side, None
+        if admission is not None:
+            admission.cancel()
+        if side is not None:
+            side.client_lost()
+
+    def _leave(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            self._record(request, CLIENT_CLOSED)
+        self._abandon()
+
+    def _linger(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._receive, self._body = self._drop, None
+        self.resume_reading()
+        self._reading.start(_LINGER_SECONDS, self.transport.abort)
+        self.transport.write_eof()
+
+    def _cut_off(self) -> None:
+        assert self._answer is not None
+        if self._answer.until_close:
+            self.transport.abort()  # a regular end would look like the answer's
+        else:
+            self.transport.close()
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        if not self.transport.is_closing():
+            self.transport.writelines(pieces)

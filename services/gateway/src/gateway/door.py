@@ -1,0 +1,104 @@
+"""The door: which way a request goes, and whether its sender may go there."""
+
+import asyncio
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from events.errors import Forbidden, InternalError, MillraceError, NotFound
+from events.identity import Principal, PrincipalSigner
+from events.telemetry import Telemetry
+from gateway.auth.credentials import Authenticator, credential_of
+from gateway.client_connection import ClientConnection
+from gateway.forward import Forward
+from gateway.own import OwnExchange
+from gateway.pool import Pool
+from gateway.requests import Record, Request
+from gateway.settings import GatewaySettings
+from gateway.tunnel import Handshake
+from gateway.upstreams import OWN, Route, Routes
+
+
+class Door:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        routes: Routes,
+        authenticator: Authenticator,
+        signer: PrincipalSigner,
+        pools: Mapping[str, Pool],
+        app: ASGIApp,
+        record: Record,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settings = settings
+        self._routes = routes
+        self._authenticator = authenticator
+        self._signer = signer
+        self._pools = pools
+        self._app = app
+        self._record = record
+        self._log = telemetry.log
+
+    async def admit(self, client: ClientConnection, request: Request) -> None:
+        """Send the request where it belongs, or refuse it."""
+        try:
+            await self._admit(client, request)
+        except MillraceError as error:
+            client.refuse(error)
+        except Exception:
+            self._log.error("request failed", path=request.head.path, request_id=request.id, exc_info=True)
+            client.refuse(InternalError("Something went wrong on our side. The request id finds it in the logs."))
+
+    async def _admit(self, client: ClientConnection, request: Request) -> None:
+        head = request.head
+        if not head.unambiguous:
+            raise NotFound("There is nothing at this path.")
+        route = self._routes.find(head.path)
+        request.route = route.prefix or "own"
+        principal = await self._principal(route, request)
+        signed = self._signer.sign(principal) if principal is not None else None
+        if route.service == OWN:
+            limit = self._settings.own_body_limit
+            OwnExchange(client, request, self._app, signed, body_limit=limit, warn=self._log.error).start()
+            return
+        pool, target = self._pools[route.service], _target(route, request)
+        if route.sockets and head.opens_websocket:
+            handshake = Handshake(client, request, pool, await pool.connect(), self._log.warning)
+            handshake.start(target, signed, timeout=self._settings.handshake_timeout)
+        else:
+            forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)
+            forward.start(target, signed, timeout=self._settings.upstream_timeout)
+
+    async def _principal(self, route: Route, request: Request) -> Principal | None:
+        if route.public:
+            return None
+        principal = await self._authenticator.authenticate(credential_of(request.head))
+        request.tenant = principal.tenant
+        if route.scope is not None and route.scope not in principal.scopes:
+            raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
+        return principal
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """The class that uvicorn makes a connection's protocol from."""
+        admit, record, settings = self.admit, self._record, self._settings
+
+        class DoorProtocol(ClientConnection):
+            def __init__(
+                self,
+                config: Config,
+                server_state: ServerState,
+                app_state: dict[str, object],
+                _loop: asyncio.AbstractEventLoop | None = None,
+            ) -> None:
+                super().__init__(admit, record, settings, server_state)
+
+        return DoorProtocol
+
+
+def _target(route: Route, request: Request) -> bytes:
+    if route.sent_as is None:
+        return request.head.target
+    return route.sent_as.encode() + request.head.target[len(route.prefix) :]

@@ -1,0 +1,117 @@
+"""Where a body ends. Readers take raw bytes and give back payload; they never hold any of it.
+
+Chunked bodies are decoded and framed anew on the other side, so that two parsers never disagree about one body.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from events.errors import BadRequest
+
+END_OF_CHUNKS = b"0\r\n\r\n"
+
+# `;` begins extensions, which are dropped. A line without its end may not grow beyond this.
+_LONGEST_LINE = 256
+_MOST_TRAILER_BYTES = 8192
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+
+
+class BodyReader(Protocol):
+    done: bool
+    rest: bytes  # what came behind the body's end
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """The payload in `data`. Raises BadRequest where it is malformed."""
+        ...
+
+
+class CountedBody:
+    """A body of `Content-Length` bytes."""
+
+    def __init__(self, length: int) -> None:
+        self.done = length == 0
+        self.rest = b""
+        self._left = length
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        self._left -= len(data)
+        if self._left > 0:
+            return (data,)
+        self.done = True
+        if self._left < 0:
+            data, self.rest = data[: self._left], data[self._left :]
+        return (data,)
+
+
+class EndlessBody:
+    """A response's body that ends with its connection."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        return (data,)
+
+
+class ChunkedBody:
+    def __init__(self) -> None:
+        self.done = False
+        self.rest = b""
+        self._pending = b""  # an unfinished line
+        self._left = 0  # bytes of the current chunk still to come
+        self._expects = self._size_line
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        payload: list[bytes] = []
+        at = 0
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+        while at < len(data) and not self.done:
+            if self._left:
+                piece = data[at : at + self._left]
+                payload.append(piece)
+                self._left -= len(piece)
+                at += len(piece)
+                continue
+            end = data.find(b"\n", at, at + _LONGEST_LINE)
+            if end < 0:
+                if len(data) - at >= _LONGEST_LINE:
+                    raise BadRequest("A line between the body's chunks is too long.")
+                self._pending = data[at:]
+                return payload
+            if data[end - 1 : end] != b"\r" or end == at:
+                raise BadRequest("A line between the body's chunks does not end in CRLF.")
+            self._expects(data[at : end - 1])
+            at = end + 1
+        if self.done:
+            self.rest = data[at:]
+        return payload
+
+    def _size_line(self, line: bytes) -> None:
+        size = _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            raise BadRequest("The body has a malformed chunk size.")
+        self._left = int(size[1], 16)
+        self._expects = self._chunk_end if self._left else self._trailer_line
+
+    def _chunk_end(self, line: bytes) -> None:
+        if line:
+            raise BadRequest("A chunk of the body is longer than its size says.")
+        self._expects = self._size_line
+
+    def _trailer_line(self, line: bytes) -> None:
+        """Trailers are read to find the end, and dropped: nothing behind a body is trusted."""
+        self._trailer_bytes += len(line)
+        if line and (self._trailer_bytes > _MOST_TRAILER_BYTES or not _TRAILER.fullmatch(line)):
+            raise BadRequest("The body has a malformed trailer.")
+        self.done = not line
+
+
+def as_chunk(pieces: Sequence[bytes]) -> Sequence[bytes]:
+    """`pieces` as one chunk. An empty chunk would end the body, so nothing stays nothing."""
+    size = sum(map(len, pieces))
+    return (b"%x\r\n" % size, *pieces, b"\r\n") if size else ()

@@ -1,0 +1,65 @@
+"""Which headers pass the door, inwards and outwards."""
+
+from gateway.heads import Headers, connection_tokens
+
+_HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+}
+
+# Credentials end here. Who a request comes from is ours to say, and where it came from nobody's: services
+# trust only the signed principal. What frames and names a request is written anew.
+_NOT_INWARDS = _HOP_BY_HOP | {
+    b"authorization",
+    b"x-api-key",
+    b"forwarded",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"true-client-ip",
+    b"via",
+    b"host",
+    b"content-length",
+    b"traceparent",
+    b"x-request-id",
+}
+_NOT_INWARDS_PREFIXES = (
+    b"x-forwarded-",
+    b"x-millrace-",
+    b"x-original-",
+    b"x-rewrite-",
+    b"x-envoy-",
+    b"x-authenticated-",
+)
+_NOT_OUTWARDS = _HOP_BY_HOP | {b"content-length", b"server", b"x-request-id"}
+_NOT_OUTWARDS_PREFIX = b"x-millrace-"
+
+
+def inwards(headers: Headers) -> Headers:
+    """A client's headers, as far as a service may see them."""
+    dropped = _NOT_INWARDS | connection_tokens(headers)
+    return [
+        (name, value)
+        for name, value in headers
+        # A name with an underscore reads as one with a hyphen in too many places.
+        if name not in dropped and not name.startswith(_NOT_INWARDS_PREFIXES) and b"_" not in name
+    ]
+
+
+def outwards(headers: Headers) -> Headers:
+    """A service's headers, as far as a client may see them."""
+    dropped = _NOT_OUTWARDS | connection_tokens(headers)
+    return [
+        (name, value) for name, value in headers if name not in dropped and not name.startswith(_NOT_OUTWARDS_PREFIX)
+    ]
+
+
+def encode(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

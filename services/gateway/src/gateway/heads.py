@@ -1,0 +1,161 @@
+"""Heads of requests and responses, parsed by llhttp in its strict mode, and by what it leaves open.
+
+Whatever two parsers could read differently (request smuggling) is refused here, before anything else looks at it.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import httptools
+
+from events.errors import BadRequest, MethodNotAllowed, MillraceError
+from gateway.framing import BodyReader, ChunkedBody, CountedBody, EndlessBody
+
+Headers = list[tuple[bytes, bytes]]  # names in lower case
+
+MOST_HEAD_BYTES = 16 * 1024
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+_HOST = re.compile(rb"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~.@!$&'()*+,;=:-]+)*/?")
+_DOTS = re.compile(r"/\.{1,2}(?:/|$)")
+# A service would decode it to a separator or a control character, and see another path than we did.
+_HIDDEN = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[EeFf]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
+
+
+class HeadTooLarge(MillraceError):
+    code, status, title = "head_too_large", 431, "Request head too large"
+
+
+@dataclass(slots=True)
+class RequestHead:
+    method: bytes
+    target: bytes  # path and query as they came
+    http_1_0: bool
+    headers: Headers
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+    path: str = field(init=False)
+    query: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        path, _, self.query = self.target.partition(b"?")
+        self.path = path.decode("ascii")
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for known, value in self.headers if known == name), None)
+
+    @property
+    def expects_continue(self) -> bool:
+        return not self.http_1_0 and (self.header(b"expect") or b"").lower() == b"100-continue"
+
+    @property
+    def opens_websocket(self) -> bool:
+        upgrade = self.header(b"upgrade")
+        return upgrade is not None and upgrade.lower() == b"websocket" and b"upgrade" in connection_tokens(self.headers)
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+    def body(self) -> BodyReader:
+        return ChunkedBody() if self.chunked else CountedBody(self.content_length or 0)
+
+    @property
+    def unambiguous(self) -> bool:
+        """No parser behind us could see another path in it: no empty or dot segments, nothing hidden by encoding."""
+        if _PLAIN_PATH.fullmatch(self.path):
+            return "/." not in self.path or not _DOTS.search(self.path)
+        return not ("//" in self.path or "\\" in self.path or _DOTS.search(self.path) or _HIDDEN.search(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    status: int
+    headers: Headers
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+
+    def body(self, request_method: bytes) -> BodyReader:
+        if request_method == b"HEAD" or self.status in (204, 304):
+            return CountedBody(0)
+        if self.chunked:
+            return ChunkedBody()
+        return EndlessBody() if self.content_length is None else CountedBody(self.content_length)
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: Headers = []
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def parse_request(head: bytes) -> RequestHead:
+    """`head` ends with its empty line."""
+    found = _Collector()
+    parser = httptools.HttpRequestParser(found)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserInvalidMethodError:
+        raise MethodNotAllowed("This method is not known here.") from None
+    except httptools.HttpParserError as error:
+        raise BadRequest(f"The request's head is malformed: {error}.") from None
+    method, version = parser.get_method(), parser.get_http_version()
+    if version not in ("1.1", "1.0") or not head.startswith(b"%b %b HTTP/1." % (method, found.target)):
+        raise BadRequest("The request line is malformed.")
+    if method not in _METHODS:
+        raise MethodNotAllowed("This method is not known here.")
+    if not found.target.startswith(b"/") or b"#" in found.target:
+        raise BadRequest("The request's target must be a path.")
+    hosts = lengths = encodings = 0
+    content_length, encoding = None, b""
+    for name, value in found.headers:
+        if name == b"content-length":
+            lengths += 1
+            content_length = int(value)
+        elif name == b"transfer-encoding":
+            encodings += 1
+            encoding = value.lower()
+        elif name == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(value):
+                raise BadRequest("The Host header is malformed.")
+    http_1_0 = version == "1.0"
+    if hosts > 1 or (hosts == 0 and not http_1_0):
+        raise BadRequest("The request must have one Host header.")
+    if encodings and (lengths or http_1_0 or encoding != b"chunked"):
+        raise BadRequest(
+            "The only Transfer-Encoding that is understood is chunked, of HTTP/1.1, without a Content-Length."
+        )
+    keep_alive = not http_1_0 and b"close" not in connection_tokens(found.headers)
+    return RequestHead(method, found.target, http_1_0, found.headers, content_length, encodings > 0, keep_alive)
+
+
+def parse_response(head: bytes) -> ResponseHead:
+    """Raises `httptools.HttpParserError` if a service does not speak HTTP."""
+    found = _Collector()
+    parser = httptools.HttpResponseParser(found)
+    with suppress(httptools.HttpParserUpgrade):
+        parser.feed_data(head)
+    content_length, chunked = None, False
+    for name, value in found.headers:
+        if name == b"content-length":
+            content_length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = value.lower() == b"chunked"
+    keep_alive = parser.get_http_version() == "1.1" and b"close" not in connection_tokens(found.headers)
+    return ResponseHead(parser.get_status_code(), found.headers, content_length, chunked, keep_alive)
+
+
+def connection_tokens(headers: Headers) -> set[bytes]:
+    return {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}

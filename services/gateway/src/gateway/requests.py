@@ -1,0 +1,75 @@
+"""One request as it goes through the door, and the record of how it went."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from prometheus_client import Counter, Histogram
+
+from events.telemetry import Telemetry
+from events.web import accepted_request_id
+from gateway.heads import RequestHead
+from gateway.tracing import traceparent_of
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+CLIENT_CLOSED = 499  # what is recorded where nobody was left to be answered
+
+
+@dataclass(slots=True)
+class Request:
+    head: RequestHead
+    id: str
+    traceparent: bytes
+    route: str = "unmatched"  # the route's prefix: paths hold ids, and a label must be bounded
+    tenant: str | None = None
+    began: float = field(default_factory=perf_counter)
+
+
+def arrived(head: RequestHead) -> Request:
+    given = head.header(b"x-request-id")
+    return Request(
+        head,
+        accepted_request_id(given.decode("latin-1") if given else None),
+        traceparent_of(head.header(b"traceparent")),
+    )
+
+
+Record = Callable[[Request | None, int], None]  # the request, None if its head was malformed, and the answer's status
+
+
+def recorder(telemetry: Telemetry) -> Record:
+    requests = Counter(
+        "millrace_gateway_requests_total",
+        "Requests at the door by route and status. 499: the client left before it was answered.",
+        ["route", "method", "status"],
+        registry=telemetry.registry,
+    )
+    seconds = Histogram(
+        "millrace_gateway_request_duration_seconds",
+        "Time from a request's head to the end of its answer.",
+        ["route", "method"],
+        buckets=_SECONDS,
+        registry=telemetry.registry,
+    )
+
+    def record(request: Request | None, status: int) -> None:
+        if request is None:
+            requests.labels("malformed", "OTHER", status).inc()
+            return
+        method = request.head.method.decode()
+        elapsed = perf_counter() - request.began
+        requests.labels(request.route, method, status).inc()
+        seconds.labels(request.route, method).observe(elapsed)
+        # The path without its query: credentials may be in there.
+        telemetry.log.debug(
+            "request",
+            method=method,
+            path=request.head.path,
+            status=status,
+            ms=round(elapsed * 1000, 2),
+            request_id=request.id,
+            tenant=request.tenant,
+            trace_id=request.traceparent[3:35].decode(),
+        )
+
+    return record

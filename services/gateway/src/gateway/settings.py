@@ -1,0 +1,28 @@
+"""What the gateway is told at its start."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints
+
+from events.settings import ServiceSettings
+
+ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class GatewaySettings(ServiceSettings):
+    port: int = Field(default=8080, ge=0, le=65535)  # port to listen on; 0 takes a free one
+    ingest_url: ServiceUrl  # http://host:port of the ingest service
+    processor_url: ServiceUrl  # http://host:port of the processor
+    notifier_url: ServiceUrl  # http://host:port of the notifier
+    admin_key: SecretStr  # the first API key, mr_live_…; it may do everything
+    admin_tenant: str = "default"  # the tenant that the admin key acts for
+    header_timeout: Seconds = 5.0  # seconds that a request's head may take from its first byte on
+    body_timeout: Seconds = 15.0  # seconds that a request's body may pause while we wait for it
+    send_timeout: Seconds = 30.0  # seconds that a client may leave an answer unread
+    keep_alive_timeout: Seconds = 75.0  # seconds that a connection may stay open between requests
+    connect_timeout: Seconds = 2.0  # seconds to connect to a service
+    upstream_timeout: Seconds = 30.0  # seconds that a service may stay silent while we wait for it
+    handshake_timeout: Seconds = 10.0  # seconds that a WebSocket's handshake may take at the service
+    upstream_connections: int = Field(default=10_000, ge=1)  # most connections to one service, sockets included
+    own_body_limit: int = Field(default=64 * 1024, ge=0)  # most bytes in a body for the gateway's own endpoints

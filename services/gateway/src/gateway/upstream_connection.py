@@ -1,0 +1,221 @@
+"""One connection to a service: requests go out, answers are parsed and handed on as they come."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+import httptools
+
+from events.errors import BadRequest
+from gateway.deadline import Deadline
+from gateway.exchange import UpstreamSide
+from gateway.framing import BodyReader, EndlessBody
+from gateway.heads import ResponseHead, parse_response
+
+# Written bytes that wait in memory for a slow reader, before its source is stopped.
+HIGH_WATER = 512 * 1024
+_MOST_HEAD_BYTES = 64 * 1024
+
+
+class UpstreamConnection(asyncio.Protocol):
+    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[["UpstreamConnection"], None]) -> None:
+        self.idle_since = 0.0
+        self.used = False  # has carried an answer before: the service may close it at any moment
+        self.transport: asyncio.Transport
+        self._loop = loop
+        self._lost = lost
+        self._waiting = Deadline(loop)
+        self._exchange: UpstreamSide | None = None
+        self._method = b""
+        self._timeout = 0.0
+        self._head = b""
+        self._response: ResponseHead | None = None
+        self._body: BodyReader | None = None
+        self._request_complete = False
+        self._paused = False
+        self._spare: socket.socket | None = None
+
+    # What an exchange does with it
+
+    def send_request(self, exchange: UpstreamSide, method: bytes, head: bytes, *, timeout: float) -> None:
+        """`timeout`: seconds that the service may stay silent while we wait for it."""
+        self._exchange, self._method, self._timeout, self._request_complete = exchange, method, timeout, False
+        self.transport.write(head)
+
+    def send(self, payload: Sequence[bytes]) -> None:
+        if not self.transport.is_closing():
+            self.transport.writelines(payload)
+
+    def expect_answer(self) -> None:
+        """The request is complete: from now on the service must not stay silent."""
+        self._request_complete = True
+        if self._response is None:
+            self._waiting.start(self._timeout, self._silent)
+
+    def pause_reading(self) -> None:
+        self._waiting.stop()
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._expect_body()
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def hand_over(self) -> asyncio.Transport:
+        """Give the raw transport away, for good."""
+        assert self._spare is not None
+        self._spare.close()
+        self._waiting.close()
+        self._exchange = None
+        return self.transport
+
+    def leave(self) -> bool:
+        """End the exchange. True if the connection may carry another one; else it is closed."""
+        reusable = self._finished() and not self.transport.is_closing()
+        self._exchange, self._response, self._body = None, None, None
+        if reusable:
+            self.resume_reading()
+            self.used, self.idle_since = True, self._loop.time()
+        else:
+            self.transport.abort()
+        self._waiting.stop()
+        return reusable
+
+    def _finished(self) -> bool:
+        """Both sides have said all they had to say, and the service will listen on."""
+        return (
+            self._request_complete
+            and self.transport.get_write_buffer_size() == 0
+            and self._response is not None
+            and self._response.keep_alive
+            and self._body is not None
+            and self._body.done
+            and not self._body.rest
+        )
+
+    # What the transport tells it
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has nothing less
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._spare = socket.socket(fileno=_duplicate(transport))
+
+    def data_received(self, data: bytes) -> None:
+        if self._exchange is None:
+            self.transport.abort()  # a service that speaks unasked
+        elif self._body is not None:
+            self._read_body(data)
+        else:
+            self._read_head(data)
+
+    def eof_received(self) -> bool:
+        if isinstance(self._body, EndlessBody):
+            self._ended()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._spare is not None
+        with self._spare as spare:
+            if exc is not None and self._exchange is not None:
+                self._read_what_is_left(spare)
+        self._waiting.close()
+        self._lost(self)
+        self._fail(f"it closed the connection ({exc or 'EOF'})")
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._waiting.start(self._timeout, self._silent)
+            self._exchange.upstream_full()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._waiting.stop()
+            if self._request_complete:
+                self.expect_answer()
+            self._exchange.upstream_ready()
+
+    # Parsing
+
+    def _read_head(self, data: bytes) -> None:
+        assert self._exchange is not None
+        self._head += data
+        end = self._head.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._head) > _MOST_HEAD_BYTES:
+                self._fail("the head of its answer is too large")
+            return
+        head, rest = self._head[: end + 4], self._head[end + 4 :]
+        self._head = b""
+        try:
+            response = parse_response(head)
+        except httptools.HttpParserError as error:
+            self._fail(f"the head of its answer is malformed: {error}")
+            return
+        if response.status == 101:
+            self._waiting.stop()
+            self._exchange.upgraded(response, rest)
+            return
+        if response.status < 200:
+            if response.status == 100:
+                self._exchange.response_continues()
+            if rest:
+                self._read_head(rest)
+            return
+        self._response = response
+        self._body = response.body(self._method)
+        self._waiting.stop()
+        self._exchange.response_head(response)
+        self._read_body(rest)
+
+    def _read_body(self, data: bytes) -> None:
+        assert self._body is not None
+        try:
+            payload = self._body.feed(data) if data else ()
+        except BadRequest as error:
+            self._fail(f"the body of its answer is malformed: {error.detail}")
+            return
+        body = self._body
+        if payload and self._exchange is not None:
+            self._expect_body()
+            self._exchange.response_body(payload)
+        if body.done:
+            self._ended()
+
+    def _ended(self) -> None:
+        if self._exchange is not None:
+            self._waiting.stop()
+            self._exchange.response_ended()
+
+    def _expect_body(self) -> None:
+        """A stream of events may be silent for as long as nothing happens."""
+        if self._response is not None and (b"content-type", b"text/event-stream") not in self._response.headers:
+            self._waiting.start(self._timeout, self._silent)
+
+    def _silent(self) -> None:
+        if self._exchange is not None:
+            self._exchange.upstream_silent()
+
+    def _fail(self, reason: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        if not self.transport.is_closing():
+            self.transport.abort()
+        if exchange is not None:
+            exchange.upstream_lost(reason)
+
+    def _read_what_is_left(self, spare: socket.socket) -> None:
+        """A service that refuses a body may answer and close while we still write. The write that fails closes the
+        transport before the answer is read; the kernel still has it."""
+        spare.setblocking(False)
+        try:
+            while self._exchange is not None and (data := spare.recv(64 * 1024)):
+                self.data_received(data)
+        except OSError:
+            pass
+
+
+def _duplicate(transport: asyncio.Transport) -> int:
+    connected: socket.socket = transport.get_extra_info("socket")
+    return connected.dup().detach()
