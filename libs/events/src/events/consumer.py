@@ -9,8 +9,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from prometheus_client import Counter
-
 from events.broker import Broker, Delivery, Exchange, Message, Queue
 from events.database import database_gone
 from events.errors import MillraceError
@@ -48,11 +46,10 @@ class Consumer:
         self._telemetry = telemetry
         self._concurrency = concurrency
         self._retry = retry or Retry()
-        self._messages = Counter(
+        self._messages = telemetry.counter(
             "millrace_consumer_messages_total",
             "Messages taken from a queue, by what became of them.",
             ["queue", "outcome"],
-            registry=telemetry.registry,
         )
 
     async def run(self) -> None:

@@ -10,7 +10,7 @@ import logging.handlers
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
 from structlog.typing import EventDict, Processor
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -49,6 +49,7 @@ class Telemetry:
         self.service = service
         self.log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(service)
         self.registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -70,6 +71,12 @@ class Telemetry:
         parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
         with self.tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as span:
             yield span
+
+    def counter(self, name: str, says: str, labels: Sequence[str] = ()) -> Counter:
+        """The service's one counter of that name: who counts the same thing shares it."""
+        if name not in self._counters:
+            self._counters[name] = Counter(name, says, labels, registry=self.registry)
+        return self._counters[name]
 
     def close(self) -> None:
         self._provider.shutdown()

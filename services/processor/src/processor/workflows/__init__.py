@@ -1,0 +1,1 @@
+"""Jobs: what they go through, and how they are asked for."""

@@ -1,0 +1,76 @@
+"""Kills a service at a chosen passage of its real code. Python imports this at the start of a process whose
+PYTHONPATH holds this folder; the services themselves know nothing of it.
+
+`KILL_AT=<what>:<when>:<n>` kills with SIGKILL at the n-th passage, counted from the moment that the file
+`KILL_ARMED` exists:
+
+- `commit`: a statement or transaction that writes to Postgres
+- `publish`: a message handed to RabbitMQ, until its confirm
+- `ack`: a delivery settled
+
+each `before` it is done, or `after` it is done and before the service knows.
+"""
+
+import os
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|append|claim|reserve|renew|release|save)\b", re.IGNORECASE)
+
+
+class KillPoint:
+    def __init__(self, at: str, armed: Path) -> None:
+        self.what, self.when, nth = at.split(":")
+        self._left = int(nth)
+        self._armed = armed
+
+    def around(
+        self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., bool] = lambda *_: True
+    ) -> Callable[..., Awaitable[Any]]:
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            if what != self.what or not self._armed.exists() or not applies(*args):
+                return await call(*args, **kwargs)
+            self._left -= 1
+            if self._left == 0 and self.when == "before":
+                self._die()
+            result = await call(*args, **kwargs)
+            if self._left == 0:
+                self._die()
+            return result
+
+        return watched
+
+    @staticmethod
+    def _die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _writes_by_itself(connection: Any, query: str, *_: Any) -> bool:
+    return not connection.is_in_transaction() and _WRITES.search(query) is not None
+
+
+def _is_outermost(transaction: Any, *_: Any) -> bool:
+    return not transaction._nested
+
+
+def install(point: KillPoint) -> None:
+    import asyncpg
+    from asyncpg.transaction import Transaction
+
+    from events import broker_rabbitmq
+
+    for method in ("execute", "fetch", "fetchrow", "fetchval"):
+        call = getattr(asyncpg.Connection, method)
+        setattr(asyncpg.Connection, method, point.around("commit", call, _writes_by_itself))
+    Transaction.__aexit__ = point.around("commit", Transaction.__aexit__, _is_outermost)
+    broker = broker_rabbitmq.RabbitBroker
+    broker.publish = point.around("publish", broker.publish)
+    delivery = broker_rabbitmq.RabbitDelivery
+    delivery.ack = point.around("ack", delivery.ack)
+
+
+if "KILL_AT" in os.environ:
+    install(KillPoint(os.environ["KILL_AT"], Path(os.environ["KILL_ARMED"])))
