@@ -1,4 +1,4 @@
-"""What is appended to the event log, and what comes of it; and the group commit that appends it."""
+"""Group commit: all callers that wait go into one append and one commit."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from types import TracebackType
-from typing import Any, Self, TypeAlias
-from uuid import UUID
+from typing import Self
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
 
+from events.batch import (
+    Appended,
+    AppendRequest,
+    Duplicate,
+    Expected,
+    IdReused,
+    Outcome,
+    VersionConflict,
+    append_arguments,
+    append_outcomes,
+)
 from events.checkpoints import Checkpoint, as_fenced
 from events.database import Pool, database_gone
 from events.doorbell import Doorbell
-from events.envelope import Event
 from events.errors import Unavailable
+
+__all__ = ["AppendRequest", "Appended", "Appender", "Duplicate", "Expected", "IdReused", "Outcome", "VersionConflict"]
 
 # More events in one statement gain nothing, and make everybody wait.
 BATCH_EVENTS = 512
@@ -31,62 +41,6 @@ PATIENCE_SECONDS = 30.0
 
 _RETRY_FIRST_SECONDS = 0.05
 _RETRY_LONGEST_SECONDS = 1.0
-
-
-class Expected(IntEnum):
-    """What a request expects of its stream, besides an exact version from 1 on."""
-
-    NONE = 0  # no event yet; a reserved stream has none
-    ANY = -1
-    EXISTS = -2  # at least one event
-
-
-@dataclass(frozen=True, slots=True)
-class AppendRequest:
-    """Events for one stream: all are appended, or none."""
-
-    tenant: str
-    stream: str
-    events: tuple[Event, ...]
-    expected: int = Expected.ANY
-
-    def __post_init__(self) -> None:
-        if not self.events:
-            raise ValueError("a request without events")
-        for event in self.events:
-            if event.subject != self.stream or event.tenant != self.tenant:
-                raise ValueError(f"an event of {event.tenant} {event.subject} for {self.tenant} {self.stream}")
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    first_position: int
-    last_position: int
-    version: int  # the stream's, after the last of the events
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """The log holds these events already: this is their first outcome."""
-
-    first_position: int
-    last_position: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class VersionConflict:
-    actual: int
-
-
-@dataclass(frozen=True, slots=True)
-class IdReused:
-    """The id belongs to another event, or only some of the request's events are known."""
-
-    id: UUID
-
-
-Outcome: TypeAlias = Appended | Duplicate | VersionConflict | IdReused
 
 
 @dataclass(slots=True)
@@ -199,7 +153,7 @@ class Appender:
     async def _call_until_certain(
         self, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
     ) -> list[Outcome]:
-        arguments = _arguments(requests)
+        arguments = append_arguments(requests)
         if saving is not None:
             checkpoint, position = saving
             arguments += (checkpoint.name, checkpoint.fence, position)
@@ -222,7 +176,7 @@ class Appender:
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
         if self._doorbell is not None and row["accepted_to"] >= row["accepted_from"]:
             self._doorbell.ring()
-        return _outcomes(requests, row)
+        return append_outcomes(requests, row)
 
     async def _statement(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
         """The call, prepared on a connection that we keep: taking one from the pool costs a round trip."""
@@ -250,43 +204,3 @@ def _may_succeed_later(error: Exception) -> bool:
     """Whether the same call may succeed: the server is away, or somebody else was in the way."""
     in_the_way = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
     return database_gone(error) or isinstance(error, in_the_way)
-
-
-def _arguments(requests: Sequence[AppendRequest]) -> tuple[Any, ...]:
-    """The arrays that the append function takes."""
-    slots: dict[tuple[str, str], int] = {}
-    request_streams = [slots.setdefault((r.tenant, r.stream), len(slots) + 1) for r in requests]
-    events = [event for request in requests for event in request.events]
-    return (
-        [tenant for tenant, _ in slots],
-        [stream for _, stream in slots],
-        request_streams,
-        [len(request.events) for request in requests],
-        [request.expected for request in requests],
-        [index for index, request in enumerate(requests, 1) for _ in request.events],
-        [event.id for event in events],
-        [event.type for event in events],
-        [event.source for event in events],
-        [event.time for event in events],
-        [event.traceparent for event in events],
-        [bytes(event.data).decode() for event in events],
-    )
-
-
-def _outcomes(requests: Sequence[AppendRequest], row: asyncpg.Record) -> list[Outcome]:
-    reused = row["reused"] or [None] * len(requests)
-    judged = zip(requests, row["outcomes"], row["positions"], row["versions"], reused, strict=True)
-    return [_outcome(*one) for one in judged]
-
-
-def _outcome(request: AppendRequest, kind: str, position: int, version: int, reused: UUID | None) -> Outcome:
-    match kind:
-        case "appended":
-            return Appended(position, position + len(request.events) - 1, version)
-        case "duplicate":
-            return Duplicate(position, position + len(request.events) - 1, version)
-        case "conflict":
-            return VersionConflict(version)
-        case _:
-            assert reused is not None
-            return IdReused(reused)

@@ -16,6 +16,7 @@ INSERT INTO events.head DEFAULT VALUES;
 CREATE TABLE events.events (
     position bigint PRIMARY KEY,
     version bigint NOT NULL,  -- the place in the stream: 1, 2, 3 with no hole
+    stream_id bigint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     stream text COLLATE "C" NOT NULL,
     id uuid NOT NULL,
@@ -26,7 +27,8 @@ CREATE TABLE events.events (
     data json NOT NULL
 ) PARTITION BY RANGE (position);
 
-CREATE INDEX events_by_stream ON events.events (tenant, stream, version);
+-- By number, because an index of names would be three times as large and half as fast.
+CREATE INDEX events_by_stream ON events.events (stream_id, version);
 
 -- What makes an append idempotent. A unique key on `events` would have to contain the position.
 CREATE TABLE events.event_ids (
@@ -38,11 +40,12 @@ CREATE TABLE events.event_ids (
 
 -- Every stream that has an event, or is reserved: promised to a client before its first event, at version 0.
 CREATE TABLE events.streams (
+    id bigint GENERATED ALWAYS AS IDENTITY,
     tenant text COLLATE "C" NOT NULL,
     stream text COLLATE "C" NOT NULL CHECK (length(stream) <= 161 AND strpos(stream, ':') > 1),
     version bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, stream)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 70);  -- a version changes no index, so a row's new versions stay on its page
 
 -- Make partitions until the log has room up to `last`. The caller holds the head.
 CREATE FUNCTION events.cover(last bigint) RETURNS void

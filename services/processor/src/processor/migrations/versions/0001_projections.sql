@@ -31,79 +31,68 @@ $$;
 -- Apply the events from `first` to `last` to the projections. Every job event says the resulting state, so only each
 -- job's newest one counts, and it does not matter how the log is cut into ranges.
 CREATE FUNCTION processor.project(first bigint, last bigint) RETURNS void
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql
+-- A plan is made once per connection, perhaps while the tables are empty: it must not scan what will grow.
 SET plan_cache_mode = force_generic_plan
-SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET jit = off
 AS $$
-    WITH touched AS (
-        SELECT
-            event.tenant, event.stream,
-            max(event.position) AS newest,
-            min(event.position) FILTER (WHERE event.version = 1) AS created,
-            min(event.time) FILTER (WHERE event.type = 'job.started') AS started_at
-        FROM events.events AS event
-        WHERE event.position BETWEEN first AND last AND event.stream LIKE 'job:%'
-        GROUP BY event.tenant, event.stream
-    ),
-    state AS MATERIALIZED (
-        SELECT
-            event.tenant, substr(event.stream, 5)::uuid AS id, event.version, event.position, event.time,
-            touched.created, touched.started_at,
-            fields.status, fields.progress_percent, fields.current_step, fields.step_message,
-            fields.result, fields.error,
-            CASE WHEN fields.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN event.time END AS finished_at
-        FROM touched
-        JOIN events.events AS event ON event.position = touched.newest
-        CROSS JOIN json_to_record(processor.readable(event.data)) AS fields (
-            status text, progress_percent int, current_step text, step_message text, result json, error json)
-    ),
-    continued AS (
-        UPDATE processor.jobs AS job
-        SET status = state.status,
-            progress_percent = state.progress_percent,
-            current_step = state.current_step,
-            step_message = state.step_message,
-            version = state.version,
-            position = state.position,
-            result = state.result,
-            error = state.error,
-            started_at = coalesce(job.started_at, state.started_at),
-            finished_at = state.finished_at,
-            updated_at = state.time
-        FROM state
-        WHERE state.created IS NULL AND job.tenant = state.tenant AND job.id = state.id
-    )
+BEGIN
     INSERT INTO processor.jobs (
-        tenant, id, workflow, status, progress_percent, current_step, step_message, version, position,
-        input, result, error, created_at, started_at, finished_at, updated_at)
+        tenant, id, workflow, status, progress_percent, current_step, step_message, version, position, input,
+        created_at, updated_at)
     SELECT
-        state.tenant, state.id, fields.workflow, state.status, state.progress_percent,
-        state.current_step, state.step_message, state.version, state.position,
-        fields.input, state.result, state.error, event.time, state.started_at, state.finished_at, state.time
-    FROM state
-    JOIN events.events AS event ON event.position = state.created
-    CROSS JOIN json_to_record(processor.readable(event.data)) AS fields (workflow text, input json)
+        event.tenant, substr(event.stream, 5)::uuid, said.workflow, said.status, said.progress_percent,
+        said.current_step, said.step_message, event.version, event.position, said.input, event.time, event.time
+    FROM events.events AS event
+    CROSS JOIN json_to_record(processor.readable(event.data)) AS said (
+        workflow text, status text, progress_percent int, current_step text, step_message text, input json)
+    WHERE event.position BETWEEN first AND last AND event.version = 1 AND event.stream LIKE 'job:%';
+
+    UPDATE processor.jobs AS job
+    SET status = said.status,
+        progress_percent = said.progress_percent,
+        current_step = said.current_step,
+        step_message = said.step_message,
+        version = newest.version,
+        position = newest.position,
+        result = said.result,
+        error = said.error,
+        started_at = coalesce(job.started_at, newest.started_at),
+        finished_at = CASE WHEN said.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN newest.time END,
+        updated_at = newest.time
+    FROM (
+        SELECT DISTINCT ON (event.stream_id)
+            event.tenant, event.stream, event.version, event.position, event.time, event.data,
+            min(event.time) FILTER (WHERE event.type = 'job.started') OVER (PARTITION BY event.stream_id) AS started_at
+        FROM events.events AS event
+        WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
+        ORDER BY event.stream_id, event.position DESC
+    ) AS newest
+    CROSS JOIN json_to_record(processor.readable(newest.data)) AS said (
+        status text, progress_percent int, current_step text, step_message text, result json, error json)
+    WHERE job.tenant = newest.tenant AND job.id = substr(newest.stream, 5)::uuid;
+END;
 $$;
 
 -- Append, project what was accepted, and move the given checkpoint: one statement, committed together.
 CREATE FUNCTION processor.append(
-    tenants text[], streams text[],
-    request_streams int[], request_sizes int[], expected bigint[],
-    event_requests int[], ids uuid[], types text[], sources text[],
-    times timestamptz[], traceparents text[], data json[],
+    tenants text[], streams text[], stream_expected bigint[], stream_added bigint[],
+    request_streams int[], request_sizes int[], request_expected bigint[],
+    event_streams int[], event_offsets bigint[], ids uuid[], types text[], sources text[], times timestamptz[],
+    traceparents text[], data json[],
     checkpoint_name text DEFAULT NULL, checkpoint_fence bigint DEFAULT NULL, checkpoint_position bigint DEFAULT NULL,
-    OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[],
-    OUT accepted_from bigint, OUT accepted_to bigint
+    OUT accepted_from bigint, OUT accepted_to bigint, OUT former_versions bigint[],
+    OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
 )
 LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT * INTO outcomes, positions, versions, reused, accepted_from, accepted_to
-    FROM events.append(tenants, streams, request_streams, request_sizes, expected,
-        event_requests, ids, types, sources, times, traceparents, data);
+    SELECT * INTO accepted_from, accepted_to, former_versions, outcomes, positions, versions, reused
+    FROM events.append(tenants, streams, stream_expected, stream_added,
+        request_streams, request_sizes, request_expected,
+        event_streams, event_offsets, ids, types, sources, times, traceparents, data);
     IF accepted_to >= accepted_from THEN
         PERFORM processor.project(accepted_from, accepted_to);
     END IF;
