@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import uvicorn
 import uvloop
@@ -49,7 +49,7 @@ class Service:
     name: str
     app: ASGIApp
     http_protocol: type[asyncio.Protocol] | None = None
-    websocket_protocol: type[asyncio.Protocol] | None = None
+    websocket_protocol: Callable[..., asyncio.Protocol] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) 
     config = uvicorn.Config(
         service.app,
         http=service.http_protocol or "httptools",
-        ws=service.websocket_protocol or "none",
+        ws=cast(type[asyncio.Protocol], service.websocket_protocol or "none"),  # uvicorn only calls it
         lifespan="off",
         log_config=None,
         access_log=False,
