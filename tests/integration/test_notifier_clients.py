@@ -6,17 +6,16 @@ import socket as sockets
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-import pytest
 import pytest_asyncio
 from websockets.frames import Frame, Opcode
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
-from fixtures.notifier import PATIENCE, READER, RunningNotifier, Socket, Writer, open_notifier, open_writer
+from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
 
 SMALL = {"queue_bytes": 16 * 1024}
@@ -112,14 +111,18 @@ class RawClient:
         return int.from_bytes(payload[:2], "big") if payload else None
 
 
+def upgrade(notifier: RunningNotifier, path: str) -> bytes:
+    signed = notifier.headers(READER)[PRINCIPAL_HEADER]
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{PRINCIPAL_HEADER}: {signed}\r\n\r\n"
+    ).encode()
+
+
 @asynccontextmanager
 async def raw_client(notifier: RunningNotifier) -> AsyncIterator[RawClient]:
     reader, writer = await asyncio.open_connection(notifier.address.host, notifier.address.port)
-    signed = notifier.headers(READER)[PRINCIPAL_HEADER]
-    writer.write(
-        f"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{PRINCIPAL_HEADER}: {signed}\r\n\r\n".encode()
-    )
+    writer.write(upgrade(notifier, "/ws"))
     head = await reader.readuntil(b"\r\n\r\n")
     assert b"101 Switching Protocols" in head
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # the example of RFC 6455, 1.3
@@ -240,13 +243,14 @@ async def test_noise_leaves_nothing_behind(database: Database, open_parts_for: O
 async def test_a_socket_ends_with_the_credential_that_opened_it(
     database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:
-    soon = replace(READER, expires_at=int(time.time()) + 2)
+    expires_at = int(time.time()) + 2
+    soon = replace(READER, expires_at=expires_at)
     async with (
         a_notifier(database, open_parts_for, writer, ping_seconds=0.2) as notifier,
         notifier.open("/ws", soon) as socket,
     ):
         assert await socket.close_code() == 1008
-        assert time.time() >= soon.expires_at  # type: ignore[operator]
+        assert time.time() >= expires_at
 
 
 async def test_a_client_that_answers_no_ping_is_given_up(
@@ -266,35 +270,26 @@ async def test_a_client_that_answers_no_ping_is_given_up(
 async def test_at_shutdown_clients_are_told_to_come_again(
     database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:
-    async with a_notifier(database, open_parts_for, writer) as notifier:
-        opened = notifier.connecting("/ws")
-        socket = Socket(await opened, {})
-        await socket.next()
-        raw = raw_client(notifier)
-        silent = await raw.__aenter__()
-    assert await socket.close_code() == 1012
-    assert await silent.close_code() == 1012
-    await raw.__aexit__(None, None, None)
+    async with AsyncExitStack() as clients:
+        async with a_notifier(database, open_parts_for, writer) as notifier:
+            polite = await clients.enter_async_context(notifier.open("/ws"))
+            mute = await clients.enter_async_context(raw_client(notifier))
+        assert await polite.close_code() == 1012
+        assert await mute.close_code() == 1012
 
 
-@pytest.mark.parametrize("when", ["before its answer", "in mid-catch-up"])
-async def test_a_client_that_vanishes_leaves_nothing_behind(
-    database: Database, open_parts_for: OpenParts, writer: Writer, when: str
+async def test_clients_that_vanish_leave_nothing_behind(
+    database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:
     job_id = await writer.job(1000)
     async with a_notifier(database, open_parts_for, writer) as notifier:
         for _ in range(20):
-            connecting = notifier.connecting(f"/ws/{job_id}")
-            if when == "before its answer":
-                task = asyncio.create_task(_connect(connecting))
-                await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-            else:
-                socket = await connecting
-                socket.transport.abort()
-        await notifier.until("millrace_notifier_connections", lambda count: count == 0)
-
-
-async def _connect(connecting: object) -> None:
-    await connecting  # type: ignore[misc]
+            _, before_the_answer = await asyncio.open_connection(notifier.address.host, notifier.address.port)
+            before_the_answer.write(upgrade(notifier, f"/ws/{job_id}"))
+            await before_the_answer.drain()
+            before_the_answer.transport.abort()
+            in_mid_catch_up = await notifier.connecting(f"/ws/{job_id}")
+            in_mid_catch_up.transport.abort()
+        async with notifier.open("/ws") as socket:
+            await notifier.until("millrace_notifier_connections", lambda count: count == 1)
+            assert await socket.is_silent()

@@ -5,6 +5,7 @@ loop goes out in one system call. Unsent bytes are bounded: beyond, the session 
 """
 
 import asyncio
+import socket
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ from notifier.session import Session
 
 # How long the other side has to take our last bytes and to hang up.
 CLOSING_SECONDS = 5.0
+
+_UNSENT_BYTES_IN_KERNEL = 64 * 1024
 
 
 class _State(Enum):
@@ -84,6 +87,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         limit = self._floor.settings.queue_bytes
         self._transport.set_write_buffer_limits(high=limit, low=limit // 4)
+        # Else the kernel takes megabytes for a client that reads nothing, before we get to know that it does not.
+        raw: socket.socket = self._transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_IN_KERNEL)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:

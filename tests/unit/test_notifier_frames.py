@@ -1,0 +1,45 @@
+"""What a client sends is understood however it is cut: into frames, and into reads. `websockets` makes the frames."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame
+from websockets.frames import Opcode as Theirs
+
+from notifier.frames import FrameReader, Opcode, text_frame
+
+TEXTS = st.text(max_size=300)
+
+
+def _frames(text: str, cuts: list[int], ping: bytes) -> bytes:
+    """The text as a fragmented message, with a ping after each fragment but the last."""
+    payload = text.encode()
+    places = sorted({cut % (len(payload) + 1) for cut in cuts})
+    edges = [0, *places, len(payload)]
+    pieces = [payload[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    sent = bytearray()
+    for number, piece in enumerate(pieces):
+        last = number == len(pieces) - 1
+        sent += Frame(Theirs.CONT if number else Theirs.TEXT, piece, last).serialize(mask=True)
+        if not last:
+            sent += Frame(Theirs.PING, ping).serialize(mask=True)
+    return bytes(sent)
+
+
+@given(
+    texts=st.lists(TEXTS, min_size=1, max_size=4),
+    cuts=st.lists(st.integers(0, 1000), max_size=4),
+    ping=st.binary(max_size=125),
+    read=st.integers(1, 400),
+)
+def test_messages_and_pings_come_out_as_they_went_in(texts: list[str], cuts: list[int], ping: bytes, read: int) -> None:
+    sent = b"".join(_frames(text, cuts, ping) for text in texts)
+    reader = FrameReader(limit=2000)
+    got = [item for at in range(0, len(sent), read) for item in reader.feed(sent[at : at + read])]
+    assert [payload.decode() for opcode, payload in got if opcode is Opcode.TEXT] == texts
+    assert {payload for opcode, payload in got if opcode is Opcode.PING} <= {ping}
+
+
+@given(length=st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536, 100_000]))
+def test_our_frames_are_those_of_the_rfc(length: int) -> None:
+    payload = b"x" * length
+    assert text_frame(payload) == Frame(Theirs.TEXT, payload).serialize(mask=False)
