@@ -30,12 +30,6 @@ MATRIX = [
 ]
 
 
-@pytest_asyncio.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with Stack.open(tmp_path_factory.mktemp("stack")) as running:
-        yield running
-
-
 @pytest_asyncio.fixture
 async def client(stack: Stack) -> AsyncIterator[Client]:
     async with Client(stack.base_url, stack.admin_key) as client:
@@ -66,9 +60,7 @@ async def test_a_service_killed_at_any_passage_loses_nothing_and_does_nothing_tw
     stack: Stack, client: Client, tmp_path: Path, service: str, at: str
 ) -> None:
     armed = tmp_path / "armed"
-    await stack.restart(
-        service, environment={"KILL_AT": at, "KILL_ARMED": str(armed), "PYTHONPATH": str(KILLPOINT)}
-    )
+    await stack.restart(service, environment={"KILL_AT": at, "KILL_ARMED": str(armed), "PYTHONPATH": str(KILLPOINT)})
     armed.touch()
     died = asyncio.create_task(stack.wait_for_death(service))
     uploading = asyncio.create_task(client.upload(CSV))

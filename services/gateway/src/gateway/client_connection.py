@@ -108,6 +108,7 @@ class ClientConnection(asyncio.Protocol):
         self._record(self._request, self._answer.status)
         keep_alive = self._answer.keep_alive and not self._draining
         self._request = self._side = self._answer = None
+        self._held = []  # of a request that was refused before anybody took its body
         if keep_alive and self._full:
             self._receive = self._receive_early  # the next answer would pile up on this one: see resume_writing
         elif keep_alive:
