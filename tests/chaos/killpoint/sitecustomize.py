@@ -34,10 +34,11 @@ class KillPoint:
             if what != self.what or not self._armed.exists() or not applies(*args):
                 return await call(*args, **kwargs)
             self._left -= 1
-            if self._left == 0 and self.when == "before":
+            chosen = self._left == 0
+            if chosen and self.when == "before":
                 self._die()
             result = await call(*args, **kwargs)
-            if self._left == 0:
+            if chosen:
                 self._die()
             return result
 
