@@ -33,7 +33,7 @@ AIMS = {
 CALLERS = 64  # each waits for its outcome before it sends the next event
 CONNECTIONS = 8  # what a service's pool has, for the plain inserts
 BATCH = 100
-BATCH_CALLERS = 4  # concurrent batches; for COPY, connections
+BATCH_CALLERS = 1  # concurrent batches; for COPY, connections
 JOB_EVENTS = 20  # a job's life: created, started, progressed …, completed
 WARM_UP, SECONDS = 1.0, 6.0
 SOURCE = "/millrace/processor"
@@ -56,32 +56,30 @@ _INSERT = f"INSERT INTO bench.events VALUES ({', '.join(f'${place}' for place in
 
 def job_events() -> Iterator[tuple[int, Event]]:
     """The events of one job after another, each with the version that its stream has before it."""
+    life = _job_life()
     while True:
         stream = stream_name("job", new_id())
-        for version in range(JOB_EVENTS):
-            payload = _payload(version)
-            yield (
-                version,
-                new_event(
-                    type=payload.event_type, stream=stream, tenant="acme", source=SOURCE, data=payload.encode()
-                ),
-            )
+        for version, (type_, data) in enumerate(life):
+            yield version, new_event(type=type_, stream=stream, tenant="acme", source=SOURCE, data=data)
 
 
-def _payload(version: int) -> JobEvent:
+def _job_life() -> list[tuple[str, bytes]]:
+    """Types and payloads, encoded once: this is about the log, not about the encoder."""
     step: dict[str, Any] = {"current_step": "profile", "step_message": "1,204,331 of 15,000,000 rows"}
-    percent = 100 * version // (JOB_EVENTS - 1)
-    if version == 0:
-        upload = {"blob": f"uploads/acme/{new_id()}", "filename": "people.csv", "bytes": 1_700_000_000}
-        return JobCreated(
+    upload = {"blob": f"uploads/acme/{new_id()}", "filename": "people.csv", "bytes": 1_700_000_000}
+    life: list[JobEvent] = [
+        JobCreated(
             status=JobStatus.PENDING, progress_percent=0, current_step=None, step_message=None,
             workflow="csv-profile", input=upload,
-        )  # fmt: skip
-    if version == 1:
-        return JobStarted(status=JobStatus.PROCESSING, progress_percent=0, **step)
-    if version == JOB_EVENTS - 1:
-        return JobCompleted(status=JobStatus.COMPLETED, progress_percent=100, result={"rows": 15_000_000}, **step)
-    return JobProgressed(status=JobStatus.PROCESSING, progress_percent=percent, **step)
+        ),
+        JobStarted(status=JobStatus.PROCESSING, progress_percent=0, **step),
+        *(
+            JobProgressed(status=JobStatus.PROCESSING, progress_percent=100 * done // JOB_EVENTS, **step)
+            for done in range(JOB_EVENTS - 3)
+        ),
+        JobCompleted(status=JobStatus.COMPLETED, progress_percent=100, result={"rows": 15_000_000}, **step),
+    ]  # fmt: skip
+    return [(payload.event_type, payload.encode()) for payload in life]
 
 
 async def _rate(workers: list[Callable[[], Awaitable[int]]]) -> tuple[float, list[float]]:

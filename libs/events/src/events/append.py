@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
 
 from events.batch import (
+    ARGUMENT_TYPES,
     Appended,
     AppendRequest,
     Duplicate,
@@ -26,14 +27,19 @@ from events.batch import (
     append_outcomes,
 )
 from events.checkpoints import Checkpoint, as_fenced
-from events.database import Pool, database_gone
+from events.database import Pool, database_gone, load_queries
 from events.doorbell import Doorbell
 from events.errors import Unavailable
 
 __all__ = ["AppendRequest", "Appended", "Appender", "Duplicate", "Expected", "IdReused", "Outcome", "VersionConflict"]
 
-# More events in one statement gain nothing, and make everybody wait.
+# More events in one call gain nothing, and make everybody wait.
 BATCH_EVENTS = 512
+# Calls are in flight on two connections. The log takes one at a time, but while it works on one, we read the outcomes
+# of the other and write the next.
+LANES = 2
+# Fewer events than this are not worth two calls.
+SMALLEST_SHARE = 16
 # How many callers may wait; more are held back before they queue.
 WAITING_CALLERS = 4096
 # How long an append is tried while the database is away.
@@ -46,8 +52,9 @@ _RETRY_LONGEST_SECONDS = 1.0
 @dataclass(slots=True)
 class _Waiting:
     requests: Sequence[AppendRequest]
+    size: int  # events
     saving: tuple[Checkpoint, int] | None
-    outcomes: asyncio.Future[list[Outcome]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    outcomes: asyncio.Future[list[Outcome]]
 
 
 class Appender:
@@ -55,7 +62,7 @@ class Appender:
 
     A connection that is lost in mid-call leaves the outcome unknown: the same events are sent again, and the log
     tells by their ids whether it has them. If the call raises, its callers are tried one by one, so that only the one
-    that is to blame sees the error."""
+    that is to blame sees the error. Of two appends that do not await each other, either may come first."""
 
     def __init__(
         self,
@@ -65,20 +72,18 @@ class Appender:
         doorbell: Doorbell | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._pool = pool
-        self._function = function
+        self._lanes = [_Lane(pool, function) for _ in range(LANES)]
         self._doorbell = doorbell
         self._patience = patience
         self._waiting: deque[_Waiting] = deque()
+        self._outstanding = 0  # events that wait or are in flight
         self._room = asyncio.Semaphore(WAITING_CALLERS)
         self._wake = asyncio.Event()
         self._closing = False
-        self._writer: asyncio.Task[None] | None = None
-        self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
-        self._statements: dict[int, PreparedStatement[asyncpg.Record]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._write_batches(), name="appender")
+        self._tasks = [asyncio.create_task(self._write_batches(lane), name="appender") for lane in self._lanes]
         return self
 
     async def __aexit__(
@@ -87,9 +92,9 @@ class Appender:
         """Write what waits, as long as the database lets us."""
         self._closing = True
         self._wake.set()
-        assert self._writer is not None
-        await self._writer
-        await self._disconnect()
+        await asyncio.gather(*self._tasks)
+        for lane in self._lanes:
+            await lane.disconnect()
 
     async def append(self, request: AppendRequest) -> Outcome:
         return (await self.append_all((request,)))[0]
@@ -105,39 +110,46 @@ class Appender:
         async with self._room:
             if self._closing:
                 raise Unavailable("This process is shutting down.")
-            caller = _Waiting(requests, saving)
-            self._waiting.append(caller)
+            size = sum([len(request.events) for request in requests])
+            outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+            self._waiting.append(_Waiting(requests, size, saving, outcomes))
+            self._outstanding += size
             self._wake.set()
-            return await caller.outcomes
+            return await outcomes
 
-    async def _write_batches(self) -> None:
+    async def _write_batches(self, lane: _Lane) -> None:
         while True:
             await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._settle(self._next_batch())
-            if self._closing:
+            if self._waiting:
+                batch = self._next_batch()
+                await self._settle(lane, batch)
+                self._outstanding -= sum([caller.size for caller in batch])
+            elif self._closing:
                 return
+            else:
+                self._wake.clear()
 
     def _next_batch(self) -> list[_Waiting]:
+        """As many callers as make this lane's share. One that saves a checkpoint has a call of its own."""
+        share = min(BATCH_EVENTS, max(SMALLEST_SHARE, -(-self._outstanding // LANES)))
         batch = [self._waiting.popleft()]
-        size = _size(batch[0])
+        size = batch[0].size
         while self._waiting and batch[0].saving is None and self._waiting[0].saving is None:
-            size += _size(self._waiting[0])
-            if size > BATCH_EVENTS:
+            size += self._waiting[0].size
+            if size > share:
                 break
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
+    async def _settle(self, lane: _Lane, batch: list[_Waiting]) -> None:
         """Give every caller of the batch its outcomes, or its error."""
         requests = [request for caller in batch for request in caller.requests]
         try:
-            outcomes = await self._call_until_certain(requests, batch[0].saving)
+            outcomes = await self._call_until_certain(lane, requests, batch[0].saving)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Unavailable):
                 for caller in batch:
-                    await self._settle([caller])
+                    await self._settle(lane, [caller])
                 return
             for caller in batch:
                 if not caller.outcomes.done():
@@ -151,25 +163,19 @@ class Appender:
             begin = end
 
     async def _call_until_certain(
-        self, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
+        self, lane: _Lane, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
     ) -> list[Outcome]:
-        arguments = append_arguments(requests)
-        if saving is not None:
-            checkpoint, position = saving
-            arguments += (checkpoint.name, checkpoint.fence, position)
         clock = asyncio.get_running_loop()
         deadline = clock.time() + self._patience
         pause = _RETRY_FIRST_SECONDS
         while True:
             try:
-                statement = await self._statement(len(arguments))
-                row = await statement.fetchrow(*arguments)
-                assert row is not None
+                row = await lane.call(requests, saving)
                 break
             except Exception as error:
                 if not _may_succeed_later(error):
                     raise
-                await self._disconnect()
+                await lane.disconnect()
                 if clock.time() + pause > deadline:
                     raise Unavailable("The event log does not answer now. Try again.") from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -178,26 +184,47 @@ class Appender:
             self._doorbell.ring()
         return append_outcomes(requests, row)
 
-    async def _statement(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
-        """The call, prepared on a connection that we keep: taking one from the pool costs a round trip."""
-        if self._connection is None:
-            self._connection = await self._pool.acquire()
-        if argument_count not in self._statements:
-            places = ", ".join(f"${place}" for place in range(1, argument_count + 1))
-            call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's
-            self._statements[argument_count] = await self._connection.prepare(call)
-        return self._statements[argument_count]
 
-    async def _disconnect(self) -> None:
+class _Lane:
+    """A connection that is kept, with the append function prepared."""
+
+    def __init__(self, pool: Pool, function: str) -> None:
+        self._pool = pool
+        self._function = function
+        self._preparation = load_queries("events", "log.sql")["prepare_appends"]
+        self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
+        self._statements: dict[int, PreparedStatement[asyncpg.Record]] = {}  # by the number of arguments
+
+    async def call(self, requests: Sequence[AppendRequest], saving: tuple[Checkpoint, int] | None) -> asyncpg.Record:
+        arguments = append_arguments(requests)
+        if saving is not None:
+            checkpoint, position = saving
+            arguments += (checkpoint.name, checkpoint.fence, position)
+        statement = self._statements.get(len(arguments)) or await self._prepare(len(arguments))
+        row = await statement.fetchrow(*arguments)
+        assert row is not None
+        return row
+
+    async def disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._statements.clear()
         if connection is not None:
             connection.terminate()
             await self._pool.release(connection)
 
+    async def _prepare(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
+        if self._connection is None:
+            self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
+            await self._connection.execute(self._preparation)
+        types = (*ARGUMENT_TYPES, "text", "bigint", "bigint")[:argument_count]
+        places = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(types, 1))
+        call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's
+        statement = await self._connection.prepare(call)
+        self._statements[argument_count] = statement
+        return statement
 
-def _size(caller: _Waiting) -> int:
-    return sum(len(request.events) for request in caller.requests)
+
+_CONNECT_SECONDS = 10.0
 
 
 def _may_succeed_later(error: Exception) -> bool:

@@ -40,6 +40,18 @@ SELECT events.reserve($1, $2);
 -- Which of these (tenant, id) the log holds, as 1-based indexes.
 SELECT events.known($1::text[], $2::uuid[]);
 
+-- name: prepare_appends
+-- For a connection that appends. A plan is made once per connection, perhaps while the tables are empty: it must not
+-- scan what will grow. An append waits for the head, or for a reservation of its stream that has not committed; never
+-- for long. (Set on the functions themselves, these would cost as much as ten events per call.)
+SELECT
+    set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('enable_seqscan', 'off', false),
+    set_config('enable_hashjoin', 'off', false),
+    set_config('enable_mergejoin', 'off', false),
+    set_config('jit', 'off', false),
+    set_config('lock_timeout', '10s', false);
+
 -- name: ring
 -- Wake whoever follows the log. Nothing is lost if a ring is, so its commit need not wait for the disk.
 SELECT set_config('synchronous_commit', 'off', true), pg_notify('millrace_log', '');

@@ -2,21 +2,66 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from events.lifecycle import Parts, Service, loops
+from fastapi import APIRouter
+
+from events.errors import LogHole, WrongEpoch
+from events.lifecycle import Parts, Service, loops, ticking
+from events.log import EventLog
 from events.web import new_app
-from notifier.connection import Floor
+from notifier.connection import Connection
 from notifier.dialects.progress import ProgressDialect
 from notifier.feed import Feed
+from notifier.floor import Floor
+from notifier.handshake import UpgradeRequired
+from notifier.history import History
 from notifier.hub import Hub
+from notifier.session import Following
 from notifier.settings import NotifierSettings
+
+_BEAT_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterator[Service]:
-    dialect = ProgressDialect()
-    hub = Hub(dialect, parts.telemetry)
-    floor = Floor(parts, hub, dialect, settings)
+    log = EventLog(parts.pool)
+    hub = Hub(parts.telemetry)
+    dialects = (ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),)
+    following = Following(hub, History(log, reads=settings.catch_up_reads), parts.telemetry)
+    floor = Floor(parts, settings, following, dialects)
+    feed = Feed(parts, log, hub, settings)
+
+    async def tell() -> None:
+        try:
+            await feed.run()
+        except (LogHole, WrongEpoch):
+            # Nothing that we could still say is certain: nobody may wait here in silence.
+            hub.end()
+            floor.clear("The event log cannot be followed. Connect again.")
+            raise
+
+    def connection(*, server_state: Any, **_: Any) -> Connection:
+        """What uvicorn calls for each upgrade."""
+        return Connection(floor, server_state.connections)
+
     async with loops(parts.telemetry) as running:
-        running.start("feed", Feed(parts, hub, settings).run)
-        yield Service("notifier", new_app(parts, title="Millrace notifier", running=running), None, floor.connection)
+        running.start("feed", tell)
+        running.start("beat", lambda: ticking(floor.beat, every=min(_BEAT_SECONDS, settings.ping_seconds / 2)))
+        app = new_app(parts, title="Millrace notifier", running=running)
+        app.include_router(_plain_requests())
+        yield Service("notifier", app, websocket_protocol=connection)
+
+
+def _plain_requests() -> APIRouter:
+    """Says to a plain request how these paths are meant."""
+    routes = APIRouter()
+
+    @routes.get("/ws", include_in_schema=False)
+    @routes.get("/ws/{job_id}", include_in_schema=False)
+    @routes.get("/api/v1/ws", include_in_schema=False)
+    @routes.get("/api/v1/ws/{job_id}", include_in_schema=False)
+    async def upgrade_required() -> None:
+        raise UpgradeRequired("Open this path as a WebSocket.", headers={"Upgrade": "websocket"})
+
+    return routes

@@ -1,267 +1,289 @@
-"""One WebSocket, from the handshake to the close: a protocol on the raw transport.
+"""One WebSocket on the raw transport, from the upgrade to the close.
 
-What comes in is parsed by `websockets`' sans-IO protocol, with its checks of RFC 6455. What goes out is framed once per
-event and written as it is, the same bytes to everybody.
+Frames are made once per event and written as they are, the same bytes to everybody. What is due within one tick of the
+loop goes out in one system call. Unsent bytes are bounded: beyond, the session reads from the log when there is room.
 """
 
 import asyncio
-import http
-import time
-from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any, cast
 
-from prometheus_client import Counter, Gauge
-from websockets.datastructures import Headers
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+import structlog
+from opentelemetry.trace import SpanKind
 
-from events.errors import Forbidden, MillraceError
+from events.errors import MillraceError, NotFound, Unavailable
 from events.identity import PRINCIPAL_HEADER, Principal
-from events.lifecycle import Parts
-from events.log import EventLog
-from events.web import PROBLEM_JSON, accepted_request_id, as_millrace_error, problem_body
-from notifier.dialects.progress import ProgressDialect, ProgressSession, Wanted, wanted_by
-from notifier.hub import Hub
+from events.web import as_millrace_error
+from notifier.dialects import Begin
+from notifier.floor import Floor
+from notifier.frames import (
+    CloseCode,
+    FrameReader,
+    Opcode,
+    Violation,
+    close_code,
+    close_frame,
+    ping_frame,
+    pong_frame,
+)
+from notifier.handshake import Handshake
+from notifier.rate import Allowance
 from notifier.session import Session
-from notifier.settings import NotifierSettings
 
-_WRITE_HIGH_WATER = 64 * 1024
-_EARLY_BYTES = 64 * 1024  # what a client may send before it has our answer
-_CLOSING_SECONDS = 5.0
-_RATE_SECONDS = 10
+# How long the other side has to take our last bytes and to hang up.
+CLOSING_SECONDS = 5.0
 
 
-class Floor:
-    """What all connections of one notifier share."""
-
-    def __init__(self, parts: Parts, hub: Hub, dialect: ProgressDialect, settings: NotifierSettings) -> None:
-        self.parts = parts
-        self.hub = hub
-        self.dialect = dialect
-        self.settings = settings
-        self.log = EventLog(parts.pool)
-        registry = parts.telemetry.registry
-        self.open = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
-        self.closed = Counter(
-            "millrace_notifier_closed_total", "Closed WebSockets by code.", ["code"], registry=registry
-        )
-
-    def connection(self, *, server_state: Any, **_: Any) -> "Connection":
-        """What uvicorn calls for each upgrade."""
-        return Connection(self, server_state.connections)
+class _State(Enum):
+    HANDSHAKE = auto()
+    OPEN = auto()
+    CLOSING = auto()  # our close frame is written; nothing else will be
 
 
 class Connection(asyncio.Protocol):
+    __slots__ = (
+        "_allowance",
+        "_closing",
+        "_connections",
+        "_due",
+        "_due_bytes",
+        "_expires_at",
+        "_floor",
+        "_handshaking",
+        "_heard_at",
+        "_loop",
+        "_paused_at",
+        "_pinged_at",
+        "_reader",
+        "_session",
+        "_state",
+        "_transport",
+        "_why",
+    )
+
     def __init__(self, floor: Floor, connections: set[Any]) -> None:
         self._floor = floor
-        self._connections = connections
-        self._protocol = ServerProtocol(max_size=floor.settings.max_message_bytes)
-        self._early: bytearray | None = bytearray()  # None once the handshake is done
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._handshake: asyncio.Task[None] | None = None
+        self._connections = connections  # uvicorn's: it waits for them at shutdown
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._pinged_at = self._loop.time()
+        self._reader = FrameReader(floor.settings.max_message_bytes)
+        self._allowance = Allowance(floor.settings.message_rate, floor.settings.message_burst, self._heard_at)
+        self._state = _State.HANDSHAKE
+        self._why = "lost"
+        self._handshaking: asyncio.Task[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._session: Session | None = None
-        self._dialect: ProgressSession | None = None
-        self._commands: asyncio.Queue[bytes] = asyncio.Queue(floor.settings.max_messages_per_second * _RATE_SECONDS)
-        self._commanding: asyncio.Task[None] | None = None
-        self._allowance = float(self._commands.maxsize)
-        self._allowed_at = time.monotonic()
-        self._fragments: list[bytes] = []
-        self._is_text = False
-        self._awaiting_pong = False
+        self._expires_at: int | None = None
+        self._paused_at: float | None = None  # since when the client has too much unread
+        self._due: list[bytes] = []  # what goes out at the end of this tick
+        self._due_bytes = 0
 
-    # The transport
+    # What the transport says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
+        limit = self._floor.settings.queue_bytes
+        self._transport.set_write_buffer_limits(high=limit, low=limit // 4)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._handshake is not None and self._early is not None:
-            self._early += data
-            if len(self._early) > _EARLY_BYTES:
-                self._transport.abort()
-            return
-        self._protocol.receive_data(data)
-        self._react()
+        match self._state:
+            case _State.HANDSHAKE:
+                # Nobody may send a frame before our answer: until then it stays in the kernel.
+                self._transport.pause_reading()
+                self._handshaking = self._loop.create_task(self._shake_hands(Handshake.parse(data)))
+            case _State.OPEN:
+                self._read(data)
+            case _State.CLOSING:
+                pass  # nothing matters but that the other side hangs up
 
-    def eof_received(self) -> None:
-        """The gateway's client has gone. Answer with our own close code, as the design has it."""
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
-        self._protocol.receive_eof()
-        self._flush()
+    def eof_received(self) -> bool:
+        """The client has gone, or the gateway stops: it passes our close code on."""
+        self.close(CloseCode.SERVICE_RESTART, "Connect again.")
+        self._transport.close()
+        return True
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._paused_at = self._loop.time()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._paused_at = None
+        if self._session is not None:
+            self._session.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
-        for timer in self._timers:
-            timer.cancel()
-        for task in (self._handshake, self._commanding):
-            if task is not None:
-                task.cancel()
+        self._state = _State.CLOSING
+        if self._closing is not None:
+            self._closing.cancel()
+        if self._handshaking is not None:
+            self._handshaking.cancel()
         if self._session is not None:
             self._session.close()
-            self._floor.open.dec()
-            self._floor.closed.labels(self._protocol.close_code or CloseCode.ABNORMAL_CLOSURE).inc()
-        self._writable.set()
+            self._floor.ended(self, self._why)
+        self._session = None
 
     def shutdown(self) -> None:
         """uvicorn stops."""
-        self.close(CloseCode.SERVICE_RESTART, "The service restarts. Connect again.")
-
-    # What subscriptions use
-
-    def write(self, frame: bytes) -> None:
-        if self._protocol.state is State.OPEN:
-            self._transport.write(frame)
-
-    def is_overfull(self) -> bool:
-        return self._transport.get_write_buffer_size() > self._floor.settings.queue_bytes
-
-    async def drained(self) -> None:
-        await self._writable.wait()
-
-    def close(self, code: int, reason: str) -> None:
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, reason)
-            self._flush()
-            self._after(_CLOSING_SECONDS, self._transport.abort)
-        elif self._protocol.state is State.CONNECTING:
+        if self._state is _State.HANDSHAKE:
             self._transport.abort()
-
-    # What the client sends
-
-    def _react(self) -> None:
-        for event in self._protocol.events_received():
-            if isinstance(event, Request):
-                self._handshake = asyncio.create_task(self._shake_hands(event))
-            elif isinstance(event, Frame):
-                self._received(event)
-        self._flush()
-
-    def _received(self, frame: Frame) -> None:
-        match frame.opcode:
-            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
-                self._fragments.append(bytes(frame.data))
-                self._is_text = frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._is_text)
-                if frame.fin:
-                    message, self._fragments = b"".join(self._fragments), []
-                    self._take(message)
-            case Opcode.PONG:
-                self._awaiting_pong = False
-            case _:
-                pass  # pings and closes are answered by the protocol
-
-    def _take(self, message: bytes) -> None:
-        if self._is_text and not _is_utf8(message):
-            self.close(CloseCode.INVALID_DATA, "A text message must be UTF-8.")
-            return
-        now = time.monotonic()
-        rate = self._floor.settings.max_messages_per_second
-        self._allowance = min(self._commands.maxsize, self._allowance + (now - self._allowed_at) * rate) - 1
-        self._allowed_at = now
-        if self._allowance < 0 or self._commands.full():
-            self.close(CloseCode.POLICY_VIOLATION, "Too many messages.")
         else:
-            self._commands.put_nowait(message)
+            self.close(CloseCode.SERVICE_RESTART, "The service restarts. Connect again.")
+
+    # What the session and the floor say
+
+    @property
+    def writable(self) -> bool:
+        """Whether there is room for more events."""
+        return (
+            self._state is _State.OPEN
+            and self._paused_at is None
+            and self._due_bytes < self._floor.settings.queue_bytes
+        )
+
+    def write(self, frame: bytes) -> bool:
+        """An event's frame, if there is room."""
+        if not self.writable:
+            return False
+        self.send(frame)
+        return True
+
+    def send(self, frame: bytes) -> None:
+        """An answer or a control frame: it needs no room."""
+        if self._state is not _State.OPEN:
+            return
+        if not self._due:
+            self._loop.call_soon(self._flush)
+        self._due.append(frame)
+        self._due_bytes += len(frame)
+
+    def fail(self, error: Exception) -> None:
+        """Something of ours broke: the client comes again."""
+        self._floor.log.error("connection failed", exc_info=error)
+        self.close(CloseCode.INTERNAL_ERROR, "Something went wrong on our side. Connect again.")
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Say why, and wait a while for the other side to hang up."""
+        if self._state is not _State.OPEN:
+            return
+        self.send(close_frame(code, reason))
+        self._say_goodbye(str(int(code)))
+        self._transport.write_eof()
+
+    def check(self, now: float, wall: float) -> None:
+        """Called about once a second."""
+        settings = self._floor.settings
+        if self._state is not _State.OPEN:
+            return
+        if self._expires_at is not None and self._expires_at <= wall:
+            self.close(CloseCode.POLICY_VIOLATION, "The credential has expired.")
+        elif self._paused_at is not None:
+            # Its pong may wait behind what it has not read: only reading tells that it is alive.
+            if now - self._paused_at > settings.stall_seconds:
+                self._why = "stalled"
+                self._transport.abort()
+        elif self._pinged_at > self._heard_at and now - self._pinged_at > settings.pong_seconds:
+            self.close(CloseCode.INTERNAL_ERROR, "No answer to a ping.")
+        elif now - self._pinged_at >= settings.ping_seconds:
+            self._pinged_at = now
+            self.send(ping_frame())
+
+    # What the client says
+
+    def _read(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if not self._allowance.take(self._heard_at):
+                    raise Violation(CloseCode.POLICY_VIOLATION, "Too many frames.")
+                self._take(opcode, payload)
+                if self._state is not _State.OPEN:
+                    return
+        except Violation as violation:
+            self.close(violation.code, violation.reason)
+
+    def _take(self, opcode: Opcode, payload: bytes) -> None:
+        match opcode:
+            case Opcode.TEXT:
+                assert self._session is not None
+                if not self._session.received(payload.decode()):
+                    raise Violation(CloseCode.POLICY_VIOLATION, "Too many commands wait for an answer.")
+            case Opcode.BINARY:
+                raise Violation(CloseCode.UNSUPPORTED_DATA, "Commands are text.")
+            case Opcode.PING:
+                self.send(pong_frame(payload))
+            case Opcode.CLOSE:
+                self.send(close_frame(close_code(payload)))
+                self._say_goodbye("client")
+                self._transport.close()
+            case _:
+                pass  # a pong, or a fragment that waits for the others
+
+    def _say_goodbye(self, why: str) -> None:
+        self._flush()
+        self._why = why
+        self._state = _State.CLOSING
+        self._closing = self._loop.call_later(CLOSING_SECONDS, self._transport.abort)
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            elif self._transport.can_write_eof():
-                self._transport.write_eof()
-        if self._protocol.close_expected():
-            self._after(_CLOSING_SECONDS, self._transport.abort)
-        if self._protocol.state is State.CLOSED:
-            self._transport.close()
+        due, self._due = self._due, []
+        if not due or self._transport.is_closing():
+            return
+        was_full = self._due_bytes >= self._floor.settings.queue_bytes
+        self._due_bytes = 0
+        if len(due) == 1:
+            self._transport.write(due[0])
+        else:
+            self._transport.writelines(due)
+        if was_full and self._session is not None:
+            self._session.resume()
 
     # The handshake
 
-    async def _shake_hands(self, request: Request) -> None:
-        try:
-            principal = self._floor.parts.signer.verify(request.headers.get(PRINCIPAL_HEADER, ""))
-            if "jobs:read" not in principal.scopes:
-                raise Forbidden("This needs the scope jobs:read, which your credential does not have.")
-            wanted = await wanted_by(request.path, principal, self._floor.log)
-        except Exception as refused:
-            self._refuse(request, refused)
-            return
-        response = self._protocol.accept(request)
-        self._protocol.send_response(response)
-        self._flush()
-        if self._protocol.state is State.OPEN:
-            self._begin(principal, wanted)
-        early, self._early = self._early, None
-        if early:
-            self.data_received(bytes(early))
-
-    def _refuse(self, request: Request, refused: Exception) -> None:
-        error: MillraceError = as_millrace_error(refused)
-        if error.status >= 500:
-            self._floor.parts.telemetry.log.error("handshake failed", exc_info=refused)
-        request_id = accepted_request_id(request.headers.get("X-Request-ID"))
-        body = problem_body(error, instance=request.path.partition("?")[0], request_id=request_id)
-        headers = {"Content-Type": PROBLEM_JSON, "Content-Length": str(len(body)), "X-Request-ID": request_id}
-        answer = Headers({**headers, **error.headers, "Connection": "close"})
-        self._protocol.send_response(Response(error.status, http.HTTPStatus(error.status).phrase, answer, body))
-        self._flush()
-        self._transport.close()
-
-    def _begin(self, principal: Principal, wanted: Wanted) -> None:
-        floor = self._floor
-        floor.open.inc()
-        self._session = Session(floor.log, floor.hub, floor.dialect, self, self._failed)
-        self._dialect = ProgressSession(self._session, wanted, floor.log)
-        self._session.subscribe(wanted.channel, self._session.position() if wanted.after is None else wanted.after)
-        self._commanding = asyncio.create_task(self._obey(self._dialect))
-        self._after(floor.settings.ping_seconds, self._ping)
-        if principal.expires_at is not None:
-            expired = "Your credential has expired."
-            self._after(principal.expires_at - time.time(), lambda: self.close(CloseCode.POLICY_VIOLATION, expired))
-
-    async def _obey(self, dialect: ProgressSession) -> None:
-        while True:
-            message = await self._commands.get()
-            await self._writable.wait()
+    async def _shake_hands(self, handshake: Handshake) -> None:
+        request_id = handshake.request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        traceparent = handshake.headers.get("traceparent")
+        with self._floor.telemetry.span("WS handshake", traceparent=traceparent, kind=SpanKind.SERVER):
             try:
-                await dialect.received(message)
-            except Exception as error:
-                self._failed(error)
+                async with asyncio.timeout(self._floor.settings.handshake_seconds):
+                    principal, begin = await self._admit(handshake)
+            except Exception as raised:
+                self._refuse(handshake, request_id, raised)
+                return
+        self._open(handshake, request_id, principal, begin)
 
-    def _failed(self, error: BaseException) -> None:
-        """Something of ours broke: the client learns that it should come again."""
-        self._floor.parts.telemetry.log.error("connection failed", error=repr(error), exc_info=error)
-        self.close(CloseCode.INTERNAL_ERROR, "Something went wrong on our side. Connect again.")
+    async def _admit(self, handshake: Handshake) -> tuple[Principal, Begin]:
+        principal = self._floor.signer.verify(handshake.headers.get(PRINCIPAL_HEADER.lower(), ""))
+        structlog.contextvars.bind_contextvars(tenant=principal.tenant)
+        for dialect in self._floor.dialects:
+            if dialect.speaks(handshake.path):
+                handshake.check()
+                if self._floor.full:
+                    raise Unavailable("Too many WebSockets are open. Try again.", headers={"Retry-After": "5"})
+                return principal, await dialect.admit(handshake, principal)
+        raise NotFound("There is no WebSocket at this path.")
 
-    def _ping(self) -> None:
-        if self._awaiting_pong:
-            self._transport.abort()
-        elif self._protocol.state is State.OPEN:
-            self._awaiting_pong = True
-            self._protocol.send_ping(b"")
-            self._flush()
-            self._after(self._floor.settings.ping_seconds, self._ping)
+    def _open(self, handshake: Handshake, request_id: str, principal: Principal, begin: Begin) -> None:
+        self._handshaking = None
+        self._state = _State.OPEN
+        self._heard_at = self._pinged_at = self._loop.time()
+        self._expires_at = principal.expires_at
+        self._session = Session(self._floor.following, self)
+        self._floor.opened(self)
+        self._transport.write(handshake.accept(request_id))
+        try:
+            self._session.obey = begin(self._session)
+        except Exception as error:
+            self.fail(error)
+        self._transport.resume_reading()
 
-    def _after(self, seconds: float, call: Callable[[], object]) -> None:
-        loop = asyncio.get_running_loop()
-        self._timers = [timer for timer in self._timers if timer.when() > loop.time()]
-        self._timers.append(loop.call_later(max(0.0, seconds), call))
-
-
-def _is_utf8(message: bytes) -> bool:
-    try:
-        message.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    def _refuse(self, handshake: Handshake, request_id: str, raised: Exception) -> None:
+        error: MillraceError = as_millrace_error(raised)
+        if error.status >= 500:
+            self._floor.log.error("handshake failed", path=handshake.path, exc_info=raised)
+        self._floor.refused.labels(error.status).inc()
+        self._handshaking = None
+        self._transport.write(handshake.refuse(error, request_id))
+        self._transport.close()

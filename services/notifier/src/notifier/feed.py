@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from prometheus_client import Counter
+import msgspec
+from prometheus_client import Counter, Gauge
 
-from events.broker import Broker, Exchange, Message
-from events.envelope import decode_batch
+from events.broker import Exchange, Message
+from events.envelope import RecordedEvent, decode_batch
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
 from events.log import EventLog, Head
@@ -18,49 +19,83 @@ _PAGE = 500
 
 
 class Feed:
-    def __init__(self, parts: Parts, hub: Hub, settings: NotifierSettings) -> None:
-        self._broker: Broker = parts.broker
-        self._log = EventLog(parts.pool)
+    """Positions have no hole, so the hub's own position says what of a batch is new, and what is missing before it."""
+
+    def __init__(self, parts: Parts, log: EventLog, hub: Hub, settings: NotifierSettings) -> None:
+        self._broker = parts.broker
+        self._log = log
         self._hub = hub
         self._settings = settings
+        self._logger = parts.telemetry.log
+        registry = parts.telemetry.registry
         self._repaired = Counter(
             "millrace_notifier_feed_repaired_events_total",
             "Events read from the log because the feed did not bring them.",
-            registry=parts.telemetry.registry,
+            registry=registry,
         )
+        self._lag = Gauge("millrace_notifier_lag_events", "Events in the log that are not told yet.", registry=registry)
 
     async def run(self) -> None:
         """Broadcast every event once and in order, until cancelled."""
         async with self._broker.subscribe(Exchange.FEED, limit=self._settings.feed_batches) as messages:
-            head = await self._log.head()
-            if self._hub.epoch is None:
-                self._hub.begin(head)
-            await self._read_up_to(head)
+            if not self._hub.begun:
+                self._hub.begin(await self._log.head())
+            await self._read_up_to_head()
             async for message in _or_silence(messages, self._settings.feed_poll_seconds):
                 if message is None:
-                    await self._read_up_to(await self._log.head())
+                    await self._read_up_to_head()
                 else:
-                    await self._take(message)
+                    await self.take(message)
 
-    async def _take(self, message: Message) -> None:
-        first, last = int(message.headers["first"]), int(message.headers["last"])
-        if last <= self._hub.position:
-            return  # a relay that took over published it again
-        if UUID(message.headers["epoch"]) != self._hub.epoch:
-            raise WrongEpoch(f"The feed is of the log {message.headers['epoch']}, not {self._hub.epoch}.")
+    async def take(self, message: Message) -> None:
+        """Broadcast what is new in a batch, and before it what the feed has left out."""
+        try:
+            epoch = UUID(message.headers["epoch"])
+            first, last = int(message.headers["first"]), int(message.headers["last"])
+            batch = decode_batch(message.body) if last > self._hub.position else []
+        except (KeyError, ValueError, msgspec.MsgspecError) as malformed:
+            self._logger.warning("feed message not understood", message_id=message.id, error=repr(malformed))
+            await self._read_up_to_head()
+            return
+        if epoch != self._hub.epoch:
+            # Either it is of a log that was replaced, or we are: the log knows.
+            await self._read_up_to_head()
+            return
         if first > self._hub.position + 1:
-            await self._read_up_to(Head(UUID(message.headers["epoch"]), first - 1))
-        self._hub.broadcast([event for event in decode_batch(message.body) if event.position > self._hub.position])
+            await self._read_up_to(first - 1)
+        fresh = [event for event in batch if event.position > self._hub.position]
+        if self._continues(fresh, last):
+            await self._broadcast(fresh, last)
+        elif last > self._hub.position:
+            await self._read_up_to(last)
 
-    async def _read_up_to(self, head: Head) -> None:
-        if head.epoch != self._hub.epoch:
-            raise WrongEpoch(f"The log is {head.epoch} now, not {self._hub.epoch}.")
-        while self._hub.position < head.position:
-            page = await self._log.read(self._hub.position, min(_PAGE, head.position - self._hub.position))
-            if not page or page[0].position != self._hub.position + 1:
-                raise LogHole(f"Position {self._hub.position + 1} is missing from the log.")
-            self._hub.broadcast(page)
+    async def _read_up_to_head(self) -> None:
+        head = await self._log.head()
+        self._check(head)
+        await self._read_up_to(head.position)
+
+    def _check(self, head: Head) -> None:
+        if head.epoch != self._hub.epoch or head.position < self._hub.position:
+            known = Head(self._hub.epoch, self._hub.position)
+            raise WrongEpoch(f"The log ends at {head} now; it was at {known}.")
+
+    async def _read_up_to(self, position: int) -> None:
+        while (begin := self._hub.position) < position:
+            page = await self._log.read(begin, min(_PAGE, position - begin))
+            if not page or not self._continues(page, page[-1].position):
+                raise LogHole(f"The log has a hole after position {begin}.")
+            await self._broadcast(page, position)
             self._repaired.inc(len(page))
+
+    def _continues(self, batch: list[RecordedEvent], last: int) -> bool:
+        """Whether the batch begins where the hub is, and has each position up to `last`."""
+        positions = [event.position for event in batch]
+        return bool(batch) and positions == list(range(self._hub.position + 1, last + 1))
+
+    async def _broadcast(self, batch: list[RecordedEvent], known: int) -> None:
+        self._lag.set(known - self._hub.position)
+        await self._hub.broadcast(batch)
+        self._lag.set(known - self._hub.position)
 
 
 async def _or_silence(messages: AsyncIterator[Message], seconds: float) -> AsyncIterator[Message | None]:

@@ -1,67 +1,88 @@
-"""Who wants to hear what. The hub tells each event once, in the log's order, to everybody who has caught up."""
+"""Who follows what. The hub offers each event once, in the log's order, to everybody who follows its stream."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
 from events.envelope import RecordedEvent
+from events.errors import Unavailable
 from events.log import Head
 from events.telemetry import Telemetry
 
-# A stream's name, or ALL for whatever the tenant has.
-Channel = tuple[str, str]
-ALL = "*"
+# A tenant, and one of its streams or None for all of them.
+Channel: TypeAlias = tuple[str, str | None]
+
+# An event as one dialect writes it, framed for the socket; None if the dialect has no words for it.
+Encode: TypeAlias = Callable[[RecordedEvent], bytes | None]
+
+# What an event looks like, made once for all who speak the same dialect.
+Frames: TypeAlias = dict[Encode, bytes | None]
+
+# Frames between two looks at everything else that the loop has to do.
+_SLICE = 1000
 
 
-class Listener(Protocol):
-    def hear(self, event: RecordedEvent, frame: bytes) -> None: ...
-
-
-class Dialect(Protocol):
-    """How an event looks to a client."""
-
-    def frame(self, event: RecordedEvent) -> bytes | None:
-        """The event as bytes for the socket, the same for every listener; None if the dialect has no words for it."""
+class Subscriber(Protocol):
+    def offer(self, event: RecordedEvent, frames: Frames) -> bool:
+        """Whether the event was written to the socket."""
 
 
 class Hub:
-    def __init__(self, dialect: Dialect, telemetry: Telemetry) -> None:
-        self._dialect = dialect
-        self._listeners: defaultdict[Channel, set[Listener]] = defaultdict(set)
-        self.epoch: UUID | None = None
-        self.position = 0  # everything up to here has been told
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._subscribers: dict[Channel, set[Subscriber]] = {}
+        self._epoch: UUID | None = None
+        self.position = 0  # everything up to here has been offered, or is being offered now
         self._told = Gauge(
-            "millrace_notifier_position", "Everything up to here is broadcast.", registry=telemetry.registry
+            "millrace_notifier_position", "Everything up to here has been told.", registry=telemetry.registry
         )
-        self._deliveries = Counter(
-            "millrace_notifier_deliveries_total", "Frames given to live listeners.", registry=telemetry.registry
+        self._frames = Counter(
+            "millrace_notifier_frames_total", "Frames written to live sockets.", registry=telemetry.registry
         )
+
+    @property
+    def epoch(self) -> UUID:
+        """The log's identity. Raise `Unavailable` while it is not known."""
+        if self._epoch is None:
+            raise Unavailable("The notifier has not reached the log. Try again.", headers={"Retry-After": "1"})
+        return self._epoch
+
+    @property
+    def begun(self) -> bool:
+        return self._epoch is not None
 
     def begin(self, head: Head) -> None:
-        """Nothing before the head is told: who wants it reads the log."""
-        self.epoch, self.position = head.epoch, head.position
+        """Tell what comes after the head: who wants what was before reads the log."""
+        self._epoch, self.position = head.epoch, head.position
 
-    def join(self, channel: Channel, listener: Listener) -> None:
-        self._listeners[channel].add(listener)
+    def end(self) -> None:
+        """Admit nobody any more: what the log says cannot be relied on."""
+        self._epoch = None
 
-    def leave(self, channel: Channel, listener: Listener) -> None:
-        listeners = self._listeners[channel]
-        listeners.discard(listener)
-        if not listeners:
-            del self._listeners[channel]
+    def join(self, channel: Channel, subscriber: Subscriber) -> None:
+        """From now on the subscriber is offered whatever comes after `position`."""
+        self._subscribers.setdefault(channel, set()).add(subscriber)
 
-    def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
+    def leave(self, channel: Channel, subscriber: Subscriber) -> None:
+        remaining = self._subscribers.get(channel)
+        if remaining is not None:
+            remaining.discard(subscriber)
+            if not remaining:
+                del self._subscribers[channel]
+
+    async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
+        """Offer a batch to its followers. Whoever joins in the middle is offered what follows `position`."""
+        offered = written = 0
         for event in batch:
-            listeners = [
-                *self._listeners.get((event.tenant, event.subject), ()),
-                *self._listeners.get((event.tenant, ALL), ()),
-            ]
-            if listeners and (frame := self._dialect.frame(event)) is not None:
-                for listener in listeners:
-                    listener.hear(event, frame)
-                self._deliveries.inc(len(listeners))
             self.position = event.position
+            frames: Frames = {}
+            for channel in ((event.tenant, event.subject), (event.tenant, None)):
+                for subscriber in tuple(self._subscribers.get(channel, ())):
+                    written += subscriber.offer(event, frames)
+                    offered += 1
+                    if offered % _SLICE == 0:
+                        await asyncio.sleep(0)
         self._told.set(self.position)
+        self._frames.inc(written)

@@ -1,70 +1,178 @@
-"""The subscriptions of one open socket."""
+"""What one open socket does: it follows channels and obeys commands, one step after the other.
+
+A task works only while there is something to do, so that an idle socket costs nothing but its memory.
+"""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from prometheus_client import Counter
 
 from events.database import database_gone
-from events.log import EventLog
-from notifier.hub import Channel, Dialect, Hub
-from notifier.subscription import Outlet, Subscription
+from events.telemetry import Telemetry
+from notifier.history import PAGE, History
+from notifier.hub import Channel, Encode, Hub
+from notifier.subscription import Subscription
 
-MAX_SUBSCRIPTIONS = 1000
+# Commands that a client may have waiting for an answer.
+WAITING_COMMANDS = 64
+
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
 
 
+class Outlet(Protocol):
+    """The connection, as far as a session needs it."""
+
+    @property
+    def writable(self) -> bool: ...
+    def write(self, frame: bytes) -> bool:
+        """Write if `writable`; whether it was."""
+
+    def send(self, frame: bytes) -> None:
+        """Write, room or not."""
+
+    def fail(self, error: Exception) -> None:
+        """Something of ours broke: close, so that the client comes again."""
+
+
+# A client's message, in its dialect.
+Obey = Callable[[str], Awaitable[None]]
+
+
+class Following:
+    """What all sessions of one notifier share."""
+
+    def __init__(self, hub: Hub, history: History, telemetry: Telemetry) -> None:
+        self.hub = hub
+        self.history = history
+        self.log = telemetry.log
+        registry = telemetry.registry
+        self.demoted = Counter(
+            "millrace_notifier_demotions_total", "Times that a client was too slow to be told live.", registry=registry
+        )
+        self.caught_up = Counter(
+            "millrace_notifier_catch_up_events_total", "Events read from the log for who was behind.", registry=registry
+        )
+
+
 class Session:
-    def __init__(
-        self, log: EventLog, hub: Hub, dialect: Dialect, outlet: Outlet, failed: Callable[[BaseException], None]
-    ) -> None:
-        self._log = log
-        self._hub = hub
-        self._dialect = dialect
+    __slots__ = ("_behind", "_closed", "_following", "_messages", "_outlet", "_subscriptions", "_working", "obey")
+
+    def __init__(self, following: Following, outlet: Outlet) -> None:
+        self._following = following
         self._outlet = outlet
-        self._failed = failed
-        self._following: dict[Channel, asyncio.Task[None]] = {}
+        self._subscriptions: dict[Channel, Subscription] = {}
+        self._behind: list[Subscription] = []
+        self._messages: list[str] = []
+        self._working: asyncio.Task[None] | None = None
+        self._closed = False
+        self.obey: Obey | None = None  # set by the dialect when it begins
 
-    def write(self, frame: bytes) -> None:
-        self._outlet.write(frame)
+    def __len__(self) -> int:
+        return len(self._subscriptions)
 
-    def position(self) -> int:
-        """Of the newest event that was told: after it comes what is live."""
-        return self._hub.position
+    def __contains__(self, channel: Channel) -> bool:
+        return channel in self._subscriptions
 
-    def subscribe(self, channel: Channel, after: int) -> bool:
-        """False if the channel is subscribed already, or too many are."""
-        if channel in self._following or len(self._following) >= MAX_SUBSCRIPTIONS:
+    def follow(self, channel: Channel, cursor: int | None, encode: Encode) -> int:
+        """Tell what comes after the cursor, None for whatever comes from now on. Returns the cursor."""
+        hub = self._following.hub
+        begin = hub.position if cursor is None else cursor
+        subscription = Subscription(channel, begin, encode, self._outlet.write, self._fell_behind)
+        self._subscriptions[channel] = subscription
+        hub.join(channel, subscription)
+        if cursor is None:
+            subscription.live = True
+        else:
+            self._behind.append(subscription)
+            self._work()
+        return begin
+
+    def unfollow(self, channel: Channel) -> bool:
+        """Whether it was followed."""
+        subscription = self._subscriptions.pop(channel, None)
+        if subscription is None:
             return False
-        subscription = Subscription(channel, after, self._log, self._hub, self._dialect, self._outlet)
-        task = asyncio.create_task(subscription.run(_while_the_database_is_away))
-        task.add_done_callback(self._ended)
-        self._following[channel] = task
+        self._following.hub.leave(channel, subscription)
+        if subscription in self._behind:
+            self._behind.remove(subscription)
         return True
 
-    def unsubscribe(self, channel: Channel) -> bool:
-        task = self._following.pop(channel, None)
-        if task is not None:
-            task.cancel()
-        return task is not None
+    def say(self, frame: bytes) -> None:
+        """Something that is no event."""
+        self._outlet.send(frame)
+
+    def received(self, message: str) -> bool:
+        """Obey it in its turn. False if too many wait already."""
+        if len(self._messages) >= WAITING_COMMANDS:
+            return False
+        self._messages.append(message)
+        self._work()
+        return True
+
+    def resume(self) -> None:
+        """The connection takes bytes again."""
+        self._work()
 
     def close(self) -> None:
-        for channel in list(self._following):
-            self.unsubscribe(channel)
+        self._closed = True
+        for channel in list(self._subscriptions):
+            self.unfollow(channel)
+        if self._working is not None:
+            self._working.cancel()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+    def _fell_behind(self, subscription: Subscription) -> None:
+        self._following.demoted.inc()
+        self._behind.append(subscription)
+        self._work()
 
+    def _work(self) -> None:
+        if self._working is None and self._may_work():
+            self._working = asyncio.create_task(self._work_off())
 
-async def _while_the_database_is_away(read: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a read until the database answers: its client waits, and misses nothing."""
-    pause = _RETRY_FIRST_SECONDS
-    while True:
+    def _may_work(self) -> bool:
+        return not self._closed and self._outlet.writable and bool(self._messages or self._behind)
+
+    async def _work_off(self) -> None:
+        pause = _RETRY_FIRST_SECONDS
         try:
-            return await read()
+            while self._may_work():
+                try:
+                    await self._step()
+                    pause = _RETRY_FIRST_SECONDS
+                except Exception as error:
+                    if not database_gone(error):
+                        raise
+                    # The client waits, and misses nothing.
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
         except Exception as error:
-            if not database_gone(error):
-                raise
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-        pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+            self._outlet.fail(error)
+        finally:
+            self._working = None
+
+    async def _step(self) -> None:
+        if self._messages:
+            assert self.obey is not None
+            await self.obey(self._messages.pop(0))
+        else:
+            await self._catch_up(self._behind.pop(0))
+
+    async def _catch_up(self, subscription: Subscription) -> None:
+        """Tell one page of what it is behind; then it is live, or waits for its next turn."""
+        subscription.missed = False
+        told_all = False
+        try:
+            page = await self._following.history.page(subscription.channel, subscription.cursor)
+            if self._subscriptions.get(subscription.channel) is not subscription:
+                return
+            self._following.caught_up.inc(len(page))
+            told_all = subscription.tell(page)
+            subscription.live = told_all and len(page) < PAGE and not subscription.missed
+        finally:
+            followed = self._subscriptions.get(subscription.channel) is subscription
+            if followed and not subscription.live:
+                self._behind.append(subscription)

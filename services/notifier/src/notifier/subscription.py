@@ -1,83 +1,66 @@
 """One channel on one connection: first what the log holds after the cursor, then what comes, without a seam.
 
-A subscription that catches up is already known to the hub. If the hub has something for it meanwhile, it only takes
-note, and reads again: so it goes live with an event neither lost nor told twice. A client that reads too slowly is sent
-back to reading from the log, at its own pace, and nobody else notices.
+Whoever catches up is known to the hub already. What the hub offers meanwhile is only noted, and read from the log
+again: so nothing is lost and nothing is told twice when the subscription goes live. A client that reads too slowly
+goes the same way back: it reads from the log at its own pace, and nobody else notices.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
 
 from events.envelope import RecordedEvent
-from events.log import EventLog
-from notifier.hub import ALL, Channel, Dialect, Hub
+from notifier.hub import Channel, Encode, Frames
 
-_PAGE = 200
-
-
-class Outlet(Protocol):
-    """The connection, as far as a subscription needs it."""
-
-    def write(self, frame: bytes) -> None: ...
-    def is_overfull(self) -> bool: ...
-    async def drained(self) -> None: ...
+# Writes one frame; False if the connection takes no more for now.
+Write = Callable[[bytes], bool]
 
 
 class Subscription:
+    __slots__ = ("_dense", "_encode", "_fell_behind", "_write", "channel", "cursor", "live", "missed")
+
     def __init__(
-        self, channel: Channel, cursor: int, log: EventLog, hub: Hub, dialect: Dialect, outlet: Outlet
+        self,
+        channel: Channel,
+        cursor: int,
+        encode: Encode,
+        write: Write,
+        fell_behind: Callable[["Subscription"], None],
     ) -> None:
-        self._channel = channel
-        self._tenant, self._stream = channel
-        self.cursor = cursor  # the version of the last event told; for ALL its position
-        self._log = log
-        self._hub = hub
-        self._dialect = dialect
-        self._outlet = outlet
-        self._live = False
-        self._missed = False
-        self._behind = asyncio.Event()
+        self.channel = channel
+        self.cursor = cursor  # the version of the last event told; for a tenant its position
+        self.live = False  # told by the hub, not from the log
+        self.missed = False  # the hub had something while we were not live
+        self._dense = channel[1] is not None  # versions have no holes; positions of one tenant have
+        self._encode = encode
+        self._write = write
+        self._fell_behind = fell_behind
 
-    async def run(self, retrying: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
-        """Follow the channel until cancelled. `retrying` repeats a read while the database is away."""
-        self._hub.join(self._channel, self)
-        try:
-            while True:
-                self._behind.clear()
-                await retrying(self._catch_up)
-                await self._behind.wait()
-        finally:
-            self._hub.leave(self._channel, self)
+    def offer(self, event: RecordedEvent, frames: Frames) -> bool:
+        """What the hub says. Whether it was written."""
+        if not self.live:
+            self.missed = True
+            return False
+        place = self._place(event)
+        if place <= self.cursor:
+            return False
+        if self._encode not in frames:
+            frames[self._encode] = self._encode(event)
+        frame = frames[self._encode]
+        if (self._dense and place != self.cursor + 1) or (frame is not None and not self._write(frame)):
+            self.live = False
+            self.missed = True
+            self._fell_behind(self)
+            return False
+        self.cursor = place
+        return frame is not None
 
-    def hear(self, event: RecordedEvent, frame: bytes) -> None:
-        if not self._live:
-            self._missed = True
-        elif self._place(event) > self.cursor:
+    def tell(self, page: list[RecordedEvent]) -> bool:
+        """What the log says. Whether all of it was written."""
+        for event in page:
+            frame = self._encode(event)
+            if frame is not None and not self._write(frame):
+                return False
             self.cursor = self._place(event)
-            self._outlet.write(frame)
-            if self._outlet.is_overfull():
-                self._live = False
-                self._missed = True
-                self._behind.set()
-
-    async def _catch_up(self) -> None:
-        while True:
-            await self._outlet.drained()
-            self._missed = False
-            page = await self._read()
-            for event in page:
-                self.cursor = self._place(event)
-                if (frame := self._dialect.frame(event)) is not None:
-                    self._outlet.write(frame)
-            if len(page) < _PAGE and not self._missed:
-                self._live = True
-                return
-
-    async def _read(self) -> list[RecordedEvent]:
-        if self._stream == ALL:
-            return await self._log.read(self.cursor, _PAGE, tenant=self._tenant)
-        return await self._log.read_stream(self._tenant, self._stream, self.cursor, _PAGE)
+        return True
 
     def _place(self, event: RecordedEvent) -> int:
-        return event.position if self._stream == ALL else event.version
+        return event.version if self._dense else event.position

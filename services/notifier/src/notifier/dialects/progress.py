@@ -1,135 +1,186 @@
-"""Plain JSON progress: `WS /ws/{job_id}` for one job, `WS /ws` for all of the tenant's, or the ones it names.
+"""Plain JSON progress: `WS /ws/{job_id}` for one job, `WS /ws` for all of the tenant's, or for those that it names.
 
-A frame is spliced: our own fields, and the payload's bytes behind them. Nobody decodes a payload here.
+An event's frame is spliced: our own fields, and the payload's bytes behind them. Nobody decodes a payload here.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from events.cursor import after_of
+from events.database import DATABASE_GONE
 from events.envelope import RecordedEvent, encode_json, stream_name
-from events.errors import FieldError, InvalidInput, MillraceError, NotFound
+from events.errors import Conflict, CursorExpired, FieldError, Forbidden, InvalidInput, MillraceError, NotFound
 from events.identity import Principal
 from events.log import EventLog
+from events.web import as_millrace_error
+from notifier.dialects import Begin
 from notifier.frames import text_frame
-from notifier.hub import ALL, Channel
+from notifier.handshake import Handshake
+from notifier.hub import Channel, Hub
 from notifier.session import Session
 
-_PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?/?")
-_JOB = "job:"
+_PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?")
+_CATEGORY = "job"
+_PREFIX = f"{_CATEGORY}:"
+
+# What a command may meet without harm to its socket.
+_REFUSALS: tuple[type[Exception], ...] = (MillraceError, *DATABASE_GONE)
+
+
+class _FrameHead(msgspec.Struct, omit_defaults=True):
+    job_id: str
+    type: str
+    position: int
+    version: int
+    time: datetime
+    traceparent: str | None = None
+
+
+def job_frame(event: RecordedEvent) -> bytes | None:
+    """The event as its clients see it; None if it is not about a job."""
+    if not event.subject.startswith(_PREFIX):
+        return None
+    job_id = event.subject[len(_PREFIX) :]
+    head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
+    return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+
+
+class AlreadySubscribed(Conflict):
+    code = "already_subscribed"
+
+
+class NotSubscribed(Conflict):
+    code = "not_subscribed"
+
+
+class TooManySubscriptions(Conflict):
+    code = "too_many_subscriptions"
+
+
+class Subscribe(msgspec.Struct, tag_field="action", tag="subscribe", forbid_unknown_fields=True):
+    job_id: UUID
+    after: int | str = 0  # a version, `<epoch>.<n>` or `<n>`
+
+
+class Unsubscribe(msgspec.Struct, tag_field="action", tag="unsubscribe", forbid_unknown_fields=True):
+    job_id: UUID
+
+
+class Ping(msgspec.Struct, tag_field="action", tag="ping", forbid_unknown_fields=True):
+    pass
+
+
+Command: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
 class ProgressDialect:
-    def frame(self, event: RecordedEvent) -> bytes | None:
-        if not event.subject.startswith(_JOB):
-            return None
-        head = (
-            f'{{"job_id":"{event.subject[len(_JOB) :]}","type":"{event.type}","position":{event.position},'
-            f'"version":{event.version},"time":"{event.time.isoformat().replace("+00:00", "Z")}",'
-        )
-        return text_frame(head.encode() + bytes(event.data)[1:])
+    def __init__(self, hub: Hub, log: EventLog, *, max_subscriptions: int) -> None:
+        self.hub = hub
+        self.log = log
+        self.max_subscriptions = max_subscriptions
+        self.decoder = msgspec.json.Decoder(Command)
+
+    def speaks(self, path: str) -> bool:
+        return _PATH.fullmatch(path) is not None
+
+    async def admit(self, handshake: Handshake, principal: Principal) -> Begin:
+        if "jobs:read" not in principal.scopes:
+            raise Forbidden("This needs the scope jobs:read, which your credential does not have.")
+        match = _PATH.fullmatch(handshake.path)
+        assert match is not None
+        cursor = handshake.parameters().get("after")
+        after = None if cursor is None else after_of(cursor, self.hub.epoch)
+        if match[1] is not None:
+            channel: Channel = (principal.tenant, stream_name(_CATEGORY, _job_id(match[1])))
+            after = after or 0
+            await self.check_job(channel, after)
+        else:
+            channel = (principal.tenant, None)
+            await self._check_position(after)
+        return lambda session: Conversation(self, session, channel, after).obey
+
+    async def check_job(self, channel: Channel, after: int) -> None:
+        """Raise if the tenant has no such job, or the cursor lies beyond its last event."""
+        tenant, stream = channel
+        assert stream is not None
+        version = await self.log.stream_version(tenant, stream)
+        if version is None:
+            raise NotFound("There is no such job.")
+        if after > version:
+            raise CursorExpired(f"The job has {version} events, and the cursor is {after}.")
+
+    async def _check_position(self, after: int | None) -> None:
+        if after is not None and after > self.hub.position and after > (await self.log.head()).position:
+            raise CursorExpired("The cursor lies beyond the log's newest event.")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a handshake asks for."""
+class Conversation:
+    """What is said on one socket: first where it begins, then an answer to each command."""
 
-    channel: Channel
-    after: int | None  # None begins with what comes
+    __slots__ = ("_dialect", "_everything", "_session", "_tenant")
+
+    def __init__(self, dialect: ProgressDialect, session: Session, channel: Channel, after: int | None) -> None:
+        self._dialect = dialect
+        self._session = session
+        self._tenant, stream = channel
+        self._everything = stream is None  # until the first job is named
+        begin = session.follow(channel, after, job_frame)
+        name = f"tenant:{self._tenant}" if stream is None else stream
+        self._say({"type": "connected", "channel": name, "epoch": dialect.hub.epoch, "after": begin})
+
+    async def obey(self, message: str) -> None:
+        about: dict[str, object] = {}
+        try:
+            command: Command = self._dialect.decoder.decode(message)
+            if isinstance(command, Subscribe | Unsubscribe):
+                about["job_id"] = command.job_id
+            match command:
+                case Subscribe():
+                    await self._subscribe(command)
+                case Unsubscribe():
+                    self._unsubscribe(command)
+                case Ping():
+                    self._say({"type": "pong"})
+        except msgspec.MsgspecError as wrong:
+            self._say({"type": "error", "code": InvalidInput.code, "detail": str(wrong)})
+        except _REFUSALS as refused:
+            error = as_millrace_error(refused)
+            self._say({"type": "error", "code": error.code, "detail": error.detail, **about})
+
+    async def _subscribe(self, command: Subscribe) -> None:
+        channel = self._channel(command.job_id)
+        after = after_of(str(command.after), self._dialect.hub.epoch, field="after")
+        if channel in self._session:
+            raise AlreadySubscribed("This job is subscribed already.")
+        if len(self._session) >= self._dialect.max_subscriptions:
+            raise TooManySubscriptions(f"A socket may have {self._dialect.max_subscriptions} subscriptions.")
+        await self._dialect.check_job(channel, after)
+        if self._everything:
+            self._everything = False
+            self._session.unfollow((self._tenant, None))
+        # The answer comes before the first event: it says where the events begin.
+        self._say({"type": "subscribed", "job_id": command.job_id, "after": after})
+        self._session.follow(channel, after, job_frame)
+
+    def _unsubscribe(self, command: Unsubscribe) -> None:
+        if not self._session.unfollow(self._channel(command.job_id)):
+            raise NotSubscribed("This job is not subscribed by name.")
+        self._say({"type": "unsubscribed", "job_id": command.job_id})
+
+    def _channel(self, job_id: UUID) -> Channel:
+        return self._tenant, stream_name(_CATEGORY, job_id)
+
+    def _say(self, answer: dict[str, object]) -> None:
+        self._session.say(text_frame(encode_json(answer)))
 
 
-async def wanted_by(target: str, principal: Principal, log: EventLog) -> Wanted:
-    """What the request's target asks for. Raise what the client must be told if it cannot be had."""
-    url = urlsplit(target)
-    match = _PATH.fullmatch(url.path)
-    if match is None:
-        raise NotFound("There is no WebSocket at this path.")
-    query = parse_qs(url.query, keep_blank_values=True)
-    if unknown := sorted(set(query) - {"after"}):
-        errors = [FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.") for name in unknown]
-        raise InvalidInput("The socket takes only the parameter `after`.", errors=errors)
-    after = after_of(query["after"][-1], (await log.head()).epoch) if "after" in query else None
-    if match[1] is None:
-        return Wanted((principal.tenant, ALL), after)
-    stream = stream_name("job", _job_id(match[1], "path.job_id"))
-    await _check_known(log, principal.tenant, stream)
-    return Wanted((principal.tenant, stream), after or 0)
-
-
-def _job_id(text: str, field: str) -> UUID:
+def _job_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
         detail = "A job's id is a UUID."
-        raise InvalidInput(detail, errors=[FieldError(field, "uuid", detail)]) from None
-
-
-async def _check_known(log: EventLog, tenant: str, stream: str) -> None:
-    if await log.stream_version(tenant, stream) is None:
-        raise NotFound("There is no such job.")
-
-
-class _Command(msgspec.Struct, forbid_unknown_fields=True):
-    action: str
-    job_id: str | None = None
-    after: str | int = 0
-
-
-_decoder = msgspec.json.Decoder(_Command)
-
-
-class ProgressSession:
-    """What a client says on an open socket, and what it hears."""
-
-    def __init__(self, session: Session, wanted: Wanted, log: EventLog) -> None:
-        self._session = session
-        self._log = log
-        self._tenant, stream = wanted.channel
-        self._narrows = stream == ALL
-        self._everything = wanted.channel if stream == ALL else None
-
-    async def received(self, message: bytes) -> None:
-        try:
-            command = _decoder.decode(message)
-            match command.action:
-                case "ping":
-                    answer: dict[str, object] = {"type": "pong"}
-                case "subscribe":
-                    answer = await self._subscribe(command)
-                case "unsubscribe":
-                    answer = self._unsubscribe(command)
-                case _:
-                    raise InvalidInput("The actions are subscribe, unsubscribe and ping.")
-        except MillraceError as refused:
-            answer = {"type": "error", "code": refused.code, "detail": refused.detail}
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            detail = 'A command is a JSON object such as {"action":"ping"}.'
-            answer = {"type": "error", "code": "bad_request", "detail": detail}
-        self._session.write(text_frame(encode_json(answer)))
-
-    async def _subscribe(self, command: _Command) -> dict[str, object]:
-        stream = self._stream(command)
-        after = after_of(str(command.after), (await self._log.head()).epoch, field="after")
-        await _check_known(self._log, self._tenant, stream)
-        if self._everything is not None:  # the first job that is named narrows the socket to the ones that are
-            self._session.unsubscribe(self._everything)
-            self._everything = None
-        if not self._session.subscribe((self._tenant, stream), after):
-            raise InvalidInput("This job is subscribed already, or too many are.")
-        return {"type": "subscribed", "job_id": command.job_id}
-
-    def _unsubscribe(self, command: _Command) -> dict[str, object]:
-        if not self._session.unsubscribe((self._tenant, self._stream(command))):
-            raise NotFound("This job is not subscribed.")
-        return {"type": "unsubscribed", "job_id": command.job_id}
-
-    def _stream(self, command: _Command) -> str:
-        if not self._narrows:
-            raise InvalidInput("This socket is of one job. Open /ws to choose jobs.")
-        return stream_name("job", _job_id(command.job_id or "", "job_id"))
+        raise InvalidInput(detail, errors=[FieldError("path.job_id", "uuid", detail)]) from None

@@ -3,13 +3,16 @@
 -- Judge the requests in their order, each seeing its predecessors, and record those that are accepted. The caller holds
 -- the head.
 CREATE FUNCTION events.append_judged(
-    accepted_from bigint,
-    tenants text[], streams text[], request_streams int[], request_sizes int[], request_expected bigint[],
-    ids uuid[], types text[], sources text[], times timestamptz[], traceparents text[], data json[],
+    accepted_from bigint, tenants text[], stream_tenants int[], streams text[], requests json,
+    types text[], sources text[],
+    event_types int[], ids uuid[], times bigint[], traceparents text[], data json[],
     OUT accepted_to bigint, OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
 )
 LANGUAGE plpgsql AS $$
 DECLARE
+    request_streams int[];
+    request_sizes int[];
+    request_expected bigint[];
     event_requests int[];
     stream_versions bigint[];
     stream_added bigint[];
@@ -18,23 +21,31 @@ DECLARE
     slot int;
     expected bigint;
 BEGIN
-    IF cardinality(request_streams) > 1 AND (SELECT count(DISTINCT id) < count(*) FROM unnest(ids) AS id) THEN
+    IF json_array_length(requests) > 1 AND (SELECT count(DISTINCT id) < count(*) FROM unnest(ids) AS id) THEN
         SELECT * INTO accepted_to, outcomes, positions, versions, reused
-        FROM events.append_singly(accepted_from, tenants, streams, request_streams, request_sizes, request_expected,
-            ids, types, sources, times, traceparents, data);
+        FROM events.append_singly(accepted_from, tenants, stream_tenants, streams, requests, types, sources,
+            event_types, ids, times, traceparents, data);
         RETURN;
     END IF;
+
+    SELECT
+        array_agg((request.said ->> 0)::int ORDER BY request.index),
+        array_agg((request.said ->> 1)::int ORDER BY request.index),
+        array_agg((request.said ->> 2)::bigint ORDER BY request.index)
+    INTO request_streams, request_sizes, request_expected
+    FROM json_array_elements(requests) WITH ORDINALITY AS request (said, index);
 
     SELECT array_agg(request.index ORDER BY request.index) INTO event_requests
     FROM unnest(request_sizes) WITH ORDINALITY AS request (size, index), generate_series(1, request.size);
 
     SELECT * INTO outcomes, positions, versions, reused
-    FROM events.judge_ids(tenants, streams, request_streams, event_requests, ids, types, sources, data);
+    FROM events.judge_ids(tenants, stream_tenants, streams, request_streams, event_requests, types, sources,
+        event_types, ids, data);
 
     SELECT array_agg(coalesce(stream.version, 0) ORDER BY named.index), array_agg(0 ORDER BY named.index)
     INTO stream_versions, stream_added
-    FROM unnest(tenants, streams) WITH ORDINALITY AS named (tenant, stream, index)
-    LEFT JOIN events.streams AS stream ON stream.tenant = named.tenant AND stream.stream = named.stream;
+    FROM unnest(stream_tenants, streams) WITH ORDINALITY AS named (tenant, stream, index)
+    LEFT JOIN events.streams AS stream ON stream.tenant = tenants[named.tenant] AND stream.stream = named.stream;
 
     accepted_to := accepted_from - 1;
     FOR request IN 1..cardinality(request_streams) LOOP
@@ -57,8 +68,8 @@ BEGIN
     END LOOP;
 
     IF accepted_to >= accepted_from THEN
-        PERFORM events.record_accepted(accepted_from, outcomes, offset_shift, tenants, streams, stream_added,
-            request_streams, event_requests, ids, types, sources, times, traceparents, data);
+        PERFORM events.record_accepted(accepted_from, outcomes, offset_shift, tenants, stream_tenants, streams,
+            stream_added, request_streams, event_requests, types, sources, event_types, ids, times, traceparents, data);
     END IF;
 END;
 $$;
@@ -66,8 +77,8 @@ $$;
 -- Judge requests by their event ids alone: `new`, `duplicate` or `reused`. A retry may stamp the time and the trace
 -- anew, so these are not compared.
 CREATE FUNCTION events.judge_ids(
-    tenants text[], streams text[], request_streams int[],
-    event_requests int[], ids uuid[], types text[], sources text[], data json[],
+    tenants text[], stream_tenants int[], streams text[], request_streams int[], event_requests int[],
+    types text[], sources text[], event_types int[], ids uuid[], data json[],
     OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
 )
 LANGUAGE sql STABLE AS $$
@@ -78,13 +89,12 @@ LANGUAGE sql STABLE AS $$
             known.position - given.index AS shift,
             count(*) OVER (PARTITION BY given.request, given.id) AS occurrences,
             recorded.stream = streams[request_streams[given.request]]
-                AND recorded.type = given.type
-                AND recorded.source = given.source
+                AND recorded.type = types[given.type]
+                AND recorded.source = sources[given.type]
                 AND recorded.data::text = given.data::text AS same
-        FROM unnest(event_requests, ids, types, sources, data)
-            WITH ORDINALITY AS given (request, id, type, source, data, index)
+        FROM unnest(event_requests, ids, event_types, data) WITH ORDINALITY AS given (request, id, type, data, index)
         LEFT JOIN events.event_ids AS known
-            ON known.tenant = tenants[request_streams[given.request]] AND known.id = given.id
+            ON known.tenant = tenants[stream_tenants[request_streams[given.request]]] AND known.id = given.id
         LEFT JOIN events.events AS recorded ON recorded.position = known.position
     ),
     request AS (
@@ -112,20 +122,20 @@ $$;
 -- Record the events of the accepted requests only.
 CREATE FUNCTION events.record_accepted(
     accepted_from bigint, outcomes text[], offset_shift bigint[],
-    tenants text[], streams text[], stream_added bigint[],
-    request_streams int[], event_requests int[],
-    ids uuid[], types text[], sources text[], times timestamptz[], traceparents text[], data json[]
+    tenants text[], stream_tenants int[], streams text[], stream_added bigint[],
+    request_streams int[], event_requests int[], types text[], sources text[],
+    event_types int[], ids uuid[], times bigint[], traceparents text[], data json[]
 ) RETURNS void
 LANGUAGE sql AS $$
     WITH stream AS (
         SELECT named.*, row_number() OVER (ORDER BY named.slot) AS index
-        FROM unnest(tenants, streams, stream_added) WITH ORDINALITY AS named (tenant, name, added, slot)
+        FROM unnest(stream_tenants, streams, stream_added) WITH ORDINALITY AS named (tenant, name, added, slot)
         WHERE named.added > 0
     ),
     event AS (
         SELECT given.*, stream.index AS stream_index, offset_shift[given.request] + given.index AS stream_offset
-        FROM unnest(event_requests, ids, types, sources, times, traceparents, data)
-            WITH ORDINALITY AS given (request, id, type, source, time, traceparent, data, index)
+        FROM unnest(event_requests, event_types, ids, times, traceparents, data)
+            WITH ORDINALITY AS given (request, type, id, time, traceparent, data, index)
         JOIN stream ON stream.slot = request_streams[given.request]
         WHERE outcomes[given.request] = 'appended'
     ),
@@ -138,40 +148,38 @@ LANGUAGE sql AS $$
     accepted_events AS (
         SELECT
             array_agg(stream_index::int ORDER BY index) AS streams, array_agg(stream_offset ORDER BY index) AS offsets,
-            array_agg(id ORDER BY index) AS ids, array_agg(type ORDER BY index) AS types,
-            array_agg(source ORDER BY index) AS sources, array_agg(time ORDER BY index) AS times,
-            array_agg(traceparent ORDER BY index) AS traceparents, array_agg(data ORDER BY index) AS data
+            array_agg(type ORDER BY index) AS types, array_agg(id ORDER BY index) AS ids,
+            array_agg(time ORDER BY index) AS times, array_agg(traceparent ORDER BY index) AS traceparents,
+            array_agg(data ORDER BY index) AS data
         FROM event
     )
-    SELECT events.record(accepted_from, s.tenants, s.names, s.expected, s.added,
-        e.streams, e.offsets, e.ids, e.types, e.sources, e.times, e.traceparents, e.data)
+    SELECT events.record(accepted_from, record_accepted.tenants, s.tenants, s.names, s.expected, s.added,
+        record_accepted.types, sources, e.streams, e.offsets, e.types, e.ids, e.times,
+        e.traceparents, e.data)
     FROM accepted_streams AS s, accepted_events AS e
 $$;
 
 -- Append a batch in which one id occurs twice: whether the second is a repetition depends on the outcome of the first,
 -- so each request must find what its predecessors left.
 CREATE FUNCTION events.append_singly(
-    accepted_from bigint,
-    tenants text[], streams text[], request_streams int[], request_sizes int[], request_expected bigint[],
-    ids uuid[], types text[], sources text[], times timestamptz[], traceparents text[], data json[],
+    accepted_from bigint, tenants text[], stream_tenants int[], streams text[], requests json,
+    types text[], sources text[],
+    event_types int[], ids uuid[], times bigint[], traceparents text[], data json[],
     OUT accepted_to bigint, OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
 )
 LANGUAGE plpgsql AS $$
 DECLARE
+    request json;
     one record;
-    slot int;
     head int := 1;
     tail int;
 BEGIN
     accepted_to := accepted_from - 1;
-    FOR request IN 1..cardinality(request_streams) LOOP
-        slot := request_streams[request];
-        tail := head + request_sizes[request] - 1;
+    FOR request IN SELECT json_array_elements(requests) LOOP
+        tail := head + (request ->> 1)::int - 1;
         SELECT * INTO one FROM events.append_judged(
-            accepted_to + 1, ARRAY[tenants[slot]], ARRAY[streams[slot]],
-            ARRAY[1], ARRAY[request_sizes[request]], ARRAY[request_expected[request]],
-            ids[head:tail], types[head:tail], sources[head:tail], times[head:tail], traceparents[head:tail],
-            data[head:tail]);
+            accepted_to + 1, tenants, stream_tenants, streams, json_build_array(request), types, sources,
+            event_types[head:tail], ids[head:tail], times[head:tail], traceparents[head:tail], data[head:tail]);
         accepted_to := one.accepted_to;
         outcomes := outcomes || one.outcomes;
         positions := positions || one.positions;

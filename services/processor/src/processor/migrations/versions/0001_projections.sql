@@ -19,9 +19,6 @@ CREATE TABLE processor.jobs (
     PRIMARY KEY (tenant, id)
 ) WITH (fillfactor = 70);  -- progress changes no indexed column, so a row's new versions stay on its page
 
-CREATE INDEX jobs_by_age ON processor.jobs (tenant, created_at, id);
-CREATE INDEX jobs_by_status ON processor.jobs (tenant, status, created_at, id);
-
 -- A payload that Postgres can take apart: json holds an escaped NUL, but no text does. The log keeps the bytes.
 CREATE FUNCTION processor.readable(data json) RETURNS json
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -31,14 +28,7 @@ $$;
 -- Apply the events from `first` to `last` to the projections. Every job event says the resulting state, so only each
 -- job's newest one counts, and it does not matter how the log is cut into ranges.
 CREATE FUNCTION processor.project(first bigint, last bigint) RETURNS void
-LANGUAGE plpgsql
--- A plan is made once per connection, perhaps while the tables are empty: it must not scan what will grow.
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET jit = off
-AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO processor.jobs (
         tenant, id, workflow, status, progress_percent, current_step, step_message, version, position, input,
@@ -66,9 +56,12 @@ BEGIN
     FROM (
         SELECT DISTINCT ON (event.stream_id)
             event.tenant, event.stream, event.version, event.position, event.time, event.data,
-            min(event.time) FILTER (WHERE event.type = 'job.started') OVER (PARTITION BY event.stream_id) AS started_at
+            min(event.time) FILTER (WHERE event.type = 'job.started') OVER whole_stream AS started_at
         FROM events.events AS event
         WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
+        WINDOW whole_stream AS (
+            PARTITION BY event.stream_id ORDER BY event.position DESC
+            RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
         ORDER BY event.stream_id, event.position DESC
     ) AS newest
     CROSS JOIN json_to_record(processor.readable(newest.data)) AS said (
@@ -79,10 +72,10 @@ $$;
 
 -- Append, project what was accepted, and move the given checkpoint: one statement, committed together.
 CREATE FUNCTION processor.append(
-    tenants text[], streams text[], stream_expected bigint[], stream_added bigint[],
-    request_streams int[], request_sizes int[], request_expected bigint[],
-    event_streams int[], event_offsets bigint[], ids uuid[], types text[], sources text[], times timestamptz[],
-    traceparents text[], data json[],
+    tenants text[], stream_tenants int[], streams text[], stream_expected bigint[], stream_added bigint[],
+    requests json, types text[], sources text[],
+    event_streams int[], event_offsets bigint[], event_types int[],
+    ids uuid[], times bigint[], traceparents text[], data json[],
     checkpoint_name text DEFAULT NULL, checkpoint_fence bigint DEFAULT NULL, checkpoint_position bigint DEFAULT NULL,
     OUT accepted_from bigint, OUT accepted_to bigint, OUT former_versions bigint[],
     OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
@@ -90,9 +83,8 @@ CREATE FUNCTION processor.append(
 LANGUAGE plpgsql AS $$
 BEGIN
     SELECT * INTO accepted_from, accepted_to, former_versions, outcomes, positions, versions, reused
-    FROM events.append(tenants, streams, stream_expected, stream_added,
-        request_streams, request_sizes, request_expected,
-        event_streams, event_offsets, ids, types, sources, times, traceparents, data);
+    FROM events.append(tenants, stream_tenants, streams, stream_expected, stream_added, requests, types, sources,
+        event_streams, event_offsets, event_types, ids, times, traceparents, data);
     IF accepted_to >= accepted_from THEN
         PERFORM processor.project(accepted_from, accepted_to);
     END IF;
@@ -104,7 +96,9 @@ $$;
 
 -- Make every projection anew from the log; appends wait meanwhile. Returns how many events were replayed.
 CREATE FUNCTION processor.rebuild(chunk bigint DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_seqscan = off  -- a table that was just emptied looks small, and is not
+AS $$
 DECLARE
     newest bigint;
 BEGIN

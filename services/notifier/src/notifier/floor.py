@@ -1,0 +1,71 @@
+"""What all connections of one notifier share, and the beat that keeps them honest."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+
+from events.lifecycle import Parts
+from notifier.dialects import Dialect
+from notifier.frames import CloseCode
+from notifier.session import Following
+from notifier.settings import NotifierSettings
+
+if TYPE_CHECKING:
+    from notifier.connection import Connection
+
+# Connections looked at between two looks at everything else that the loop has to do.
+_SLICE = 1000
+
+
+class Floor:
+    def __init__(
+        self, parts: Parts, settings: NotifierSettings, following: Following, dialects: Sequence[Dialect]
+    ) -> None:
+        self.signer = parts.signer
+        self.telemetry = parts.telemetry
+        self.log = parts.telemetry.log
+        self.settings = settings
+        self.following = following
+        self.dialects = dialects
+        self._open: set[Connection] = set()
+        registry = parts.telemetry.registry
+        self._connections = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
+        self._ended = Counter(
+            "millrace_notifier_connections_ended_total",
+            "WebSockets that ended, by our close code, `client` if it closed, `lost` if nobody said anything.",
+            ["why"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "millrace_notifier_handshakes_refused_total", "Upgrades refused, by status.", ["status"], registry=registry
+        )
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= self.settings.max_connections
+
+    def opened(self, connection: "Connection") -> None:
+        self._open.add(connection)
+        self._connections.set(len(self._open))
+
+    def ended(self, connection: "Connection", why: str) -> None:
+        self._open.discard(connection)
+        self._connections.set(len(self._open))
+        self._ended.labels(why).inc()
+
+    async def beat(self) -> bool:
+        """Ping who is due; close who has expired, is gone, or does not read."""
+        now, wall = asyncio.get_running_loop().time(), time.time()
+        for number, connection in enumerate(tuple(self._open), 1):
+            connection.check(now, wall)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+        return False
+
+    def clear(self, reason: str) -> None:
+        """Send everybody away: they come again, with the cursor of what they have."""
+        for connection in tuple(self._open):
+            connection.close(CloseCode.INTERNAL_ERROR, reason)
