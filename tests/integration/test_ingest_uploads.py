@@ -213,6 +213,7 @@ async def test_a_client_that_stops_half_way_leaves_nothing(ingest: Ingest) -> No
     reader, writer = await asyncio.open_connection(ingest.address.host, ingest.address.port)
     writer.write(head.encode())
     await writer.drain()
+    await _until(lambda: ingest.files() != [])
     writer.transport.abort()
     await asyncio.gather(writer.wait_closed(), return_exceptions=True)
     await _until(lambda: ingest.files() == [])

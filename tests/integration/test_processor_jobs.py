@@ -89,8 +89,9 @@ class Processor:
                 await asyncio.sleep(0.02)
 
     async def types(self, job_id: str) -> list[str]:
-        _, page = await self.get(f"/jobs/{job_id}/events?limit=1000")
-        return [event["type"] for event in page["items"]]
+        """Of the job's events; none while the job is not there yet."""
+        status, page = await self.get(f"/jobs/{job_id}/events?limit=1000")
+        return [event["type"] for event in page["items"]] if status == 200 else []
 
     async def eventually(self, true: Callable[[], Any]) -> None:
         async with asyncio.timeout(20):
