@@ -48,7 +48,7 @@ class Service:
 
     name: str
     app: ASGIApp
-    http_protocol: type[asyncio.Protocol] | None = None
+    http_protocol: Callable[..., asyncio.Protocol] | None = None
     websocket_protocol: Callable[..., asyncio.Protocol] | None = None
 
 
@@ -103,8 +103,8 @@ async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) 
     listener = listen(host, port)
     config = uvicorn.Config(
         service.app,
-        http=service.http_protocol or "httptools",
-        ws=cast(type[asyncio.Protocol], service.websocket_protocol or "none"),  # uvicorn only calls it
+        http=cast(type[asyncio.Protocol], service.http_protocol or "httptools"),  # uvicorn only calls them
+        ws=cast(type[asyncio.Protocol], service.websocket_protocol or "none"),
         lifespan="off",
         log_config=None,
         access_log=False,

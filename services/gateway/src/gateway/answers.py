@@ -57,8 +57,8 @@ class Answer:
             return ()
         return as_chunk(payload) if self._chunked else payload
 
-    def end(self) -> bytes:
-        return END_OF_CHUNKS if self._chunked else b""
+    def end(self) -> Sequence[bytes]:
+        return (END_OF_CHUNKS,) if self._chunked else ()
 
 
 def problem(error: MillraceError, *, path: str, request_id: str) -> tuple[Headers, bytes]:

@@ -37,12 +37,13 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
     async with aiohttp.ClientSession() as session:
         app = new_app(parts, title="Millrace")
         public = public_routes(Health(session, urls))
+        app.router.redirect_slashes = False
         app.include_router(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
         record = recorder(parts.telemetry)
         door = Door(settings, Routes(UPSTREAMS), admin, parts.signer, pools, app, record, parts.telemetry)
         try:
-            yield Service("gateway", app, http_protocol=door.protocol())
+            yield Service("gateway", app, http_protocol=door.connection)
         finally:
             for pool in pools.values():
                 pool.close()

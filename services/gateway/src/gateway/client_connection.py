@@ -51,19 +51,21 @@ class ClientConnection(asyncio.Protocol):
         self._side: ClientSide | None = None
         self._held: list[bytes] = []  # body that came before there was anybody to take it
         self._answer: Answer | None = None
+        self._unsent = b""
 
     # What an exchange does with it
 
     def attach(self, side: ClientSide) -> None:
         """From now on `side` gets the request's body, and answers it."""
-        assert self._body is not None
+        body = self._body
+        assert body is not None
         self._admission, self._side = None, side
         held, self._held = self._held, []
-        if not self._body.done:
+        if not body.done:
             self.resume_reading()
         if held:
             side.request_body(held)
-        if self._body.done and self._side is side:
+        if body.done and self._side is side:
             side.request_ended()
 
     def begin_again(self) -> None:
@@ -91,11 +93,12 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(CONTINUE)
 
     def start_answer(self, status: int, headers: Headers, content_length: int | None) -> None:
+        """The head goes out with what is sent next, be it nothing: each write is a system call."""
         head = self._request.head if self._request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not self._draining
         self._answer = Answer(head, self._request_id, status, headers, content_length, keep_alive=keep_alive)
-        self._write((self._answer.head,))
+        self._unsent = self._answer.head
 
     def send(self, payload: Sequence[bytes]) -> None:
         assert self._answer is not None
@@ -104,7 +107,7 @@ class ClientConnection(asyncio.Protocol):
     def end_answer(self) -> None:
         """The answer is complete. What may still come of the request is dropped."""
         assert self._answer is not None
-        self._write((self._answer.end(),))
+        self._write(self._answer.end())
         self._record(self._request, self._answer.status)
         keep_alive = self._answer.keep_alive and not self._draining
         self._request = self._side = self._answer = None
@@ -215,15 +218,16 @@ class ClientConnection(asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
 
     def _receive_body(self, data: bytes) -> None:
-        assert self._body is not None
+        body = self._body
+        assert body is not None
         try:
-            payload = self._body.feed(data)
+            payload = body.feed(data)
         except BadRequest as error:
             self._break_off(error)
             return
-        if self._body.done:
+        if body.done:
             self._reading.stop()
-            self._unparsed, self._receive = self._body.rest, self._receive_early
+            self._unparsed, self._receive = body.rest, self._receive_early
         elif not self._paused:
             self._reading.start(self._settings.body_timeout, self._body_stalled)
         side = self._side
@@ -233,7 +237,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if payload:
             side.request_body(payload)
-        if self._body.done and self._side is side:
+        if body.done and self._side is side:
             side.request_ended()
 
     def _receive_early(self, data: bytes) -> None:
@@ -300,5 +304,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
 
     def _write(self, pieces: Sequence[bytes]) -> None:
-        if not self.transport.is_closing():
+        if self._unsent:
+            pieces, self._unsent = (self._unsent, *pieces), b""
+        if pieces and not self.transport.is_closing():
             self.transport.writelines(pieces)

@@ -1,10 +1,9 @@
 """The door: which way a request goes, and whether its sender may go there."""
 
-import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import ASGIApp
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from events.errors import Forbidden, InternalError, MillraceError, NotFound
@@ -81,21 +80,9 @@ class Door:
             raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
         return principal
 
-    def protocol(self) -> type[asyncio.Protocol]:
-        """The class that uvicorn makes a connection's protocol from."""
-        admit, record, settings = self.admit, self._record, self._settings
-
-        class DoorProtocol(ClientConnection):
-            def __init__(
-                self,
-                config: Config,
-                server_state: ServerState,
-                app_state: dict[str, object],
-                _loop: asyncio.AbstractEventLoop | None = None,
-            ) -> None:
-                super().__init__(admit, record, settings, server_state)
-
-        return DoorProtocol
+    def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
+        """What uvicorn calls for each connection."""
+        return ClientConnection(self.admit, self._record, self._settings, server_state)
 
 
 def _target(route: Route, request: Request) -> bytes:

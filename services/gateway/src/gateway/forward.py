@@ -39,10 +39,11 @@ class Forward:
         passed = headers.encode(self._headers(principal))
         self._upstream.send_request(self, head.method, b"%b%b\r\n" % (first, passed), timeout=timeout)
         self._client.attach(self)
+        self._upstream.flush()
 
     def _headers(self, principal: str | None) -> Headers:
         head = self._request.head
-        passed = headers.inwards(head.headers)
+        passed = headers.inwards(head)
         passed.append((b"host", self._pool.authority))
         passed.append((b"x-request-id", self._request.id.encode()))
         passed.append((b"traceparent", self._request.traceparent))
@@ -80,7 +81,7 @@ class Forward:
 
     def response_head(self, head: ResponseHead) -> None:
         self._answered = True
-        self._client.start_answer(head.status, headers.outwards(head.headers), head.content_length)
+        self._client.start_answer(head.status, headers.outwards(head.headers, head.connection), head.content_length)
 
     def response_body(self, payload: Sequence[bytes]) -> None:
         self._client.send(payload)

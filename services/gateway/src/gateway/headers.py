@@ -1,6 +1,6 @@
 """Which headers pass the door, inwards and outwards."""
 
-from gateway.heads import Headers, connection_tokens
+from gateway.heads import Headers, RequestHead
 
 _HOP_BY_HOP = {
     b"connection",
@@ -42,20 +42,20 @@ _NOT_OUTWARDS = _HOP_BY_HOP | {b"content-length", b"server", b"x-request-id"}
 _NOT_OUTWARDS_PREFIX = b"x-millrace-"
 
 
-def inwards(headers: Headers) -> Headers:
+def inwards(head: RequestHead) -> Headers:
     """A client's headers, as far as a service may see them."""
-    dropped = _NOT_INWARDS | connection_tokens(headers)
+    dropped = _NOT_INWARDS | head.connection
     return [
         (name, value)
-        for name, value in headers
+        for name, value in head.headers
         # A name with an underscore reads as one with a hyphen in too many places.
         if name not in dropped and not name.startswith(_NOT_INWARDS_PREFIXES) and b"_" not in name
     ]
 
 
-def outwards(headers: Headers) -> Headers:
-    """A service's headers, as far as a client may see them."""
-    dropped = _NOT_OUTWARDS | connection_tokens(headers)
+def outwards(headers: Headers, connection: frozenset[bytes] = frozenset()) -> Headers:
+    """An answer's headers, as far as a client may see them."""
+    dropped = _NOT_OUTWARDS | connection
     return [
         (name, value) for name, value in headers if name not in dropped and not name.startswith(_NOT_OUTWARDS_PREFIX)
     ]

@@ -35,7 +35,7 @@ class RequestHead:
     headers: Headers
     content_length: int | None
     chunked: bool
-    keep_alive: bool
+    connection: frozenset[bytes]  # the tokens of `Connection`, in lower case
     path: str = field(init=False)
     query: bytes = field(init=False)
 
@@ -47,13 +47,17 @@ class RequestHead:
         return next((value for known, value in self.headers if known == name), None)
 
     @property
+    def keep_alive(self) -> bool:
+        return not self.http_1_0 and b"close" not in self.connection
+
+    @property
     def expects_continue(self) -> bool:
         return not self.http_1_0 and (self.header(b"expect") or b"").lower() == b"100-continue"
 
     @property
     def opens_websocket(self) -> bool:
         upgrade = self.header(b"upgrade")
-        return upgrade is not None and upgrade.lower() == b"websocket" and b"upgrade" in connection_tokens(self.headers)
+        return upgrade is not None and upgrade.lower() == b"websocket" and b"upgrade" in self.connection
 
     @property
     def has_body(self) -> bool:
@@ -76,7 +80,12 @@ class ResponseHead:
     headers: Headers
     content_length: int | None
     chunked: bool
-    keep_alive: bool
+    http_1_0: bool
+    connection: frozenset[bytes]
+
+    @property
+    def keep_alive(self) -> bool:
+        return not self.http_1_0 and b"close" not in self.connection
 
     def body(self, request_method: bytes) -> BodyReader:
         if request_method == b"HEAD" or self.status in (204, 304):
@@ -118,7 +127,7 @@ def parse_request(head: bytes) -> RequestHead:
     if not found.target.startswith(b"/") or b"#" in found.target:
         raise BadRequest("The request's target must be a path.")
     hosts = lengths = encodings = 0
-    content_length, encoding = None, b""
+    content_length, encoding, connection = None, b"", frozenset[bytes]()
     for name, value in found.headers:
         if name == b"content-length":
             lengths += 1
@@ -130,6 +139,8 @@ def parse_request(head: bytes) -> RequestHead:
             hosts += 1
             if not _HOST.fullmatch(value):
                 raise BadRequest("The Host header is malformed.")
+        elif name == b"connection":
+            connection |= _tokens(value)
     http_1_0 = version == "1.0"
     if hosts > 1 or (hosts == 0 and not http_1_0):
         raise BadRequest("The request must have one Host header.")
@@ -137,8 +148,7 @@ def parse_request(head: bytes) -> RequestHead:
         raise BadRequest(
             "The only Transfer-Encoding that is understood is chunked, of HTTP/1.1, without a Content-Length."
         )
-    keep_alive = not http_1_0 and b"close" not in connection_tokens(found.headers)
-    return RequestHead(method, found.target, http_1_0, found.headers, content_length, encodings > 0, keep_alive)
+    return RequestHead(method, found.target, http_1_0, found.headers, content_length, encodings > 0, connection)
 
 
 def parse_response(head: bytes) -> ResponseHead:
@@ -147,15 +157,17 @@ def parse_response(head: bytes) -> ResponseHead:
     parser = httptools.HttpResponseParser(found)
     with suppress(httptools.HttpParserUpgrade):
         parser.feed_data(head)
-    content_length, chunked = None, False
+    content_length, chunked, connection = None, False, frozenset[bytes]()
     for name, value in found.headers:
         if name == b"content-length":
             content_length = int(value)
         elif name == b"transfer-encoding":
             chunked = value.lower() == b"chunked"
-    keep_alive = parser.get_http_version() == "1.1" and b"close" not in connection_tokens(found.headers)
-    return ResponseHead(parser.get_status_code(), found.headers, content_length, chunked, keep_alive)
+        elif name == b"connection":
+            connection |= _tokens(value)
+    http_1_0 = parser.get_http_version() == "1.0"
+    return ResponseHead(parser.get_status_code(), found.headers, content_length, chunked, http_1_0, connection)
 
 
-def connection_tokens(headers: Headers) -> set[bytes]:
-    return {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+def _tokens(value: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip().lower() for token in value.split(b","))

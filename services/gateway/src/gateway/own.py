@@ -79,7 +79,7 @@ class OwnExchange:
 
     def _scope(self) -> Scope:
         head = self._request.head
-        headers = inwards(head.headers)
+        headers = inwards(head)
         headers += [(b"x-request-id", self._request.id.encode()), (b"traceparent", self._request.traceparent)]
         if head.content_length is not None:
             headers.append((b"content-length", b"%d" % head.content_length))

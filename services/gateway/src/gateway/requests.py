@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from time import perf_counter
 
 from prometheus_client import Counter, Histogram
@@ -52,16 +53,19 @@ def recorder(telemetry: Telemetry) -> Record:
         registry=telemetry.registry,
     )
 
+    counted, timed = cache(requests.labels), cache(seconds.labels)
+    log = telemetry.log.bind()
+
     def record(request: Request | None, status: int) -> None:
         if request is None:
-            requests.labels("malformed", "OTHER", status).inc()
+            counted("malformed", "OTHER", status).inc()
             return
         method = request.head.method.decode()
         elapsed = perf_counter() - request.began
-        requests.labels(request.route, method, status).inc()
-        seconds.labels(request.route, method).observe(elapsed)
+        counted(request.route, method, status).inc()
+        timed(request.route, method).observe(elapsed)
         # The path without its query: credentials may be in there.
-        telemetry.log.debug(
+        log.debug(
             "request",
             method=method,
             path=request.head.path,

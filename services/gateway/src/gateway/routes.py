@@ -36,7 +36,7 @@ def public_routes(health: Health) -> APIRouter:
     @router.get("/")
     async def index() -> Index:
         """What this is, and where to go."""
-        links = {"health": "/health", "ping": "/ping", "pipelines": "/pipelines", "api": "/api/v1"}
+        links = {"health": "/health", "ping": "/ping", "pipelines": "/pipelines", "api": "/api/v1/"}
         return Index(name="Millrace", version=this_version, links=links)
 
     @router.get("/ping")

@@ -23,7 +23,9 @@ class Handshake(Forward):
         return super()._headers(principal) + _UPGRADE
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
-        answer = headers.outwards(head.headers) + _UPGRADE + [(b"x-request-id", self._request.id.encode())]
+        answer = (
+            headers.outwards(head.headers, head.connection) + _UPGRADE + [(b"x-request-id", self._request.id.encode())]
+        )
         connections, transport = self._client.connections, self._client.transport
         to_service = self._pool.hand_over(self._upstream)
         client = ClientEnd(transport, lost=lambda: connections.discard(client))

@@ -13,7 +13,7 @@ from gateway.framing import BodyReader, EndlessBody
 from gateway.heads import ResponseHead, parse_response
 
 # Written bytes that wait in memory for a slow reader, before its source is stopped.
-HIGH_WATER = 512 * 1024
+HIGH_WATER = 64 * 1024
 _MOST_HEAD_BYTES = 64 * 1024
 
 
@@ -28,6 +28,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange: UpstreamSide | None = None
         self._method = b""
         self._timeout = 0.0
+        self._unsent = b""
         self._head = b""
         self._response: ResponseHead | None = None
         self._body: BodyReader | None = None
@@ -38,13 +39,19 @@ class UpstreamConnection(asyncio.Protocol):
     # What an exchange does with it
 
     def send_request(self, exchange: UpstreamSide, method: bytes, head: bytes, *, timeout: float) -> None:
-        """`timeout`: seconds that the service may stay silent while we wait for it."""
+        """`timeout`: seconds that the service may stay silent while we wait for it. The head goes out with the first of
+        the body, or by `flush`: each write is a system call."""
         self._exchange, self._method, self._timeout, self._request_complete = exchange, method, timeout, False
-        self.transport.write(head)
+        self._unsent = head
 
     def send(self, payload: Sequence[bytes]) -> None:
+        unsent, self._unsent = self._unsent, b""
         if not self.transport.is_closing():
-            self.transport.writelines(payload)
+            self.transport.writelines((unsent, *payload) if unsent else payload)
+
+    def flush(self) -> None:
+        if self._unsent:
+            self.send(())
 
     def expect_answer(self) -> None:
         """The request is complete: from now on the service must not stay silent."""
@@ -178,7 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(f"the body of its answer is malformed: {error.detail}")
             return
         body = self._body
-        if payload and self._exchange is not None:
+        if self._exchange is not None:
             self._expect_body()
             self._exchange.response_body(payload)
         if body.done:

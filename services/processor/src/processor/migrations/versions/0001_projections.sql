@@ -50,20 +50,18 @@ BEGIN
         position = newest.position,
         result = said.result,
         error = said.error,
-        started_at = coalesce(job.started_at, newest.started_at),
+        started_at = coalesce(job.started_at, touched.started_at),
         finished_at = CASE WHEN said.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN newest.time END,
         updated_at = newest.time
     FROM (
-        SELECT DISTINCT ON (event.stream_id)
-            event.tenant, event.stream, event.version, event.position, event.time, event.data,
-            min(event.time) FILTER (WHERE event.type = 'job.started') OVER whole_stream AS started_at
+        SELECT
+            max(event.position) AS position,
+            min(event.time) FILTER (WHERE event.type = 'job.started') AS started_at
         FROM events.events AS event
         WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
-        WINDOW whole_stream AS (
-            PARTITION BY event.stream_id ORDER BY event.position DESC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-        ORDER BY event.stream_id, event.position DESC
-    ) AS newest
+        GROUP BY event.stream_id
+    ) AS touched
+    JOIN events.events AS newest ON newest.position = touched.position
     CROSS JOIN json_to_record(processor.readable(newest.data)) AS said (
         status text, progress_percent int, current_step text, step_message text, result json, error json)
     WHERE job.tenant = newest.tenant AND job.id = substr(newest.stream, 5)::uuid;

@@ -1,0 +1,100 @@
+"""The gateway's own endpoints."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.provision import Database
+from fixtures.gateway import Gateway, Upstream, open_gateway, read_head
+
+Ready = dict[str, str]
+
+
+@pytest.fixture
+def states() -> Ready:
+    """What the services' `/readyz` says; a test may change it."""
+    return {"broker": "ok", "database": "ok", "storage": "ok"}
+
+
+@pytest_asyncio.fixture
+async def gateway(states: Ready, database: Database, tmp_path: Path) -> AsyncIterator[Gateway]:
+    async def readyz(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            assert (await read_head(reader)).line.split()[1] == "/readyz"
+            body = json.dumps(states).encode()
+            fields = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
+            status = b"503 Service Unavailable" if "down" in states.values() else b"200 OK"
+            writer.write(b"HTTP/1.1 %b\r\n%b\r\n\r\n%b" % (status, fields, body))
+
+    async with Upstream.open(readyz) as upstream, open_gateway(database, tmp_path, upstream.url) as running:
+        yield running
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_anybody_may_ask_what_is_public(gateway: Gateway, prefix: str) -> None:
+    index = await gateway.ask(f"GET {prefix}/", key=None)
+    assert (index.status, json.loads(index.body)["name"]) == (200, "Millrace")
+    ping = await gateway.ask(f"GET {prefix}/ping", key=None)
+    assert (ping.status, ping.body) == (200, b'{"pong":true}')
+    health = await gateway.ask(f"GET {prefix}/health", key=None)
+    assert health.status == 200
+    assert json.loads(health.body) == {"broker": "ok", "database": "ok", "storage": "ok", "version": "0.1.0"}
+
+
+async def test_health_says_what_is_down(gateway: Gateway, states: Ready) -> None:
+    states["broker"] = "down"
+    health = await gateway.ask("GET /health", key=None)
+    assert health.status == 503
+    assert json.loads(health.body) == {"broker": "down", "database": "ok", "storage": "ok", "version": "0.1.0"}
+
+
+async def test_health_vouches_for_nothing_when_nobody_answers(database: Database, tmp_path: Path) -> None:
+    async with open_gateway(database, tmp_path, "http://127.0.0.1:9") as gateway:
+        health = await gateway.ask("GET /health", key=None)
+        assert health.status == 503
+        assert set(json.loads(health.body).values()) == {"down", "0.1.0"}
+
+
+async def test_the_gateway_says_that_it_lives_and_is_ready(gateway: Gateway) -> None:
+    assert (await gateway.ask("GET /livez", key=None)).status == 200
+    assert (await gateway.ask("GET /readyz", key=None)).status == 200
+
+
+async def test_metrics_are_for_operators(gateway: Gateway) -> None:
+    assert (await gateway.ask("GET /metrics", key=None)).status == 401
+    await gateway.ask("GET /ping")
+    metrics = (await gateway.ask("GET /metrics")).body.decode()
+    assert 'millrace_gateway_requests_total{method="GET",route="own",status="200"} 1.0' in metrics
+
+
+async def test_an_own_endpoint_answers_every_mistake_with_a_problem(gateway: Gateway) -> None:
+    for line, status, code in (
+        ("GET /nothing", 404, "not_found"),
+        ("DELETE /ping", 405, "method_not_allowed"),
+        ("GET /api/v1", 404, "not_found"),
+    ):
+        answer = await gateway.ask(line)
+        assert answer.head.get("content-type") == "application/problem+json"
+        assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
+        assert answer.head.get("x-request-id") == json.loads(answer.body)["request_id"]
+
+
+async def test_an_own_endpoint_takes_no_large_body(gateway: Gateway) -> None:
+    for framing in ("Content-Length: 100000000", "Transfer-Encoding: chunked"):
+        async with gateway.wire() as wire:
+            wire.request("POST /ping", framing)
+            wire.send(b"%x\r\n" % 70_000 + b"x" * 70_000)
+            answer = await wire.answer()
+            assert (answer.status, answer.head.get("connection")) == (413, "close")
+
+
+async def test_head_of_an_own_endpoint_has_no_body(gateway: Gateway) -> None:
+    async with gateway.wire() as wire:
+        wire.request("HEAD /nothing")
+        assert (await wire.answer(to_head=True)).status == 404
+        wire.request("GET /ping")
+        assert (await wire.answer()).body == b'{"pong":true}'
