@@ -174,7 +174,7 @@ async def test_rabbitmq_away_is_said_at_once_and_forgiven_when_it_is_back(
         await stale.ack()  # goes nowhere, and must not raise
         await rabbitmq_server.start()
         await broker.publish(Exchange.INTAKE, message(3))
-        heard = set()
+        heard: set[str] = set()
         while heard != {"m-1", "m-3"}:
             delivery = await anext(deliveries)
             heard.add(delivery.message.id)
