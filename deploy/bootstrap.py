@@ -57,7 +57,7 @@ def sync() -> None:
         if not _works(VENV / "bin" / "python"):
             _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
         into_venv = ("--quiet", "--python", str(VENV / "bin" / "python"))
-        _run(uv, "pip", "sync", *into_venv, "--require-hashes", str(LOCK))
+        _run(uv, "pip", "sync", *into_venv, "--compile-bytecode", "--require-hashes", str(LOCK))
         editable = [argument for package in PACKAGES for argument in ("--editable", str(ROOT / package))]
         _run(uv, "pip", "install", *into_venv, "--no-deps", *editable)
         stamp.write_text(wanted)

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
@@ -112,13 +111,13 @@ async def test_catching_up_over_many_pages_goes_live_without_a_seam(notifier: Ru
         assert await socket.versions(2 * PAGE + 50) == list(range(1, 2 * PAGE + 51))
 
 
-@pytest.mark.parametrize("path", ["/ws", "/api/v1/ws"])
-async def test_a_cursor_may_name_its_epoch(notifier: RunningNotifier, writer: Writer, path: str) -> None:
+async def test_a_cursor_may_name_its_epoch(notifier: RunningNotifier, writer: Writer) -> None:
     job_id = await writer.job(4)
     epoch = (await writer.log.head()).epoch
-    async with notifier.open(f"{path}/{job_id}?after={epoch}.2") as socket:
-        assert socket.greeting["epoch"] == str(epoch)
-        assert await socket.versions(2) == [3, 4]
+    for path in ("/ws", "/api/v1/ws"):
+        async with notifier.open(f"{path}/{job_id}?after={epoch}.2") as socket:
+            assert socket.greeting["epoch"] == str(epoch)
+            assert await socket.versions(2) == [3, 4]
 
 
 async def test_a_frame_is_the_events_place_and_its_payload(notifier: RunningNotifier, writer: Writer) -> None:

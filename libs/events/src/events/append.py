@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -209,7 +210,8 @@ class _Lane:
         connection, self._connection = self._connection, None
         self._statements.clear()
         if connection is not None:
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # the server closed it, so the pool has it back already
+                connection.terminate()
             await self._pool.release(connection)
 
     async def _prepare(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:

@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, handshake: Handshake, request_id: str, raised: Exception) -> None:
         error: MillraceError = as_millrace_error(raised)
-        if error.status >= 500:
+        if error.status >= 500 and not error.retryable:
             self._floor.log.error("handshake failed", path=handshake.path, exc_info=raised)
         self._floor.refused.labels(error.status).inc()
         self._handshaking = None

@@ -92,8 +92,9 @@ class ProgressDialect:
             raise Forbidden("This needs the scope jobs:read, which your credential does not have.")
         match = _PATH.fullmatch(handshake.path)
         assert match is not None
+        epoch = self.hub.epoch
         cursor = handshake.parameters().get("after")
-        after = None if cursor is None else after_of(cursor, self.hub.epoch)
+        after = None if cursor is None else after_of(cursor, epoch)
         if match[1] is not None:
             channel: Channel = (principal.tenant, stream_name(_CATEGORY, _job_id(match[1])))
             after = after or 0
