@@ -38,7 +38,6 @@ class Stack:
         self.rabbitmq = rabbitmq
         self.broker_url = rabbitmq.url(_VHOST)
         self.admin_key = data.admin_key(new_key)
-        self.principal_secret = data.secrets.principal
         self.admin_key_file = data.admin_key_file
         self.logs = data.logs
         self._data = data
