@@ -6,7 +6,7 @@ stream and version, and unique by event id.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from time import perf_counter
@@ -22,7 +22,7 @@ from events.database import Pool, open_pool
 from events.envelope import Event, new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobCompleted, JobCreated, JobEvent, JobProgressed, JobStarted, JobStatus
-from events.log import EventLog
+from events.log import Connection, EventLog
 
 AIMS = {
     "callers64_per_s": Aim(at_least=15_000),
@@ -152,8 +152,8 @@ def single_inserts(pool: Pool, positions: Iterator[int]) -> list[Callable[[], Aw
     return [caller() for _ in range(CALLERS)]
 
 
-def copies(connections: list[asyncpg.Connection], positions: Iterator[int]) -> list[Callable[[], Awaitable[int]]]:
-    def caller(connection: asyncpg.Connection) -> Callable[[], Awaitable[int]]:
+def copies(connections: Sequence[Connection], positions: Iterator[int]) -> list[Callable[[], Awaitable[int]]]:
+    def caller(connection: Connection) -> Callable[[], Awaitable[int]]:
         events = job_events()
 
         async def copy() -> int:

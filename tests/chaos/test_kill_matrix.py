@@ -6,20 +6,22 @@ terminal event, and the client has seen every version once, in order.
 """
 
 import asyncio
-import collections
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
+from chaos.history import everything_happened_once
 from deploy.stack import Stack
 from fixtures.client import TERMINAL, Client, Watched
 
 KILLPOINT = Path(__file__).parent / "killpoint"
 CSV = b"name,age\n" + b"".join(b"person %d,%d\n" % (n, n % 90) for n in range(2000))
+
+# Leases and retries of production, made short enough to wait for.
+PATIENCE = {"MILLRACE_LEASE_SECONDS": "1.5", "MILLRACE_OUTBOX_RETRY_SECONDS": "1"}
 
 MATRIX = [
     *[("ingest", f"commit:{when}:{nth}") for when in ("before", "after") for nth in (1, 2, 3)],
@@ -30,35 +32,10 @@ MATRIX = [
 ]
 
 
-@pytest_asyncio.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with Stack.open(tmp_path_factory.mktemp("stack")) as running:
-        yield running
-
-
 @pytest_asyncio.fixture
 async def client(stack: Stack) -> AsyncIterator[Client]:
     async with Client(stack.base_url, stack.admin_key) as client:
         yield client
-
-
-async def everything_happened_once(stack: Stack, job_id: str, upload_id: str, seen: Watched) -> None:
-    """What must be true of one upload, whatever happened on its way."""
-    log = await asyncpg.connect(stack.postgres_url("owner"))
-    try:
-        events = await log.fetch(
-            "SELECT version, type, data FROM events.events WHERE stream = $1 ORDER BY position", f"job:{job_id}"
-        )
-        jobs = await log.fetchval("SELECT count(*) FROM processor.jobs WHERE input->>'upload_id' = $1", upload_id)
-    finally:
-        await log.close()
-    types = collections.Counter(event["type"] for event in events)
-    assert jobs == 1
-    assert types["job.created"] == 1
-    assert types["job.completed"] + types["job.failed"] + types["job.cancelled"] == 1
-    assert types["job.completed"] == 1, dict(types)
-    assert [event["version"] for event in events] == list(range(1, len(events) + 1))
-    assert seen.versions == [event["version"] for event in events], "every version once, in order"
 
 
 @pytest.mark.parametrize(("service", "at"), MATRIX, ids=[f"{service}-{at}" for service, at in MATRIX])
@@ -67,13 +44,13 @@ async def test_a_service_killed_at_any_passage_loses_nothing_and_does_nothing_tw
 ) -> None:
     armed = tmp_path / "armed"
     await stack.restart(
-        service, environment={"KILL_AT": at, "KILL_ARMED": str(armed), "PYTHONPATH": str(KILLPOINT)}
+        service, environment=PATIENCE | {"KILL_AT": at, "KILL_ARMED": str(armed), "PYTHONPATH": str(KILLPOINT)}
     )
     armed.touch()
     died = asyncio.create_task(stack.wait_for_death(service))
     uploading = asyncio.create_task(client.upload(CSV))
     await died
-    await stack.start(service)
+    await stack.start(service, environment=PATIENCE)
 
     accepted = await uploading
     seen = await client.watch(accepted["job_id"])
@@ -94,7 +71,7 @@ async def test_a_service_killed_under_load_is_not_noticed_but_by_a_delay(
     working = [asyncio.create_task(one()) for _ in range(12)]
     await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
     await stack.kill(service)
-    await stack.start(service)
+    await stack.start(service, environment=PATIENCE)
     for accepted, seen in await asyncio.gather(*working):
         await everything_happened_once(stack, accepted["job_id"], accepted["upload_id"], seen)
         assert seen.frames[-1]["status"] in TERMINAL

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,10 @@ class Processor:
     session: aiohttp.ClientSession
     database: Database
 
-    async def get(self, path: str, *, principal: Principal = READER, **headers: str) -> tuple[int, Any]:
-        headers[PRINCIPAL_HEADER] = self.parts.signer.sign(principal)
+    async def get(
+        self, path: str, *, principal: Principal = READER, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        headers = {**(headers or {}), PRINCIPAL_HEADER: self.parts.signer.sign(principal)}
         async with self.session.get(f"{self.address.url}/api/v1{path}", headers=headers) as response:
             return response.status, await response.json() if response.status != 304 else None
 
@@ -89,8 +91,9 @@ class Processor:
                 await asyncio.sleep(0.02)
 
     async def types(self, job_id: str) -> list[str]:
-        _, page = await self.get(f"/jobs/{job_id}/events?limit=1000")
-        return [event["type"] for event in page["items"]]
+        """Of the job's events; none while the job is not there yet."""
+        status, page = await self.get(f"/jobs/{job_id}/events?limit=1000")
+        return [event["type"] for event in page["items"]] if status == 200 else []
 
     async def eventually(self, true: Callable[[], Any]) -> None:
         async with asyncio.timeout(20):
@@ -239,7 +242,7 @@ async def test_reads_are_paged_filtered_and_cached(processor: Processor) -> None
     _, only = await processor.get("/jobs?status=FAILED")
     assert [job["id"] for job in only["items"]] == [failed["id"]]
     version = jobs[0]["version"]
-    assert (await processor.get(f"/jobs/{jobs[0]['id']}", **{"If-None-Match": f'"{version}"'}))[0] == 304
+    assert (await processor.get(f"/jobs/{jobs[0]['id']}", headers={"If-None-Match": f'"{version}"'}))[0] == 304
 
 
 async def test_the_tenants_log_is_read_by_position_and_a_foreign_cursor_is_refused(processor: Processor) -> None:

@@ -112,7 +112,7 @@ class ChildProcess:
     async def wait(self) -> int:
         if self._process is None:
             raise RuntimeError(f"{self._command.argv[0]} was never started")
-        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - works in any loop and on any system
+        while (code := self._process.poll()) is None:
             await asyncio.sleep(_TICK_SECONDS)
         return code
 

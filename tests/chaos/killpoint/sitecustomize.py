@@ -28,16 +28,17 @@ class KillPoint:
         self._armed = armed
 
     def around(
-        self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., bool] = lambda *_: True
+        self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., bool]
     ) -> Callable[..., Awaitable[Any]]:
         async def watched(*args: Any, **kwargs: Any) -> Any:
             if what != self.what or not self._armed.exists() or not applies(*args):
                 return await call(*args, **kwargs)
             self._left -= 1
-            if self._left == 0 and self.when == "before":
+            chosen = self._left == 0
+            if chosen and self.when == "before":
                 self._die()
             result = await call(*args, **kwargs)
-            if self._left == 0:
+            if chosen:
                 self._die()
             return result
 
@@ -62,14 +63,14 @@ def install(point: KillPoint) -> None:
 
     from events import broker_rabbitmq
 
+    def watch(owner: type, method: str, what: str, applies: Callable[..., bool] = lambda *_: True) -> None:
+        setattr(owner, method, point.around(what, getattr(owner, method), applies))
+
     for method in ("execute", "fetch", "fetchrow", "fetchval"):
-        call = getattr(asyncpg.Connection, method)
-        setattr(asyncpg.Connection, method, point.around("commit", call, _writes_by_itself))
-    Transaction.__aexit__ = point.around("commit", Transaction.__aexit__, _is_outermost)
-    broker = broker_rabbitmq.RabbitBroker
-    broker.publish = point.around("publish", broker.publish)
-    delivery = broker_rabbitmq.RabbitDelivery
-    delivery.ack = point.around("ack", delivery.ack)
+        watch(asyncpg.Connection, method, "commit", _writes_by_itself)
+    watch(Transaction, "__aexit__", "commit", _is_outermost)
+    watch(broker_rabbitmq.RabbitBroker, "publish", "publish")
+    watch(broker_rabbitmq.RabbitDelivery, "ack", "ack")
 
 
 if "KILL_AT" in os.environ:

@@ -77,7 +77,7 @@ class Relay:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
             lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-            while not await connection.fetchval(lock, self._name):  # noqa: ASYNC110 - its holder is another process
+            while not await connection.fetchval(lock, self._name):
                 await asyncio.sleep(LOCK_POLL_SECONDS)
             try:
                 yield lost

@@ -1,0 +1,110 @@
+"""How fast a relay publishes the log to RabbitMQ: one confirmed message an event for internal services, and batches for
+notifiers. Beside it, in the same run: a bare aio-pika publisher of the same bodies, with as many confirms in flight."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from uuid import UUID
+
+import aio_pika
+
+from bench.report import Result, percentiles
+from bench.servers import open_broker as open_server
+from bench.servers import open_database
+from events.append import Appender, AppendRequest
+from events.broker import Broker, Exchange
+from events.broker_rabbitmq import UNCONFIRMED, RabbitBroker
+from events.database import open_pool
+from events.doorbell import Doorbell
+from events.envelope import RecordedEvent, encode_event, new_event
+from events.log import EventLog
+from events.relay import Publish, Relay, to_events, to_feed
+from events.telemetry import Telemetry
+
+EVENTS = 20_000
+BATCH = 500
+DATA = (
+    b'{"status":"PROCESSING","progress_percent":12,"current_step":"csv-profile","step_message":"' + b"x" * 150 + b'"}'
+)
+
+
+async def run() -> Result:
+    async with open_database() as database, open_server() as url:
+        broker = RabbitBroker(url, name="bench")
+        async with (
+            open_pool(database.url("processor"), name="bench", size=8) as pool,
+            Doorbell(pool) as doorbell,
+            Appender(pool, function="events.append") as appender,
+        ):
+            await _fill(appender)
+            samples: list[float] = []
+            per_second = await _relayed(Relay, pool, doorbell, broker, "events", to_events(broker), samples)
+            feed = await _relayed(Relay, pool, doorbell, broker, "feed", to_feed(broker), [])
+            events = await EventLog(pool).read(0, EVENTS)
+        await broker.close()
+        bare = await _bare(url, events)
+    return Result(
+        "relay",
+        {"events": EVENTS, "batch": BATCH, "confirms in flight": UNCONFIRMED, "bytes an event": len(DATA)},
+        {
+            "events_per_s": per_second,
+            "feed_events_per_s": feed,
+            "bare_publisher_per_s": bare,
+            "over_bare": per_second / bare,
+            **percentiles("batch", samples, "ms"),
+        },
+    )
+
+
+async def _fill(appender: Appender) -> None:
+    for first in range(0, EVENTS, BATCH):
+        stream = f"bench:{first}"
+        events = tuple(
+            new_event(type="bench.happened", stream=stream, tenant="bench", source="/bench", data=DATA)
+            for _ in range(BATCH)
+        )
+        await appender.append(AppendRequest("bench", stream, events))
+
+
+async def _relayed(
+    kind: type[Relay], pool: object, doorbell: Doorbell, broker: Broker, name: str, publish: Publish, ms: list[float]
+) -> float:
+    """Events a second, from the first read to the last confirm; `ms` gets the time that each batch took."""
+    done = asyncio.Event()
+
+    async def timed(batch: Sequence[RecordedEvent], epoch: UUID) -> None:
+        began = perf_counter()
+        await publish(batch, epoch)
+        ms.append((perf_counter() - began) * 1000)
+        if batch[-1].position == EVENTS:
+            done.set()
+
+    relay = kind(name, pool, doorbell, timed, Telemetry("bench"))  # type: ignore[arg-type]
+    began = perf_counter()
+    relaying = asyncio.create_task(relay.run())
+    await done.wait()
+    seconds = perf_counter() - began
+    relaying.cancel()
+    await asyncio.gather(relaying, return_exceptions=True)
+    return EVENTS / seconds
+
+
+async def _bare(url: str, events: list[RecordedEvent]) -> float:
+    connection = await aio_pika.connect(url)
+    channel = await connection.channel(publisher_confirms=True)
+    exchange = await channel.get_exchange(Exchange.EVENTS, ensure=False)
+    in_flight = asyncio.Semaphore(UNCONFIRMED)
+
+    async def publish(event: RecordedEvent) -> None:
+        async with in_flight:
+            await exchange.publish(
+                aio_pika.Message(encode_event(event), delivery_mode=aio_pika.DeliveryMode.PERSISTENT),
+                "bench",
+                mandatory=False,
+            )
+
+    began = perf_counter()
+    await asyncio.gather(*(publish(event) for event in events))
+    seconds = perf_counter() - began
+    await connection.close()
+    return len(events) / seconds

@@ -1,0 +1,100 @@
+"""RabbitMQ stopped, its queues purged, PostgreSQL restarted: in mid-flight, under load, in the whole stack. The same
+must be true afterwards as after any kill."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from chaos.history import everything_happened_once
+from deploy.stack import Stack
+from fixtures.client import Client, Watched
+
+CSV = b"name,age\n" + b"".join(b"person %d,%d\n" % (n, n % 90) for n in range(2000))
+CLIENTS = 8
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    async with Client(stack.base_url, stack.admin_key) as client:
+        yield client
+
+
+class Load:
+    """Clients that upload and watch, one job after the other, until they are told to stop."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stop = asyncio.Event()
+        self.seen: list[tuple[str, Watched]] = []
+        self._clients = [asyncio.create_task(self._go()) for _ in range(CLIENTS)]
+
+    async def _go(self) -> None:
+        while not self._stop.is_set():
+            accepted = await self._client.upload(CSV)
+            self.seen.append((accepted["upload_id"], await self._client.watch(accepted["job_id"])))
+
+    async def until(self, count: int) -> None:
+        """Until so many more jobs are finished."""
+        wanted = len(self.seen) + count
+        async with asyncio.timeout(100):
+            while len(self.seen) < wanted:
+                await asyncio.wait(self._clients, timeout=0.1, return_when=asyncio.FIRST_EXCEPTION)
+                for failed in [task for task in self._clients if task.done()]:
+                    failed.result()
+
+    async def finish(self, stack: Stack) -> None:
+        self._stop.set()
+        async with asyncio.timeout(100):
+            await asyncio.gather(*self._clients)
+        for upload_id, seen in self.seen:
+            await everything_happened_once(stack, seen.job_id, upload_id, seen)
+
+
+async def test_rabbitmq_away_for_thirty_seconds_delays_and_loses_nothing(stack: Stack, client: Client) -> None:
+    load = Load(client)
+    await load.until(4)
+    await stack.rabbitmq.kill()
+    accepted = await client.upload(CSV)  # an upload needs no broker
+    await asyncio.sleep(30)  # the outage itself
+    await stack.rabbitmq.start()
+    late = await client.watch(accepted["job_id"])
+    await load.until(4)
+    await load.finish(stack)
+    await everything_happened_once(stack, accepted["job_id"], accepted["upload_id"], late)
+
+
+async def test_purged_queues_lose_nothing(stack: Stack, client: Client) -> None:
+    load = Load(client)
+    for _ in range(10):
+        await load.until(1)
+        for queue in ("millrace.intake", "millrace.dead"):
+            await stack.rabbitmq.api("DELETE", f"/queues/millrace/{queue}/contents")
+    await load.until(4)
+    await load.finish(stack)
+
+
+async def test_broken_connections_to_the_broker_lose_nothing(stack: Stack, client: Client) -> None:
+    """With its connection a notifier loses its private queue, and whatever the feed had put there."""
+    load = Load(client)
+    for _ in range(3):
+        await load.until(2)
+        for connection in await stack.rabbitmq.api("GET", "/connections"):
+            await stack.rabbitmq.api("DELETE", f"/connections/{quote(connection['name'])}")
+    await load.until(4)
+    await load.finish(stack)
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+async def test_postgresql_restarted_in_mid_flight_loses_nothing(stack: Stack, client: Client, how: str) -> None:
+    load = Load(client)
+    await load.until(4)
+    if how == "restart":
+        await stack.postgres.restart()
+    else:
+        await stack.postgres.kill()
+        await stack.postgres.start()
+    await load.until(4)
+    await load.finish(stack)

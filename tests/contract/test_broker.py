@@ -1,0 +1,194 @@
+"""One contract for every broker: what the services rely on, on RabbitMQ and in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from deploy.rabbitmq import RabbitServer
+from events.broker import Broker, Exchange, Message, Queue
+from events.broker_memory import MemoryBroker
+from events.broker_rabbitmq import RabbitBroker
+from events.brokers import open_broker
+from events.errors import BrokerUnavailable, StartupError
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+def address(request: pytest.FixtureRequest) -> str:
+    return "memory://" if request.param == "memory" else str(request.getfixturevalue("broker_url"))
+
+
+@pytest_asyncio.fixture
+async def broker(address: str) -> AsyncIterator[Broker]:
+    async with open_broker(address, name="test") as broker:
+        yield broker
+
+
+def message(number: int, **headers: str) -> Message:
+    return Message(f"m-{number}", b"body %d" % number, "upload.completed", headers)
+
+
+async def publish(broker: Broker, count: int, exchange: Exchange = Exchange.INTAKE) -> None:
+    for number in range(count):
+        await broker.publish(exchange, message(number))
+
+
+async def test_a_message_arrives_as_it_was_sent(broker: Broker) -> None:
+    sent = message(1, traceparent="00-aa-bb-01", tenant="acme")
+    await broker.publish(Exchange.INTAKE, sent)
+    async with broker.consume(Queue.INTAKE, prefetch=1) as deliveries:
+        delivery = await anext(deliveries)
+        assert delivery.message == sent
+        assert not delivery.redelivered
+        await delivery.ack()
+
+
+async def test_messages_wait_for_a_consumer_and_come_in_order(broker: Broker) -> None:
+    await publish(broker, 10)
+    assert await broker.depth(Queue.INTAKE) == 10
+    async with broker.consume(Queue.INTAKE, prefetch=10) as deliveries:
+        assert [(await anext(deliveries)).message.id for _ in range(10)] == [f"m-{n}" for n in range(10)]
+
+
+async def test_no_more_than_the_prefetch_is_unsettled(broker: Broker) -> None:
+    await publish(broker, 5)
+    async with broker.consume(Queue.INTAKE, prefetch=2) as deliveries:
+        first, _ = await anext(deliveries), await anext(deliveries)
+        third = asyncio.ensure_future(anext(deliveries))
+        assert not (await asyncio.wait((third,), timeout=0.3))[0], "two are unsettled"
+        await first.ack()
+        assert (await third).message.id == "m-2"
+
+
+async def test_what_was_acked_does_not_come_again_and_what_was_not_does(broker: Broker) -> None:
+    await publish(broker, 3)
+    async with broker.consume(Queue.INTAKE, prefetch=3) as deliveries:
+        taken = [await anext(deliveries) for _ in range(3)]
+        await taken[0].ack()
+    async with broker.consume(Queue.INTAKE, prefetch=3) as deliveries:
+        again = [await anext(deliveries) for _ in range(2)]
+        assert {delivery.message.id for delivery in again} == {"m-1", "m-2"}
+        assert all(delivery.redelivered for delivery in again)
+
+
+async def test_what_is_rejected_comes_again(broker: Broker) -> None:
+    await publish(broker, 1)
+    async with broker.consume(Queue.INTAKE, prefetch=1) as deliveries:
+        await (await anext(deliveries)).reject()
+        again = await anext(deliveries)
+        assert again.redelivered
+        await again.ack()
+        await again.ack()  # settled once is settled
+
+
+async def test_two_consumers_share_a_queue(broker: Broker) -> None:
+    async with (
+        broker.consume(Queue.INTAKE, prefetch=1) as ours,
+        broker.consume(Queue.INTAKE, prefetch=1) as theirs,
+    ):
+        await publish(broker, 2)
+        ids = {(await anext(ours)).message.id, (await anext(theirs)).message.id}
+        assert ids == {"m-0", "m-1"}
+
+
+async def test_every_subscriber_hears_everything_from_when_it_began(broker: Broker) -> None:
+    await broker.publish(Exchange.FEED, message(0))
+    async with (
+        broker.subscribe(Exchange.FEED, limit=10) as ours,
+        broker.subscribe(Exchange.FEED, limit=10) as theirs,
+    ):
+        await heard_when_ready(broker, ours, theirs)
+        await broker.publish(Exchange.FEED, message(1))
+        assert (await anext(ours)).id == "m-1"
+        assert (await anext(theirs)).id == "m-1"
+
+
+async def heard_when_ready(broker: Broker, *subscriptions: AsyncIterator[Message]) -> None:
+    """A subscription begins at some moment after it was asked for: publish until each has heard something."""
+    pending = [asyncio.ensure_future(anext(subscription)) for subscription in subscriptions]
+    while not all(task.done() for task in pending):
+        await broker.publish(Exchange.FEED, Message("ready", b""))
+        await asyncio.wait(pending, timeout=0.05)
+    await broker.publish(Exchange.FEED, Message("end of ready", b""))
+    for subscription in subscriptions:
+        while (await anext(subscription)).id != "end of ready":
+            pass
+
+
+async def test_a_full_subscription_drops_the_oldest(broker: Broker) -> None:
+    async with broker.subscribe(Exchange.FEED, limit=5) as subscription:
+        await heard_when_ready(broker, subscription)
+        for number in range(200):
+            await broker.publish(Exchange.FEED, message(number))
+        heard = [(await anext(subscription)).id]
+        while heard[-1] != "m-199":
+            heard.append((await anext(subscription)).id)
+        assert heard == sorted(heard, key=lambda id_: int(id_[2:])), "dropped, but never reordered"
+
+
+async def test_nobody_needs_to_listen_to_feeds_and_events(broker: Broker) -> None:
+    await broker.publish(Exchange.FEED, message(1))
+    await broker.publish(Exchange.EVENTS, message(2))
+
+
+async def test_a_purge_empties_the_queue_and_says_how_much_it_held(broker: Broker) -> None:
+    await publish(broker, 7, Exchange.DEAD)
+    assert await broker.purge(Queue.DEAD) == 7
+    assert await broker.depth(Queue.DEAD) == 0
+
+
+async def test_many_publishers_at_once_all_get_their_confirm(broker: Broker) -> None:
+    await asyncio.gather(*(broker.publish(Exchange.INTAKE, message(number)) for number in range(500)))
+    assert await broker.depth(Queue.INTAKE) == 500
+
+
+async def test_a_broker_that_answers_can_be_pinged(broker: Broker) -> None:
+    await broker.ping()
+
+
+async def test_a_full_memory_queue_refuses_instead_of_growing() -> None:
+    broker = MemoryBroker(capacity=2)
+    await publish(broker, 2)
+    with pytest.raises(BrokerUnavailable):
+        await broker.publish(Exchange.INTAKE, message(3))
+
+
+async def test_an_unknown_kind_of_broker_is_named_at_the_start() -> None:
+    with pytest.raises(StartupError, match="MILLRACE_BROKER_URL"):
+        async with open_broker("redis://127.0.0.1", name="test"):
+            raise AssertionError("it must not open")
+
+
+async def test_rabbitmq_away_is_said_at_once_and_forgiven_when_it_is_back(
+    broker_url: str, rabbitmq_server: RabbitServer
+) -> None:
+    async with open_broker(broker_url, name="test") as broker, broker.consume(Queue.INTAKE, prefetch=4) as deliveries:
+        await broker.publish(Exchange.INTAKE, message(1))
+        stale = await anext(deliveries)
+        await rabbitmq_server.kill()
+        with pytest.raises(BrokerUnavailable):
+            await broker.publish(Exchange.INTAKE, message(2))
+        with pytest.raises(BrokerUnavailable):
+            await broker.ping()
+        await stale.ack()  # goes nowhere, and must not raise
+        await rabbitmq_server.start()
+        await broker.publish(Exchange.INTAKE, message(3))
+        heard: set[str] = set()
+        while heard != {"m-1", "m-3"}:
+            delivery = await anext(deliveries)
+            heard.add(delivery.message.id)
+            await delivery.ack()
+
+
+async def test_a_paused_rabbitmq_times_out_instead_of_hanging(broker_url: str, rabbitmq_server: RabbitServer) -> None:
+    broker = RabbitBroker(broker_url, name="test")
+    await broker.ping()
+    rabbitmq_server.pause()
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await broker.ping()
+    finally:
+        rabbitmq_server.resume()
+    await broker.ping()
+    await broker.close()
