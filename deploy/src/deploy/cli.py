@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import asyncpg
 import uvloop
 
 from deploy.data_directory import open_data_directory
@@ -40,9 +41,8 @@ async def stack() -> None:
     """Run the production shape: four processes, RabbitMQ, PostgreSQL."""
     settings = DeploySettings.from_environment()
     stop = stop_signal()
-    directory = settings.data_dir / "stack"
-    configure_logging(directory / "logs" / "stack.log", settings.log_level)
-    async with Stack.open(directory, port=settings.port) as running:
+    async with Stack.open(settings.data_dir / "stack", host=settings.host, port=settings.port) as running:
+        configure_logging(running.logs / "stack.log", settings.log_level)
         _welcome(running.base_url, running.admin_key_file)
         print(f"Each process writes its log to {running.logs}/<service>.log.\n")
         supervising = asyncio.create_task(running.supervise())
@@ -53,18 +53,18 @@ async def stack() -> None:
 
 async def migrate() -> None:
     """Bring the database at MILLRACE_DATABASE_URL to the newest schema, as its owner."""
-    await migrate_all(_required("MILLRACE_DATABASE_URL"))
+    await migrate_all(await _database("MILLRACE_DATABASE_URL"))
 
 
 async def provide() -> None:
-    """Make the roles and the database on the server at MILLRACE_ADMIN_DATABASE_URL, and migrate it."""
-    password = _required("MILLRACE_ROLE_PASSWORD")
-    await provision(_required("MILLRACE_ADMIN_DATABASE_URL"), "millrace", dict.fromkeys(ROLES, password))
+    """Make roles and database on the server at MILLRACE_ADMIN_DATABASE_URL; MILLRACE_ROLE_PASSWORD is theirs."""
+    passwords = dict.fromkeys(ROLES, _required("MILLRACE_ROLE_PASSWORD"))
+    await provision(await _database("MILLRACE_ADMIN_DATABASE_URL"), "millrace", passwords)
 
 
 async def rebuild_projections() -> None:
     """Make every projection anew from the log, as the owner of the database at MILLRACE_DATABASE_URL."""
-    async with open_pool(_required("MILLRACE_DATABASE_URL"), name="rebuild", size=2) as pool:
+    async with open_pool(await _database("MILLRACE_DATABASE_URL"), name="rebuild", size=2) as pool:
         print(f"Replayed {await rebuild(pool)} events.")
 
 
@@ -92,8 +92,7 @@ def main() -> None:
     try:
         uvloop.run(chosen())
     except StartupError as sentence:
-        print(sentence, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(str(sentence))
 
 
 def _required(variable: str) -> str:
@@ -101,6 +100,17 @@ def _required(variable: str) -> str:
     if not value:
         raise StartupError(f"{variable} is not set.")
     return value
+
+
+async def _database(variable: str) -> str:
+    """The URL in the variable, of a database that has just let us in."""
+    url = _required(variable)
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as refused:
+        raise StartupError(f"The database at {variable} does not let us in: {refused}.") from None
+    await connection.close()
+    return url
 
 
 def _welcome(url: str, admin_key_file: Path) -> None:

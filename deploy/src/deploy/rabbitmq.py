@@ -126,7 +126,9 @@ def native_server(program: Path, directory: Path, password: str) -> RabbitServer
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
     (directory / "none.conf").touch()
-    (directory / "rabbitmq.conf").write_text(
+    configuration = directory / "rabbitmq.conf"
+    configuration.touch(mode=0o600)  # it names the password
+    configuration.write_text(
         f"""listeners.tcp.1 = 127.0.0.1:{port}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {api_port}
@@ -154,7 +156,7 @@ disk_free_limit.absolute = 50MB
         "RABBITMQ_LOG_BASE": str(directory / "log"),
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_CONF_ENV_FILE": str(directory / "none.conf"),
-        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+        "RABBITMQ_CONFIG_FILE": str(configuration),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none.config"),
         "RABBITMQ_GENERATED_CONFIG_DIR": str(directory / "config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),

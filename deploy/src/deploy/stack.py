@@ -18,6 +18,7 @@ from deploy.provision import Database, provision
 from deploy.rabbitmq import RabbitServer
 from deploy.supervision import supervise
 from events.errors import StartupError
+from events.lifecycle import listen
 from gateway.auth.keys import new_key
 
 # The gateway comes last: it is ready when those behind it are.
@@ -32,7 +33,12 @@ class Stack:
     """The running system. What a test kills stays dead until it starts it again; `supervise` is for `make stack`."""
 
     def __init__(
-        self, data: DataDirectory, postgres: PostgresServer, rabbitmq: RabbitServer, database: Database, port: int
+        self,
+        data: DataDirectory,
+        postgres: PostgresServer,
+        rabbitmq: RabbitServer,
+        database: Database,
+        door: tuple[str, int],
     ) -> None:
         self.postgres = postgres
         self.rabbitmq = rabbitmq
@@ -42,17 +48,23 @@ class Stack:
         self.logs = data.logs
         self._data = data
         self._database = database
-        self._ports = {service: free_port() for service in SERVICES} | {"gateway": port or free_port()}
+        self._addresses = {service: ("127.0.0.1", free_port()) for service in SERVICES} | {"gateway": door}
         self._processes: dict[str, ChildProcess] = {}
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, directory: Path, *, port: int = 0, postgres_settings: Mapping[str, str] | None = None
+        cls,
+        directory: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        postgres_settings: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Self]:
-        """The whole system on `directory`, ready to serve. `port` is the gateway's; 0 takes a free one."""
+        """The whole system on `directory`, ready to serve. Host and port are the gateway's; port 0 takes a free one."""
         async with AsyncExitStack() as parts:
             data = parts.enter_context(open_data_directory(directory))
+            listen(host, port).close()
             postgres = await parts.enter_async_context(
                 servers.open_postgres(
                     data.path / "postgres", password=data.secrets.postgres, settings=postgres_settings
@@ -63,7 +75,7 @@ class Stack:
             )
             database = await provision(postgres.admin_url(), _DATABASE, data.secrets.roles)
             await rabbitmq.create_vhost(_VHOST)
-            stack = cls(data, postgres, rabbitmq, database, port)
+            stack = cls(data, postgres, rabbitmq, database, (host, port or free_port()))
             parts.push_async_callback(stack.stop_services)
             await asyncio.gather(*(stack.start(service) for service in SERVICES))
             yield stack
@@ -73,7 +85,8 @@ class Stack:
         return self.url("gateway")
 
     def url(self, service: str) -> str:
-        return f"http://127.0.0.1:{self._ports[service]}"
+        host, port = self._addresses[service]
+        return f"http://{host}:{port}"
 
     def postgres_url(self, role: str) -> str:
         return self._database.url(role)
@@ -147,9 +160,10 @@ class Stack:
             for name, value in os.environ.items()
             if name.startswith(("MILLRACE_", "OTEL_")) or name in ("PATH", "HOME", "LANG", "TZ")
         }
+        host, port = self._addresses[service]
         settings = {
-            "MILLRACE_HOST": "127.0.0.1",
-            "MILLRACE_PORT": str(self._ports[service]),
+            "MILLRACE_HOST": host,
+            "MILLRACE_PORT": str(port),
             "MILLRACE_DATA_DIR": str(self._data.path),
             "MILLRACE_DATABASE_URL": self._database.url(service),
             "MILLRACE_BROKER_URL": self.broker_url,
