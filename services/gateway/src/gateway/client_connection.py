@@ -1,7 +1,6 @@
 """One connection of a client: requests are read one after the other, and each is answered before the next is begun."""
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -13,12 +12,10 @@ from gateway.answers import CONTINUE, Answer, problem
 from gateway.deadline import Deadline
 from gateway.exchange import ClientSide
 from gateway.framing import BodyReader
-from gateway.heads import MOST_HEAD_BYTES, Headers, HeadTooLarge, parse_request
+from gateway.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
 from gateway.requests import CLIENT_CLOSED, Record, Request, arrived
 from gateway.settings import GatewaySettings
 from gateway.upstream_connection import HIGH_WATER
-
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 # How long we go on reading, and dropping, what a client sends behind our last answer: a reset would take that
 # answer away from it.
@@ -183,23 +180,18 @@ class ClientConnection(asyncio.Protocol):
     def _receive_head(self, data: bytes) -> None:
         begins = not self._unparsed
         self._unparsed = (self._unparsed + data).lstrip(b"\r\n") if begins else self._unparsed + data
-        end = self._unparsed.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
         try:
-            if end >= 0:
-                self._reading.stop()
-                request = arrived(parse_request(self._unparsed[: end + 4]))
-            elif len(self._unparsed) >= MOST_HEAD_BYTES:
-                raise HeadTooLarge(f"The request's head is larger than {MOST_HEAD_BYTES} bytes.")
-            elif _BARE_LF.search(self._unparsed):
-                raise BadRequest("The request's head has a line that does not end in CRLF.")
-            else:
+            end = end_of_head(self._unparsed)
+            if end is None:
                 if begins and self._unparsed:
                     self._reading.start(self._settings.header_timeout, self._head_stalled)
                 return
+            self._reading.stop()
+            request = arrived(parse_request(self._unparsed[:end]))
         except MillraceError as error:
             self._refuse_malformed(error)
             return
-        rest, self._unparsed = self._unparsed[end + 4 :], b""
+        rest, self._unparsed = self._unparsed[end:], b""
         self._request, self._request_id = request, request.id
         self._body = request.head.body()
         self._start(request)

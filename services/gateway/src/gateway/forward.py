@@ -80,7 +80,7 @@ class Forward:
         self._client.continue_body()
 
     def response_head(self, head: ResponseHead) -> None:
-        self._answered = True
+        self._answered = self._request.served = True
         self._client.start_answer(head.status, headers.outwards(head.headers, head.connection), head.content_length)
 
     def response_body(self, payload: Sequence[bytes]) -> None:

@@ -17,6 +17,7 @@ Headers = list[tuple[bytes, bytes]]  # names in lower case
 MOST_HEAD_BYTES = 16 * 1024
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _HOST = re.compile(rb"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~.@!$&'()*+,;=:-]+)*/?")
 _DOTS = re.compile(r"/\.{1,2}(?:/|$)")
 # A service would decode it to a separator or a control character, and see another path than we did.
@@ -105,6 +106,18 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
+
+
+def end_of_head(unparsed: bytes) -> int | None:
+    """Where the head ends; None if it may still come. Raises once it can't."""
+    end = unparsed.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
+    if end >= 0:
+        return end + 4
+    if len(unparsed) >= MOST_HEAD_BYTES:
+        raise HeadTooLarge(f"The request's head is larger than {MOST_HEAD_BYTES} bytes.")
+    if _BARE_LF.search(unparsed):
+        raise BadRequest("The request's head has a line that does not end in CRLF.")
+    return None
 
 
 def parse_request(head: bytes) -> RequestHead:

@@ -111,7 +111,7 @@ class OwnExchange:
         body, more = message.get("body", b""), message.get("more_body", False)
         if not self._answered:
             assert self._start is not None
-            self._answered = True
+            self._answered = self._request.served = True
             headers = [(name.lower(), value) for name, value in self._start.get("headers", ())]
             self._client.start_answer(self._start["status"], outwards(headers), None if more else len(body))
         if body:

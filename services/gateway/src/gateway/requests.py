@@ -23,6 +23,7 @@ class Request:
     traceparent: bytes
     route: str = "unmatched"  # the route's prefix: paths hold ids, and a label must be bounded
     tenant: str | None = None
+    served: bool = False  # a service or our own app has answered, and logs it under the same request id
     began: float = field(default_factory=perf_counter)
 
 
@@ -64,6 +65,8 @@ def recorder(telemetry: Telemetry) -> Record:
         elapsed = perf_counter() - request.began
         counted(request.route, method, status).inc()
         timed(request.route, method).observe(elapsed)
+        if request.served:
+            return  # one line is enough: it costs more than all the rest of a request does here
         # The path without its query: credentials may be in there.
         log.debug(
             "request",
