@@ -39,6 +39,9 @@ PROBLEM_JSON = "application/problem+json"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+# What a service can do without for a while: a 202, a read and a frame need no broker.
+_SPARED = frozenset({"broker"})
+
 Check = Callable[[], Awaitable[object]]
 
 
@@ -61,7 +64,9 @@ def new_app(parts: Parts, *, title: str, running: Loops | None = None) -> FastAP
     async def ready(response: Response) -> dict[str, str]:
         found = {name: await _state(check) for name, check in checks.items()}
         found |= {f"loop.{name}": "down" for name in (running.halted if running else {})}
-        response.status_code = 503 if "down" in found.values() else 200
+        response.status_code = (
+            503 if any(state == "down" and name not in _SPARED for name, state in found.items()) else 200
+        )
         return found
 
     @app.get("/metrics", include_in_schema=False)

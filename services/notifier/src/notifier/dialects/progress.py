@@ -120,7 +120,7 @@ class ProgressDialect:
 
 
 class Conversation:
-    """What is said on one socket: first where it begins, then an answer to each command."""
+    """What is said on one socket besides events: on `/ws` first where it begins, and an answer to each command."""
 
     __slots__ = ("_dialect", "_everything", "_session", "_tenant")
 
@@ -130,8 +130,9 @@ class Conversation:
         self._tenant, stream = channel
         self._everything = stream is None  # until the first job is named
         begin = session.follow(channel, after, job_frame)
-        name = f"tenant:{self._tenant}" if stream is None else stream
-        self._say({"type": "connected", "channel": name, "epoch": dialect.hub.epoch, "after": begin})
+        if stream is None:
+            channel_name = f"tenant:{self._tenant}"
+            self._say({"type": "connected", "channel": channel_name, "epoch": dialect.hub.epoch, "after": begin})
 
     async def obey(self, message: str) -> None:
         about: dict[str, object] = {}
