@@ -8,23 +8,27 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import obstore
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from events.errors import NotFound
+from events.blobs_local import PARTIAL, FileSink, remove_abandoned
+from events.errors import NotFound, Unavailable
 
 CHUNK_BYTES = 1 << 20  # what is hashed and written in one go, off the loop
-_SYNC_EVERY_BYTES = 64 << 20  # so that little is left to sync when the last byte has come
 _READ_BYTES = 1 << 20
-_PARTIAL = ".partial"
+
+
+class StorageUnavailable(Unavailable):
+    """The disk is full or failing, or the object store does not answer."""
+
+    code, title = "storage_unavailable", "Storage unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +37,26 @@ class BlobInfo:
 
 
 class Sink(Protocol):
-    """Where a writer's bytes go. `write` is called in a worker thread, one call at a time."""
+    """Where a writer's bytes go. It blocks: it is called in worker threads, one call at a time."""
 
     def write(self, chunks: list[bytes]) -> None: ...
-    async def flush(self) -> None:
-        """Called between writes: push on what can be pushed on meanwhile."""
+    def commit(self) -> None:
+        """Make all of it durable, then visible."""
 
-    async def commit(self) -> None: ...
-    async def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Leave nothing, whatever has failed, a commit too."""
 
 
 class BlobWriter:
-    """Hashes and stores what it is given, a chunk behind: while one is worked on in a thread, the next arrives."""
+    """Hashes and stores what it is given, a chunk behind: while one is hashed in one thread and written in another,
+    the next arrives."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._hash = hashlib.sha256()
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._at_work: asyncio.Future[None] | None = None
+        self._at_work: asyncio.Future[list[BaseException | None]] | None = None
         self.bytes = 0
 
     @property
@@ -69,29 +74,35 @@ class BlobWriter:
     async def finish(self) -> None:
         await self._hand_over()
         await self._settle()
-        await self._sink.commit()
+        self._begin(asyncio.to_thread(self._sink.commit))
+        await self._settle()
 
     async def give_up(self) -> None:
-        if self._at_work is not None:  # its thread may still be writing to the file
-            await asyncio.wait((self._at_work,))
-        await self._sink.abort()
-
-    async def _settle(self) -> None:
-        if self._at_work is not None:
-            await asyncio.shield(self._at_work)
-            self._at_work = None
-            await self._sink.flush()
+        if self._at_work is not None:  # its threads are still at the file
+            await self._at_work
+        await asyncio.to_thread(self._sink.abort)
 
     async def _hand_over(self) -> None:
         await self._settle()
         chunks, self._gathered, self._gathered_bytes = self._gathered, [], 0
         if chunks:
-            self._at_work = asyncio.get_running_loop().run_in_executor(None, self._work, chunks)
+            self._begin(asyncio.to_thread(self._update, chunks), asyncio.to_thread(self._sink.write, chunks))
 
-    def _work(self, chunks: list[bytes]) -> None:
+    def _begin(self, *work: Coroutine[None, None, None]) -> None:
+        self._at_work = asyncio.gather(*work, return_exceptions=True)
+
+    async def _settle(self) -> None:
+        """Wait for what is at work. Being cancelled does not end it."""
+        if self._at_work is not None:
+            failures = await asyncio.shield(self._at_work)
+            self._at_work = None
+            with _storage_errors():
+                for failure in filter(None, failures):
+                    raise failure
+
+    def _update(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self._hash.update(chunk)
-        self._sink.write(chunks)
 
 
 class Blobs:
@@ -102,7 +113,7 @@ class Blobs:
     @asynccontextmanager
     async def writing(self, key: str) -> AsyncIterator[BlobWriter]:
         """A writer. The blob is there, durably, when the block has ended; nothing is left of it if the block fails."""
-        sink: Sink = _StoreSink(self._store, key) if self._root is None else _FileSink(self._root / key)
+        sink: Sink = _StoreSink(self._store, key) if self._root is None else FileSink(self._root / key)
         writer = BlobWriter(sink)
         try:
             yield writer
@@ -116,10 +127,8 @@ class Blobs:
             await blob.write(data)
 
     async def stat(self, key: str) -> BlobInfo:
-        try:
+        with _storage_errors(key):
             meta = await obstore.head_async(self._store, key)
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"There is no blob {key}.") from None
         return BlobInfo(meta["size"])
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -127,7 +136,9 @@ class Blobs:
         end = (await self.stat(key)).bytes if end is None else end
         while start < end:
             length = min(_READ_BYTES, end - start)
-            yield bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+            with _storage_errors(key):
+                chunk = await obstore.get_range_async(self._store, key, start=start, length=length)
+            yield bytes(chunk)
             start += length
 
     async def get(self, key: str) -> bytes:
@@ -135,29 +146,31 @@ class Blobs:
 
     async def delete(self, key: str) -> None:
         """Does nothing if there is no such blob."""
-        with contextlib.suppress(NotFoundError, FileNotFoundError):
+        with contextlib.suppress(NotFound), _storage_errors(key):
             await obstore.delete_async(self._store, key)
 
-    async def keys(self, prefix: str = "") -> list[str]:
-        found: list[str] = []
-        async for page in obstore.list(self._store, prefix or None):
-            found += [entry["path"] for entry in page if not entry["path"].endswith(_PARTIAL)]
-        return found
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        with _storage_errors():
+            async for page in obstore.list(self._store, prefix or None):
+                for entry in page:
+                    if not entry["path"].endswith(PARTIAL):
+                        yield entry["path"]
 
     def local_path(self, key: str) -> Path | None:
         """Where the blob lies, if it lies on this machine's disk."""
         return None if self._root is None else self._root / key
 
     async def ping(self) -> None:
-        """Raise OSError if the store does not answer."""
-        with contextlib.suppress(NotFoundError, FileNotFoundError):
+        """Raise `StorageUnavailable` if the store does not answer."""
+        with contextlib.suppress(NotFound), _storage_errors("ping"):
             await obstore.head_async(self._store, "ping")
         if self._root is not None and not os.access(self._root, os.W_OK):
-            raise OSError(f"{self._root} is not writable")
+            raise StorageUnavailable(f"{self._root} is not writable.")
 
     async def sweep(self, *, older_than: float) -> int:
-        """Remove the partials of writers that were killed: those that nobody has written to for that many seconds."""
-        return 0 if self._root is None else await asyncio.to_thread(_remove_partials, self._root, older_than)
+        """Remove the partials of writers that were killed, once they are that many seconds old. Object stores drop
+        theirs by a lifecycle rule of the bucket."""
+        return 0 if self._root is None else await asyncio.to_thread(remove_abandoned, self._root, older_than)
 
 
 def open_blobs(url: str) -> Blobs:
@@ -169,53 +182,6 @@ def open_blobs(url: str) -> Blobs:
     return Blobs(LocalStore(root), root)
 
 
-class _FileSink:
-    """Syncs what it has written while more arrives, and gives the file its name last."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.with_name(f"{path.name}{_PARTIAL}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._unsynced = 0
-        self._syncing: asyncio.Future[None] | None = None
-
-    def write(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(self._file, view) :]
-            self._unsynced += len(chunk)
-
-    async def flush(self) -> None:
-        if self._unsynced >= _SYNC_EVERY_BYTES and (self._syncing is None or self._syncing.done()):
-            self._unsynced = 0
-            self._syncing = asyncio.get_running_loop().run_in_executor(None, os.fdatasync, self._file)
-
-    async def commit(self) -> None:
-        if self._syncing is not None:
-            await asyncio.shield(self._syncing)
-        await asyncio.to_thread(self._commit)
-
-    def _commit(self) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
-        self._file = -1
-        os.rename(self._partial, self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    async def abort(self) -> None:
-        if self._syncing is not None:
-            await asyncio.gather(self._syncing, return_exceptions=True)
-        if self._file >= 0:
-            os.close(self._file)
-        self._partial.unlink(missing_ok=True)
-
-
 class _StoreSink:
     """An object store's multipart upload: invisible until it is completed."""
 
@@ -223,30 +189,30 @@ class _StoreSink:
         self._store = store
         self._key = key
         self._writer = obstore.open_writer(store, key)
-        self._completed = False
+        self._committing = False
 
     def write(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self._writer.write(chunk)
 
-    async def flush(self) -> None:
-        pass
+    def commit(self) -> None:
+        self._committing = True
+        self._writer.close()
 
-    async def commit(self) -> None:
-        await asyncio.to_thread(self._writer.close)
-        self._completed = True
-
-    async def abort(self) -> None:
-        if self._completed:
-            await obstore.delete_async(self._store, self._key)
+    def abort(self) -> None:
+        if self._committing:  # it may have been completed although we did not hear of it
+            with contextlib.suppress(BaseError):
+                obstore.delete(self._store, self._key)
 
 
-def _remove_partials(root: Path, older_than: float) -> int:
-    removed = 0
-    oldest = time.time() - older_than
-    for partial in root.rglob(f"*{_PARTIAL}"):
-        with contextlib.suppress(FileNotFoundError):
-            if partial.stat().st_mtime <= oldest:
-                partial.unlink()
-                removed += 1
-    return removed
+@contextmanager
+def _storage_errors(key: str | None = None) -> Iterator[None]:
+    """Says what went wrong in our own words. `key` is the blob that may not be there."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as missing:
+        if key is None:
+            raise StorageUnavailable("The blob store is not where it was.") from missing
+        raise NotFound(f"There is no blob {key}.") from None
+    except (BaseError, OSError) as failed:
+        raise StorageUnavailable("The blob store does not take or give bytes now. Try again.") from failed

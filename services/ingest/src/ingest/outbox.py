@@ -2,8 +2,6 @@
 
 import asyncio
 
-from prometheus_client import Counter
-
 from events.broker import Broker, Exchange, Message
 from events.database import Pool, load_queries
 from events.envelope import Event, decode_event, encode_event
@@ -26,12 +24,9 @@ class Outbox:
         self._logger = parts.telemetry.log
         self._retry_seconds = settings.outbox_retry_seconds
         self._queries = load_queries("ingest", "queries.sql")
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._published = Counter(
-            "millrace_ingest_outbox_published_total",
-            "Events handed to the broker, by how it went.",
-            ["outcome"],
-            registry=parts.telemetry.registry,
+        self._in_flight: set[asyncio.Task[bool]] = set()
+        self._published = parts.telemetry.counter(
+            "millrace_ingest_outbox_published_total", "Events handed to the broker, by how it went.", ["outcome"]
         )
 
     async def open(self, connection: Connection, event: Event) -> None:
@@ -48,7 +43,7 @@ class Outbox:
             task.add_done_callback(self._in_flight.discard)
 
     async def sweep(self) -> bool:
-        """Close the rows whose event the log holds, publish the others again. True if there may be more."""
+        """Close the rows whose event the log holds, publish the others again. True if it is worth to go on at once."""
         rows = await self._pool.fetch(self._queries["take_due_outbox_rows"], _SWEEP_ROWS, self._retry_seconds)
         if not rows:
             return False
@@ -57,18 +52,22 @@ class Outbox:
             tenants, ids = zip(*held, strict=True)
             await self._pool.execute(self._queries["close_outbox_rows"], tenants, ids)
         still_open = [row["event"] for row in rows if (row["tenant"], row["event_id"]) not in held]
-        await asyncio.gather(*(self._publish(decode_event(event)) for event in still_open))
-        return len(rows) == _SWEEP_ROWS
+        published = await asyncio.gather(*(self._publish(decode_event(event)) for event in still_open))
+        if not all(published):
+            self._logger.warning("events wait for the broker", count=published.count(False))
+        return len(rows) == _SWEEP_ROWS and all(published)
 
-    async def _publish(self, event: Event) -> None:
+    async def _publish(self, event: Event) -> bool:
         headers = {"traceparent": event.traceparent} if event.traceparent else {}
+        message = Message(str(event.id), encode_event(event), event.type, headers)
         try:
-            message = Message(str(event.id), encode_event(event), event.type, headers)
             await self._broker.publish(Exchange.INTAKE, message)
-            self._published.labels("confirmed").inc()
         except MillraceError as failed:
             self._published.labels("failed").inc()
-            self._logger.warning("publish failed", event_id=str(event.id), error=str(failed))
+            self._logger.debug("publish failed", event_id=str(event.id), error=str(failed))
+            return False
+        self._published.labels("confirmed").inc()
+        return True
 
     async def close(self) -> None:
         if self._in_flight:

@@ -20,7 +20,24 @@ ORDER BY id DESC
 LIMIT $3;
 
 -- name: delete_upload
-UPDATE ingest.uploads SET deleted_at = coalesce(deleted_at, now()) WHERE tenant = $1 AND id = $2 RETURNING blob;
+-- From then on its blob belongs to nobody. Returns the blob, also if the upload was deleted before.
+WITH deleted AS (
+    UPDATE ingest.uploads SET deleted_at = now() WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL RETURNING blob
+), noted AS (
+    INSERT INTO ingest.loose_blobs (blob) SELECT blob FROM deleted
+)
+SELECT blob FROM ingest.uploads WHERE tenant = $1 AND id = $2;
+
+-- name: note_loose_blob
+INSERT INTO ingest.loose_blobs (blob) VALUES ($1);
+
+-- name: forget_loose_blob
+DELETE FROM ingest.loose_blobs WHERE blob = $1 RETURNING blob;
+
+-- name: take_loose_blobs
+-- Those that were noted long enough ago, locked until they are removed.
+SELECT blob FROM ingest.loose_blobs WHERE since < now() - make_interval(secs => $1)
+ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED;
 
 -- name: open_outbox_row
 INSERT INTO ingest.outbox (tenant, event_id, event, due_at)

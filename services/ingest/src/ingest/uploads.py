@@ -1,16 +1,16 @@
 """An upload becomes a blob, a row and one durable event; after that it is acknowledged."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from events.blobs import Blobs
 from events.database import Pool, load_queries
-from events.envelope import new_event, stream_name
+from events.envelope import Event, encode_json, new_event, stream_name
 from events.errors import FieldError, InvalidInput, MillraceError, NotFound
 from events.ids import new_id
 from events.lifecycle import Parts
@@ -18,7 +18,16 @@ from events.log import EventLog
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from ingest.body import Body
+from ingest.loose_blobs import LooseBlobs
 from ingest.outbox import Outbox
+
+
+class EmptyUpload(InvalidInput):
+    code, title = "empty_upload", "Empty upload"
+
+
+class IdempotencyKeyReused(InvalidInput):
+    code, title = "idempotency_key_reused", "Idempotency key reused"
 
 
 class Gone(MillraceError):
@@ -53,11 +62,12 @@ class Upload:
 
 
 class Uploads:
-    def __init__(self, parts: Parts, outbox: Outbox) -> None:
+    def __init__(self, parts: Parts, outbox: Outbox, loose: LooseBlobs) -> None:
         self._pool: Pool = parts.pool
         self._blobs: Blobs = parts.blobs
         self._log = EventLog(parts.pool)
         self._outbox = outbox
+        self._loose = loose
         self._queries = load_queries("ingest", "queries.sql")
 
     async def accept(self, tenant: str, wish: Wish, body: Body) -> Upload:
@@ -70,6 +80,7 @@ class Uploads:
             if blob.bytes == 0:
                 detail = "The upload is empty. Send the file as the request's body, or as the part named `file`."
                 raise EmptyUpload(detail, errors=[FieldError("body", "empty_upload", detail)])
+            await self._loose.note(key)
         upload = Upload(
             id=id_,
             tenant=tenant,
@@ -83,36 +94,17 @@ class Uploads:
             blob=key,
             idempotency_key=wish.idempotency_key,
         )
-        try:
-            promised = await self._promise(upload)
-        except MillraceError:
-            await self._blobs.delete(key)
-            raise
-        if promised.id != id_:
-            await self._blobs.delete(key)
-        return promised
+        event = _completed(upload)
+        if await self._promise(upload, event):
+            self._outbox.publish_soon(event)
+            return upload
+        await self._loose.remove(key)
+        return await self._first_answer(upload)
 
-    async def _promise(self, upload: Upload) -> Upload:
-        """Write the row, its outbox row and the streams that clients may ask for from now on. If the tenant has used
-        the idempotency key before, return what it got then."""
-        event = new_event(
-            type=UploadCompleted.event_type,
-            stream=stream_name("upload", upload.id),
-            tenant=upload.tenant,
-            source="/millrace/ingest",
-            data=UploadCompleted(
-                upload_id=upload.id,
-                job_id=upload.job_id,
-                workflow=upload.workflow,
-                options=upload.options,
-                filename=upload.filename,
-                content_type=upload.content_type,
-                bytes=upload.bytes,
-                sha256=upload.sha256,
-                blob=upload.blob,
-            ).encode(),
-            traceparent=current_traceparent(),
-        )
+    async def _promise(self, upload: Upload, event: Event) -> bool:
+        """Write the row, its outbox row and the streams that clients may ask for from now on. Write nothing if the
+        tenant has used the idempotency key before. If this raises, the outcome is unknown, and the blob is swept
+        unless the upload is there."""
         async with self._pool.acquire() as connection, connection.transaction():
             inserted = await connection.fetchval(
                 self._queries["insert_upload"],
@@ -120,7 +112,7 @@ class Uploads:
                 upload.id,
                 upload.job_id,
                 upload.workflow,
-                json.dumps(upload.options),
+                encode_json(upload.options).decode(),
                 upload.filename,
                 upload.content_type,
                 upload.bytes,
@@ -128,23 +120,19 @@ class Uploads:
                 upload.blob,
                 upload.idempotency_key,
             )
-            if inserted is not None:
-                await self._outbox.open(connection, event)
-                await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
-                await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
-        if inserted is None:
-            return await self._first_answer(upload)
-        self._outbox.publish_soon(event)
-        return upload
+            if inserted is None:
+                return False
+            await self._loose.give_away(connection, upload.blob)
+            await self._outbox.open(connection, event)
+            await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
+            await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
+        return True
 
     async def _first_answer(self, repeated: Upload) -> Upload:
         row = await self._pool.fetchrow(self._queries["upload_by_key"], repeated.tenant, repeated.idempotency_key)
-        assert row is not None
+        assert row is not None  # uploads are marked as deleted, never removed
         first = _upload(row)
-        same = (first.sha256, first.workflow, first.options, first.filename) == (
-            (repeated.sha256, repeated.workflow, repeated.options, repeated.filename)
-        )
-        if not same:
+        if _asked_for(first) != _asked_for(repeated):
             detail = "This Idempotency-Key was used for another upload. Use a new key for a new upload."
             raise IdempotencyKeyReused(detail, errors=[FieldError("header.idempotency-key", "reused", detail)])
         return first
@@ -166,16 +154,34 @@ class Uploads:
         blob = await self._pool.fetchval(self._queries["delete_upload"], tenant, id_)
         if blob is None:
             raise NotFound("There is no such upload.")
-        await self._blobs.delete(blob)
+        await self._loose.remove(blob)
 
 
-class EmptyUpload(InvalidInput):
-    code, title = "empty_upload", "Empty upload"
+def _asked_for(upload: Upload) -> tuple[object, ...]:
+    """What makes two uploads the same request."""
+    return upload.sha256, upload.workflow, upload.options, upload.filename
 
 
-class IdempotencyKeyReused(InvalidInput):
-    code, title = "idempotency_key_reused", "Idempotency key reused"
+def _completed(upload: Upload) -> Event:
+    return new_event(
+        type=UploadCompleted.event_type,
+        stream=stream_name("upload", upload.id),
+        tenant=upload.tenant,
+        source="/millrace/ingest",
+        data=UploadCompleted(
+            upload_id=upload.id,
+            job_id=upload.job_id,
+            workflow=upload.workflow,
+            options=upload.options,
+            filename=upload.filename,
+            content_type=upload.content_type,
+            bytes=upload.bytes,
+            sha256=upload.sha256,
+            blob=upload.blob,
+        ).encode(),
+        traceparent=current_traceparent(),
+    )
 
 
 def _upload(row: asyncpg.Record) -> Upload:
-    return Upload(**{**row, "options": json.loads(row["options"])})
+    return Upload(**{**row, "options": msgspec.json.decode(row["options"])})

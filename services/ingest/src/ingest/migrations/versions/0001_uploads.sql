@@ -20,6 +20,14 @@ CREATE TABLE ingest.uploads (
 CREATE UNIQUE INDEX uploads_by_idempotency_key ON ingest.uploads (tenant, idempotency_key)
 WHERE idempotency_key IS NOT NULL;
 
+-- Blobs that no upload owns, not yet or no more: noted before they exist, removed when they stay here too long.
+CREATE TABLE ingest.loose_blobs (
+    blob text PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX loose_blobs_by_age ON ingest.loose_blobs (since);
+
 -- What the log must hear of. A row stays until the log holds its event: a broker's confirm does not close it.
 CREATE TABLE ingest.outbox (
     tenant text COLLATE "C" NOT NULL,

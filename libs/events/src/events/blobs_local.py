@@ -1,0 +1,113 @@
+"""Blobs on local disk: durable before they get their name, and nothing left of a writer that was killed.
+
+A writer holds a lock on its partial file, which the kernel drops when the process dies. So a sweep, in whichever
+process, can tell the partial of a slow writer from one that nobody will finish.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+_WRITEBACK_BYTES = 8 << 20
+_VECTORS = 1024  # IOV_MAX: how many pieces Linux takes in one call
+
+
+class FileSink:
+    """Starts the disk on what it has, so that little is left to sync after the last byte."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        self._file = -1
+        self._named = False
+        self._written = 0
+        self._pushed = 0
+
+    def write(self, chunks: list[bytes]) -> None:
+        self._open()
+        for first in range(0, len(chunks), _VECTORS):
+            self._write_all(chunks[first : first + _VECTORS])
+        if self._written - self._pushed >= _WRITEBACK_BYTES:
+            _start_writeback(self._file, self._pushed, self._written - self._pushed)
+            self._pushed = self._written
+
+    def commit(self) -> None:
+        self._open()
+        os.fsync(self._file)
+        os.rename(self._partial, self._path)
+        self._named = True
+        _sync_folder(self._path.parent)
+        self._close()
+
+    def abort(self) -> None:
+        if self._file >= 0:
+            (self._path if self._named else self._partial).unlink(missing_ok=True)
+            self._close()
+
+    def _open(self) -> None:
+        if self._file < 0:
+            _make_folders(self._path.parent)
+            self._file = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def _write_all(self, chunks: list[bytes]) -> None:
+        written = os.writev(self._file, chunks)
+        self._written += written
+        if written < sum(map(len, chunks)):  # the disk is full, or will say what is wrong with it
+            rest = memoryview(b"".join(chunks))[written:]
+            while rest:
+                written = os.write(self._file, rest)
+                self._written += written
+                rest = rest[written:]
+
+    def _close(self) -> None:
+        os.close(self._file)
+        self._file = -1
+
+
+def remove_abandoned(root: Path, older_than: float) -> int:
+    """Remove the partials that nobody is writing. `older_than` seconds leave a writer the moment between creating
+    its file and locking it."""
+    removed = 0
+    newest = time.time() - older_than
+    for partial in root.rglob(f"*{PARTIAL}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            if partial.stat().st_mtime > newest:
+                continue
+            file = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+                removed += 1
+            finally:
+                os.close(file)
+    return removed
+
+
+def _start_writeback(file: int, begin: int, length: int) -> None:
+    """Let the kernel write these bytes to the disk now instead of when we sync, without waiting for it. It is free to
+    forget those that are clean already, which are few."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, begin, length, os.POSIX_FADV_DONTNEED)
+
+
+def _make_folders(folder: Path) -> None:
+    """Make it and whatever it lies in, durably."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in it durable."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,69 @@
+"""What a client may say of an upload, beside its bytes."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from fastapi import Request
+
+from events.errors import FieldError, InvalidInput
+
+_FILENAME_CHARACTERS = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OPTIONS_DEPTH = 32
+
+
+def invalid(field: str, code: str, detail: str) -> InvalidInput:
+    return InvalidInput(detail, errors=[FieldError(field, code, detail)])
+
+
+def only(*known: str) -> Callable[[Request], None]:
+    """A dependency: a misspelt or repeated query parameter must not silently mean something else."""
+
+    def check(request: Request) -> None:
+        given = [name for name, _ in request.query_params.multi_items()]
+        errors = [
+            FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.")
+            for name in sorted(set(given) - set(known))
+        ]
+        errors += [FieldError(f"query.{name}", "repeated", "Give it once.") for name in known if given.count(name) > 1]
+        if errors:
+            raise InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors[:10]), errors=errors[:10])
+
+    return check
+
+
+def checked_filename(filename: str | None, field: str) -> str | None:
+    if filename is None:
+        return None
+    if len(filename) > _FILENAME_CHARACTERS:
+        raise invalid(field, "too_long", f"A filename has at most {_FILENAME_CHARACTERS} characters.")
+    if _CONTROL.search(filename):
+        raise invalid(field, "control_characters", "A filename has no control characters.")
+    return filename or None
+
+
+def checked_options(text: str, field: str) -> dict[str, Any]:
+    try:
+        options: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        raise invalid(field, "json_object", "The options must be a JSON object.") from None
+    if not _is_plain(options):
+        raise invalid(field, "json_object", f"Options hold no NUL, and are at most {_OPTIONS_DEPTH} deep.")
+    return options
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether everybody down the line can read it: Postgres refuses NUL, and stacks are finite."""
+    match value:
+        case str():
+            return "\x00" not in value
+        case dict() | list() if depth == _OPTIONS_DEPTH:
+            return False
+        case dict():
+            return all(_is_plain(part, depth + 1) for pair in value.items() for part in pair)
+        case list():
+            return all(_is_plain(item, depth + 1) for item in value)
+        case _:
+            return True
