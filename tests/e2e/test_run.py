@@ -1,74 +1,17 @@
 """`make run` as its user meets it: a process, its console, its exit code, and a directory that stays."""
 
 import asyncio
-import contextlib
 import json
-import os
-import re
 import signal
 import socket
 import stat
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from fixtures.client import Client
-
-_MILLRACE = Path(sys.executable).with_name("millrace")
-
-
-@dataclass
-class Run:
-    """A Millrace that has said that it is ready."""
-
-    process: asyncio.subprocess.Process
-    data: Path
-    url: str
-    curl: str  # the line that it printed for its user to paste
-
-    @property
-    def admin_key(self) -> str:
-        return (self.data / "admin-key").read_text().strip()
-
-    async def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        await self.process.communicate()
-        return await self.process.wait()
-
-
-async def spawn(data: Path, *, port: int = 0) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        _MILLRACE,
-        "up",
-        env={**os.environ, "MILLRACE_DATA_DIR": str(data), "MILLRACE_PORT": str(port)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-@asynccontextmanager
-async def running(data: Path) -> AsyncIterator[Run]:
-    process = await spawn(data)
-    assert process.stdout is not None
-    try:
-        printed = ""
-        while "curl" not in printed:
-            line = (await process.stdout.readline()).decode()
-            assert line, (await process.communicate())[1].decode()
-            printed += line
-        url = re.search(r"http://[\d.]+:\d+", printed)
-        assert url is not None
-        yield Run(process, data, url.group(), printed.splitlines()[-1].strip())
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
+from fixtures.millrace import running, spawn
 
 
 async def refusal(data: Path, *, port: int = 0) -> str:

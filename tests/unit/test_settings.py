@@ -1,7 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 from events.errors import StartupError
 from events.settings import ServiceSettings
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
+from notifier.settings import NotifierSettings
+from processor.settings import ProcessorSettings
 
 
 def test_missing_and_wrong_settings_are_all_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +28,10 @@ def test_settings_are_read_from_the_environment_and_hide_their_secrets(monkeypat
     assert settings.port == 0
     assert "hunter2" not in repr(settings)
     assert "ssss" not in repr(settings)
+
+
+@pytest.mark.parametrize("settings", [GatewaySettings, IngestSettings, ProcessorSettings, NotifierSettings])
+def test_every_setting_is_in_the_readme(settings: type[ServiceSettings]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    missing = [name for name in settings.model_fields if f"`MILLRACE_{name.upper()}`" not in readme]
+    assert missing == []
