@@ -16,9 +16,8 @@ async def watch(job_id: str, key: str) -> None:
     ):
         async for message in socket:
             frame = message.json()
-            print(
-                frame["version"], frame["type"], frame["status"], f"{frame['progress_percent']}%", frame["step_message"]
-            )
+            percent, message = f"{frame['progress_percent']}%", frame["step_message"] or ""
+            print(frame["version"], frame["type"], frame["status"], percent, message)
             if frame["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
                 break
 
