@@ -113,7 +113,8 @@ class Blobs:
     @asynccontextmanager
     async def writing(self, key: str) -> AsyncIterator[BlobWriter]:
         """A writer. The blob is there, durably, when the block has ended; nothing is left of it if the block fails."""
-        sink: Sink = _StoreSink(self._store, key) if self._root is None else FileSink(self._root / key)
+        path = self.local_path(key)
+        sink: Sink = _StoreSink(self._store, key) if path is None else FileSink(path)
         writer = BlobWriter(sink)
         try:
             yield writer
@@ -157,7 +158,9 @@ class Blobs:
                         yield entry["path"]
 
     def local_path(self, key: str) -> Path | None:
-        """Where the blob lies, if it lies on this machine's disk."""
+        """Where the blob lies, if it lies on this machine's disk: never outside of the store's folder."""
+        if any(segment in ("", ".", "..") for segment in key.split("/")):
+            raise ValueError(f"{key!r} is not a blob's key")
         return None if self._root is None else self._root / key
 
     async def ping(self) -> None:

@@ -17,7 +17,7 @@ _PARTIAL_SECONDS = 60.0
 
 @asynccontextmanager
 async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[Service]:
-    outbox = Outbox(parts, settings)
+    outbox = Outbox(parts, retry_seconds=settings.outbox_retry_seconds)
 
     loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
 

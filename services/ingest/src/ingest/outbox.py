@@ -8,7 +8,6 @@ from events.envelope import Event, decode_event, encode_event
 from events.errors import MillraceError
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
-from ingest.settings import IngestSettings
 
 _SWEEP_ROWS = 500
 # Publishes on their way at once. Beyond, an event waits for the sweep.
@@ -17,12 +16,12 @@ _LAST_SECONDS = 2.0  # for what is on its way at shutdown
 
 
 class Outbox:
-    def __init__(self, parts: Parts, settings: IngestSettings) -> None:
+    def __init__(self, parts: Parts, *, retry_seconds: float) -> None:
         self._pool: Pool = parts.pool
         self._broker: Broker = parts.broker
         self._log = EventLog(parts.pool)
         self._logger = parts.telemetry.log
-        self._retry_seconds = settings.outbox_retry_seconds
+        self._retry_seconds = retry_seconds
         self._queries = load_queries("ingest", "queries.sql")
         self._in_flight: set[asyncio.Task[bool]] = set()
         self._published = parts.telemetry.counter(

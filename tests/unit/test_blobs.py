@@ -1,0 +1,197 @@
+"""Blobs are there whole or not at all, on local disk and in an object store."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from obstore.store import MemoryStore
+
+from events.blobs import CHUNK_BYTES, Blobs, StorageUnavailable, open_blobs
+from events.errors import NotFound
+
+
+@pytest.fixture(params=["local disk", "object store"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return open_blobs(str(tmp_path)) if request.param == "local disk" else Blobs(MemoryStore())
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def keys(blobs: Blobs, prefix: str = "") -> list[str]:
+    return sorted([key async for key in blobs.keys(prefix)])
+
+
+async def write_and_fail(blobs: Blobs, key: str, content: bytes) -> None:
+    async with blobs.writing(key) as blob:
+        await blob.write(content)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 7, 17 * CHUNK_BYTES])
+async def test_what_is_written_is_read_back_and_its_hash_is_known(blobs: Blobs, size: int) -> None:
+    content = os.urandom(size)
+    async with blobs.writing("a/b") as blob:
+        for begin in range(0, size, 100_001):
+            await blob.write(content[begin : begin + 100_001])
+    assert (blob.bytes, blob.sha256) == (size, hashlib.sha256(content).hexdigest())
+    assert (await blobs.stat("a/b")).bytes == size
+    assert await blobs.get("a/b") == content
+
+
+async def test_many_small_pieces_are_written_in_order(blobs: Blobs) -> None:
+    pieces = [b"%d," % number for number in range(200_000)]
+    async with blobs.writing("a") as blob:
+        for piece in pieces:
+            await blob.write(piece)
+    assert await blobs.get("a") == b"".join(pieces)
+
+
+async def test_a_part_is_read_by_its_range(blobs: Blobs) -> None:
+    content = os.urandom(2 * CHUNK_BYTES + 5)
+    await blobs.put("a", content)
+    assert b"".join([piece async for piece in blobs.read("a", 10, 20)]) == content[10:20]
+    assert b"".join([piece async for piece in blobs.read("a", CHUNK_BYTES - 1)]) == content[CHUNK_BYTES - 1 :]
+
+
+async def test_a_blob_is_not_there_until_it_is_whole(blobs: Blobs) -> None:
+    async with blobs.writing("a") as blob:
+        await blob.write(b"x" * CHUNK_BYTES)
+        await blob.write(b"x" * CHUNK_BYTES)
+        assert await keys(blobs) == []
+        with pytest.raises(NotFound):
+            await blobs.stat("a")
+    assert await keys(blobs) == ["a"]
+
+
+@pytest.mark.parametrize("written", [0, 10, 5 * CHUNK_BYTES])
+async def test_a_writer_that_fails_leaves_nothing(blobs: Blobs, tmp_path: Path, written: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail(blobs, "a/b", b"x" * written)
+    assert await keys(blobs) == []
+    assert files(tmp_path) == []
+
+
+async def test_a_writer_that_is_cancelled_leaves_nothing(blobs: Blobs, tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def write() -> None:
+        async with blobs.writing("a") as blob:
+            while True:
+                await blob.write(b"x" * CHUNK_BYTES)
+                begun.set()
+
+    writing = asyncio.create_task(write())
+    await begun.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await keys(blobs) == []
+    assert files(tmp_path) == []
+
+
+async def test_writing_a_blob_again_replaces_it_and_a_failure_keeps_the_old_one(blobs: Blobs) -> None:
+    await blobs.put("a", b"first")
+    await blobs.put("a", b"second")
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail(blobs, "a", b"third")
+    assert await blobs.get("a") == b"second"
+
+
+async def test_two_writers_of_one_blob_do_not_mix(blobs: Blobs) -> None:
+    await asyncio.gather(*(blobs.put("a", bytes([n]) * 3 * CHUNK_BYTES) for n in range(4)))
+    assert len(set(await blobs.get("a"))) == 1
+
+
+async def test_deleting_what_is_not_there_does_nothing(blobs: Blobs) -> None:
+    await blobs.put("a/1", b"x")
+    await blobs.put("b/1", b"x")
+    for _ in range(2):
+        await blobs.delete("a/1")
+    assert await keys(blobs) == ["b/1"]
+    assert await keys(blobs, "a") == []
+    with pytest.raises(NotFound):
+        await blobs.get("a/1")
+
+
+FILLER = """
+import asyncio, resource, sys
+from events.blobs import StorageUnavailable, open_blobs
+
+async def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+    try:
+        await open_blobs(sys.argv[1]).put("a/b", b"x" * 5_000_000)
+    except StorageUnavailable as full:
+        print(repr(full.__cause__))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_key_can_have_any_character_and_cannot_leave_the_store(blobs: Blobs) -> None:
+    odd = "a b/é%#?*:~/.x"
+    await blobs.put(odd, b"x")
+    assert await blobs.get(odd) == b"x"
+    for key in ("../a", "a/../../b", "/a", "a//b", "./a", ""):
+        with pytest.raises(ValueError, match="not a blob's key"):
+            await blobs.put(key, b"x")
+    assert await keys(blobs) == [odd]
+
+
+async def test_a_disk_that_takes_no_more_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    """A limit on the size of files fails a write in its middle, as a full disk does."""
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FILLER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await writer.communicate()
+    assert said.startswith(b"OSError(27, ")
+    assert files(tmp_path) == []
+
+
+WRITER = """
+import asyncio, sys
+from events.blobs import open_blobs
+
+async def main():
+    async with open_blobs(sys.argv[1]).writing("a/b") as blob:
+        for _ in range(3):
+            await blob.write(b"x" * (1 << 20))
+        print("half way", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_sweep_removes_what_a_killed_writer_left_and_spares_one_that_lives(tmp_path: Path) -> None:
+    blobs = open_blobs(str(tmp_path))
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    assert await writer.stdout.readline() == b"half way\n"
+
+    assert await blobs.sweep(older_than=0) == 0
+    assert len(files(tmp_path)) == 1
+
+    writer.send_signal(signal.SIGKILL)
+    await writer.wait()
+    assert await keys(blobs) == []
+    assert await blobs.sweep(older_than=3600) == 0
+    assert await blobs.sweep(older_than=0) == 1
+    assert files(tmp_path) == []
+
+
+async def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    blobs = open_blobs(str(root))
+    await blobs.ping()
+    root.rmdir()
+    with pytest.raises(StorageUnavailable):
+        await blobs.ping()
