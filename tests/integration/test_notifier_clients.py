@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest_asyncio
 from websockets.frames import Frame, Opcode
@@ -19,7 +20,10 @@ from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_no
 from fixtures.parts import OpenParts
 
 SMALL = {"queue_bytes": 16 * 1024}
-LAZY = {"max_queue": 1, "close_timeout": 0.1}  # a client that reads from its socket only what is asked for
+LAZY: dict[str, Any] = {
+    "max_queue": 1,
+    "close_timeout": 0.1,
+}  # a client that reads from its socket only what is asked for
 
 
 @pytest_asyncio.fixture

@@ -119,9 +119,10 @@ async def test_a_cursor_may_name_its_epoch(notifier: RunningNotifier, writer: Wr
             assert await socket.versions(2) == [3, 4]
 
 
-async def test_a_frame_is_the_events_place_and_its_payload(notifier: RunningNotifier, writer: Writer) -> None:
+async def test_a_frame_is_the_events_place_its_trace_and_its_payload(notifier: RunningNotifier, writer: Writer) -> None:
     job_id = await writer.reserve()
-    outcome = await writer.append(job_id)
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    outcome = await writer.append(job_id, traceparent=traceparent)
     async with notifier.open(f"/ws/{job_id}") as socket:
         frame = await socket.next()
     assert frame.pop("time").endswith("Z")
@@ -130,6 +131,7 @@ async def test_a_frame_is_the_events_place_and_its_payload(notifier: RunningNoti
         "type": "job.progressed",
         "position": outcome.first_position,
         "version": 1,
+        "traceparent": traceparent,
         "status": "PROCESSING",
         "progress_percent": 7,
         "current_step": "profile",

@@ -1,5 +1,7 @@
 """What a client sends is understood however it is cut: into frames, and into reads. `websockets` makes the frames."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame
@@ -15,7 +17,7 @@ def _frames(text: str, cuts: list[int], ping: bytes) -> bytes:
     payload = text.encode()
     places = sorted({cut % (len(payload) + 1) for cut in cuts})
     edges = [0, *places, len(payload)]
-    pieces = [payload[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [payload[begin:end] for begin, end in pairwise(edges)]
     sent = bytearray()
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1

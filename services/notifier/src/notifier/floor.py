@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
@@ -13,11 +13,17 @@ from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
 
-if TYPE_CHECKING:
-    from notifier.connection import Connection
-
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 1000
+
+
+class Guest(Protocol):
+    """An open connection, as far as the floor needs it."""
+
+    def check(self, now: float, wall: float) -> None:
+        """Called about once a second, with the loop's time and the wall clock's."""
+
+    def close(self, code: CloseCode, reason: str) -> None: ...
 
 
 class Floor:
@@ -30,7 +36,7 @@ class Floor:
         self.settings = settings
         self.following = following
         self.dialects = dialects
-        self._open: set[Connection] = set()
+        self._open: set[Guest] = set()
         registry = parts.telemetry.registry
         self._connections = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
         self._ended = Counter(
@@ -47,11 +53,11 @@ class Floor:
     def full(self) -> bool:
         return len(self._open) >= self.settings.max_connections
 
-    def opened(self, connection: "Connection") -> None:
+    def opened(self, connection: Guest) -> None:
         self._open.add(connection)
         self._connections.set(len(self._open))
 
-    def ended(self, connection: "Connection", why: str) -> None:
+    def ended(self, connection: Guest, why: str) -> None:
         self._open.discard(connection)
         self._connections.set(len(self._open))
         self._ended.labels(why).inc()

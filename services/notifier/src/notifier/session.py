@@ -159,20 +159,18 @@ class Session:
             assert self.obey is not None
             await self.obey(self._messages.pop(0))
         else:
-            await self._catch_up(self._behind.pop(0))
+            await self._catch_up(self._behind[0])
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
         subscription.missed = False
-        told_all = False
-        try:
-            page = await self._following.history.page(subscription.channel, subscription.cursor)
-            if self._subscriptions.get(subscription.channel) is not subscription:
-                return
-            self._following.caught_up.inc(len(page))
-            told_all = subscription.tell(page)
-            subscription.live = told_all and len(page) < PAGE and not subscription.missed
-        finally:
-            followed = self._subscriptions.get(subscription.channel) is subscription
-            if followed and not subscription.live:
-                self._behind.append(subscription)
+        page = await self._following.history.page(subscription.channel, subscription.cursor)
+        if subscription not in self._behind:
+            return  # unfollowed meanwhile
+        self._behind.remove(subscription)
+        told_all = subscription.tell(page)
+        self._following.caught_up.inc(len(page))
+        if told_all and len(page) < PAGE and not subscription.missed:
+            subscription.live = True
+        else:
+            self._behind.append(subscription)
