@@ -16,8 +16,8 @@ async def watch(job_id: str, key: str) -> None:
     ):
         async for message in socket:
             frame = message.json()
-            percent, message = f"{frame['progress_percent']}%", frame["step_message"] or ""
-            print(frame["version"], frame["type"], frame["status"], percent, message)
+            percent, said = f"{frame['progress_percent']}%", frame["step_message"] or ""
+            print(frame["version"], frame["type"], frame["status"], percent, said)
             if frame["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
                 break
 

@@ -164,6 +164,8 @@ async def test_the_log_makes_its_own_partitions_and_reads_across_them(database: 
             outcome = await opened.appender.append(request(*(note("note:b") for _ in range(7))))
             assert isinstance(outcome, Appended)
         assert [event.position for event in await opened.log.read(10, 100)] == list(range(11, 32))
-        partitions = await owner.fetchval("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events.events'::regclass")
+        partitions = await owner.fetchval(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events.events'::regclass"
+        )
         assert partitions == 6
         assert await owner.fetchval("SELECT covered FROM events.head") == 34
