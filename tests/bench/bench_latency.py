@@ -56,7 +56,8 @@ class Seen:
         return [max(0.0, ms) for ms in self.between(self.answered, self.told_at)]
 
     def between(self, begin: dict[str, float], end: dict[str, float]) -> list[float]:
-        return [(end[job_id] - begin[job_id]) * 1000 for job_id in self.answered]
+        """Milliseconds. Who watches the feed may come too late for the first jobs."""
+        return [(end[job_id] - begin[job_id]) * 1000 for job_id in self.answered if job_id in begin and job_id in end]
 
 
 class Clients:
