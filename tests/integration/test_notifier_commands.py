@@ -43,6 +43,7 @@ async def test_the_first_job_that_is_named_narrows_the_socket_to_named_jobs(
     notifier: RunningNotifier, writer: Writer
 ) -> None:
     named, other = await writer.job(2), await writer.job(1)
+    await notifier.until("millrace_notifier_position", lambda position: position == 3)
     async with notifier.open("/ws") as socket:
         assert await socket.ask(action="subscribe", job_id=named) == {
             "type": "subscribed",

@@ -83,7 +83,7 @@ class Processor:
         return await self.finished(job_id)
 
     async def finished(self, job_id: str) -> dict[str, Any]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(90):
             while True:
                 status, job = await self.get(f"/jobs/{job_id}")
                 if status == 200 and job["status"] in TERMINAL:
@@ -96,7 +96,7 @@ class Processor:
         return [event["type"] for event in page["items"]] if status == 200 else []
 
     async def eventually(self, true: Callable[[], Any]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while not await true():
                 await asyncio.sleep(0.02)
 
