@@ -1,4 +1,4 @@
-"""The least that an upload costs in Python: hash, write and sync a body. `python bare_upload.py PORT FILE`."""
+"""The least that an upload costs in Python: hash, write and sync a body. `python bare_upload.py FILE`."""
 
 import asyncio
 import hashlib
@@ -45,4 +45,10 @@ class BareUpload:
 
 
 if __name__ == "__main__":
-    uvicorn.run(BareUpload(sys.argv[2]), port=int(sys.argv[1]), lifespan="off", log_level="warning", loop="uvloop")
+    uvicorn.run(
+        BareUpload(sys.argv[1]),
+        port=int(os.environ["MILLRACE_PORT"]),
+        lifespan="off",
+        log_level="warning",
+        loop="uvloop",
+    )

@@ -17,7 +17,6 @@ import aiohttp
 from bench.report import Aim, Result
 from bench.servers import open_database
 from deploy.process import ChildProcess, Command, free_port
-from deploy.provision import Database
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from gateway.auth.keys import new_key
 
@@ -39,15 +38,25 @@ class Server:
         self._process = process
         self.port = port
         self._idle_kb = 0
+        self._idle_seconds = 0.0
 
     def begin(self) -> None:
-        """Forget the memory that the start took."""
+        """Forget the memory and the time that the start took."""
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
         self._idle_kb = self._memory("VmRSS")
+        self._idle_seconds = self._seconds()
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self._seconds() - self._idle_seconds
 
     @property
     def growth_mb(self) -> float:
         return (self._memory("VmHWM") - self._idle_kb) * 1024 / _MB
+
+    def _seconds(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _memory(self, name: str) -> int:
         lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
@@ -67,8 +76,10 @@ class Server:
 
 
 @asynccontextmanager
-async def _running(argv: list[str], environment: dict[str, str], port: int, log: Path) -> AsyncIterator[Server]:
-    process = ChildProcess(Command([sys.executable, *argv], log, {**os.environ, **environment}))
+async def _running(name: str, argv: list[str], environment: dict[str, str], folder: Path) -> AsyncIterator[Server]:
+    port = free_port()
+    settings = {**os.environ, **environment, "MILLRACE_PORT": str(port)}
+    process = ChildProcess(Command([sys.executable, *argv], folder / f"{name}.log", settings))
     await process.start()
     try:
         async with asyncio.timeout(30):
@@ -91,52 +102,47 @@ async def _until_listening(process: ChildProcess, port: int) -> None:
     raise RuntimeError(process.last_words())
 
 
-def _environment(service: str, port: int, database: Database, folder: Path) -> dict[str, str]:
-    return {
-        "MILLRACE_PORT": str(port),
-        "MILLRACE_DATA_DIR": str(folder),
-        "MILLRACE_DATABASE_URL": database.url(service),
-        "MILLRACE_BROKER_URL": "memory://",
-        "MILLRACE_PRINCIPAL_SECRET": _SECRET,
-    }
+@asynccontextmanager
+async def _servers(folder: Path, admin_key: str) -> AsyncIterator[tuple[Server, Server, Server]]:
+    """A bare handler, ingest, and a gateway before it."""
+    async with AsyncExitStack() as parts:
+        database = await parts.enter_async_context(open_database())
+        common = {"MILLRACE_DATA_DIR": str(folder), "MILLRACE_PRINCIPAL_SECRET": _SECRET}
+        bare = _running("bare", [str(_BARE), str(folder / "bare")], {}, folder)
+        ingest = _running(
+            "ingest", ["-m", "ingest"], common | {"MILLRACE_DATABASE_URL": database.url("ingest")}, folder
+        )
+        servers = [await parts.enter_async_context(server) for server in (bare, ingest)]
+        behind = {
+            f"MILLRACE_{name}_URL": f"http://127.0.0.1:{servers[1].port}"
+            for name in ("INGEST", "PROCESSOR", "NOTIFIER")
+        }
+        gateway = _running(
+            "gateway",
+            ["-m", "gateway"],
+            common | behind | {"MILLRACE_DATABASE_URL": database.url("gateway"), "MILLRACE_ADMIN_KEY": admin_key},
+            folder,
+        )
+        yield servers[0], servers[1], await parts.enter_async_context(gateway)
 
 
 async def run() -> Result:
     speeds: dict[str, list[float]] = {"sha256": [], "bare": [], "ingest": [], "gateway": []}
     admin_key = new_key()
     signer = PrincipalSigner(_SECRET)
-    async with AsyncExitStack() as parts:
-        folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
-        database = await parts.enter_async_context(open_database())
-        bare_port, ingest_port, gateway_port = free_port(), free_port(), free_port()
-        bare = await parts.enter_async_context(
-            _running([str(_BARE), str(bare_port), str(folder / "bare")], {}, bare_port, folder / "bare.log")
-        )
-        ingest = await parts.enter_async_context(
-            _running(
-                ["-m", "ingest"],
-                _environment("ingest", ingest_port, database, folder),
-                ingest_port,
-                folder / "ingest.log",
-            )
-        )
-        ingest_url = f"http://127.0.0.1:{ingest_port}"
-        upstreams = {f"MILLRACE_{name}_URL": ingest_url for name in ("INGEST", "PROCESSOR", "NOTIFIER")}
-        gateway = await parts.enter_async_context(
-            _running(
-                ["-m", "gateway"],
-                _environment("gateway", gateway_port, database, folder) | upstreams | {"MILLRACE_ADMIN_KEY": admin_key},
-                gateway_port,
-                folder / "gateway.log",
-            )
-        )
-        for _ in range(ROUNDS):
-            principal = signer.sign(Principal("bench", "key:bench", frozenset({"uploads:write"})))
-            speeds["sha256"].append(_hashed(BYTES))
-            speeds["bare"].append(await bare.upload(BYTES, "X-Bare: 1"))
-            speeds["ingest"].append(await ingest.upload(BYTES, f"{PRINCIPAL_HEADER}: {principal}"))
-            speeds["gateway"].append(await gateway.upload(BYTES, f"Authorization: Bearer {admin_key}"))
-        growth = {"ingest": ingest.growth_mb, "gateway": gateway.growth_mb}
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+        folder = Path(name)
+        async with _servers(folder, admin_key) as (bare, ingest, gateway):
+            for _ in range(ROUNDS):
+                principal = signer.sign(Principal("bench", "key:bench", frozenset({"uploads:write"})))
+                speeds["sha256"].append(_hashed(BYTES))
+                speeds["bare"].append(await bare.upload(BYTES, "X-Bare: 1"))
+                speeds["ingest"].append(await ingest.upload(BYTES, f"{PRINCIPAL_HEADER}: {principal}"))
+                speeds["gateway"].append(await gateway.upload(BYTES, f"Authorization: Bearer {admin_key}"))
+                _remove_uploads(folder)
+            growth = {"ingest": ingest.growth_mb, "gateway": gateway.growth_mb}
+            # What goes through the gateway goes through ingest too.
+            cpu = {"ingest": ingest.cpu_seconds / 2, "gateway": gateway.cpu_seconds}
     medians = {name: statistics.median(found) for name, found in speeds.items()}
     return Result(
         "upload",
@@ -145,10 +151,17 @@ async def run() -> Result:
             **{f"{name}_mb_s": speed for name, speed in medians.items()},
             **{f"{name}_best_mb_s": max(found) for name, found in speeds.items()},
             "ingest_over_sha256": medians["ingest"] / medians["sha256"],
+            **{f"{name}_cpu_s_per_gb": seconds / (ROUNDS * BYTES / 1e9) for name, seconds in cpu.items()},
             "peak_rss_mb": max(growth.values()),
             **{f"{name}_rss_mb": grown for name, grown in growth.items()},
         },
     )
+
+
+def _remove_uploads(folder: Path) -> None:
+    """They are as large as the disk may be small."""
+    for blob in folder.glob("blobs/uploads/*/*"):
+        blob.unlink()
 
 
 def _hashed(size: int) -> float:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from events.lifecycle import Parts, Service, loops, ticking
 from events.web import new_app
+from ingest.allocator import keep_freed_buffers
 from ingest.loose_blobs import LooseBlobs
 from ingest.outbox import Outbox
 from ingest.routes import router
@@ -12,13 +13,13 @@ from ingest.settings import IngestSettings
 from ingest.uploads import Uploads
 
 _SWEEP_BLOBS_SECONDS = 60.0
-_PARTIAL_SECONDS = 60.0
+_PARTIAL_SECONDS = 60.0  # how old a partial must be before a sweep asks whether anybody writes it
 
 
 @asynccontextmanager
 async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[Service]:
+    keep_freed_buffers()
     outbox = Outbox(parts, retry_seconds=settings.outbox_retry_seconds)
-
     loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
 
     async def sweep_blobs() -> bool:
