@@ -54,9 +54,12 @@ def _engine_listens() -> bool:
 
 def postgres_server(directory: Path, password: str, settings: Mapping[str, str]) -> PostgresServer:
     port = free_port()
-    flags = [f"--{name}={value}" for name, value in {**SETTINGS, **settings, "listen_addresses": "*"}.items()]
+    inside = {**SETTINGS, **settings, "listen_addresses": "*"}
+    del inside["unix_socket_directories"]  # the image sets its cluster up through the socket
+    flags = [f"--{name}={value}" for name, value in inside.items()]
     container = _container(POSTGRES_IMAGE, {5432: port}, {"POSTGRES_PASSWORD": password, "PGDATA": "/data/pgdata"})
-    container.with_command(["postgres", *flags]).with_volume_mapping(str(directory.resolve()), "/data", "rw")
+    container.with_command(["postgres", *flags]).with_kwargs(shm_size="256m")
+    container.with_volume_mapping(str(directory.resolve()), "/data", "rw")
     return PostgresServer(_Container(container), port, password)
 
 
@@ -92,6 +95,7 @@ class _Container:
             await asyncio.to_thread(self._container.get_wrapped_container().kill)
 
     async def remove(self) -> None:
+        await self.stop()
         await asyncio.to_thread(self._container.stop)
 
     def pause(self) -> None:
@@ -122,5 +126,5 @@ def _container(image: str, ports: Mapping[int, int], environment: dict[str, str]
     testcontainers_config.ryuk_disabled = True
     container = DockerContainer(image).with_envs(**environment)
     for inside, outside in ports.items():
-        container.with_bind_ports(inside, f"127.0.0.1:{outside}")
+        container.ports[f"{inside}/tcp"] = ("127.0.0.1", outside)
     return container
