@@ -30,7 +30,7 @@ lint: sync ## Check style, types, import rules and the repository itself
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy libs services deploy tests
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python deploy/check_repository.py
 
 fmt: sync ## Format the code
