@@ -43,7 +43,7 @@ async def test_the_first_job_that_is_named_narrows_the_socket_to_named_jobs(
     notifier: RunningNotifier, writer: Writer
 ) -> None:
     named, other = await writer.job(2), await writer.job(1)
-    await notifier.until("millrace_notifier_position", lambda position: position == 3)
+    await notifier.until_told(writer)
     async with notifier.open("/ws") as socket:
         assert await socket.ask(action="subscribe", job_id=named) == {
             "type": "subscribed",
@@ -60,6 +60,7 @@ async def test_the_first_job_that_is_named_narrows_the_socket_to_named_jobs(
 
 async def test_jobs_can_be_named_with_a_cursor_each(notifier: RunningNotifier, writer: Writer) -> None:
     one, two = await writer.job(5), await writer.job(5)
+    await notifier.until_told(writer)
     epoch = (await writer.log.head()).epoch
     async with notifier.open("/ws") as socket:
         assert (await socket.ask(action="subscribe", job_id=one, after=3))["after"] == 3
@@ -70,6 +71,7 @@ async def test_jobs_can_be_named_with_a_cursor_each(notifier: RunningNotifier, w
 
 async def test_a_job_that_is_unsubscribed_is_not_heard_of_any_more(notifier: RunningNotifier, writer: Writer) -> None:
     left, kept = await writer.job(1), await writer.job(1)
+    await notifier.until_told(writer)
     async with notifier.open("/ws") as socket:
         for job_id in (left, kept):
             await socket.ask(action="subscribe", job_id=job_id)
@@ -128,6 +130,7 @@ async def test_a_refused_subscription_does_not_narrow_the_socket(notifier: Runni
 
 async def test_a_cursor_beyond_the_jobs_last_event_is_refused(notifier: RunningNotifier, writer: Writer) -> None:
     job_id = await writer.job(2)
+    await notifier.until_told(writer)
     async with notifier.open("/ws") as socket:
         assert (await socket.ask(action="subscribe", job_id=job_id, after=3))["code"] == "cursor_expired"
 
