@@ -126,5 +126,5 @@ def _container(image: str, ports: Mapping[int, int], environment: dict[str, str]
     testcontainers_config.ryuk_disabled = True
     container = DockerContainer(image).with_envs(**environment)
     for inside, outside in ports.items():
-        container.ports[f"{inside}/tcp"] = ("127.0.0.1", outside)
+        container.ports[f"{inside}/tcp"] = ("127.0.0.1", outside)  # type: ignore[assignment]  # docker takes an address
     return container
