@@ -1,3 +1,3 @@
 """Fixtures for every test. All are lazy: a unit test starts nothing."""
 
-pytest_plugins = ["fixtures.servers", "fixtures.parts", "fixtures.stack", "fixtures.gateway"]
+pytest_plugins = ["fixtures.servers", "fixtures.parts", "fixtures.stack", "fixtures.gateway", "fixtures.processor"]

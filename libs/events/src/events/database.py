@@ -16,6 +16,7 @@ DATABASE_GONE: tuple[type[Exception], ...] = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a call on a connection whose server has just said goodbye
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, an administrator's terminate
     asyncpg.InsufficientResourcesError,
 )

@@ -24,7 +24,7 @@ LIMIT $2;
 -- The events of a stream after a version.
 SELECT position, version, tenant, stream, id, type, source, time, traceparent, data
 FROM events.events
-WHERE tenant = $1 AND stream = $2 AND version > $3
+WHERE stream_id = (SELECT id FROM events.streams WHERE tenant = $1 AND stream = $2) AND version > $3
 ORDER BY version
 LIMIT $4;
 

@@ -1,46 +1,128 @@
-"""What could not be handled waits in a table, with the reason, until an operator replays it."""
+"""Messages that nobody could handle: drained from the broker into a table, and from there replayed by command."""
 
-import json
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from events.broker import QUEUE_OF, Broker, Message
+import msgspec
+
+from events.broker import QUEUE_OF, Broker, Exchange, Message, Queue
 from events.database import Pool, load_queries
-from events.errors import NotFound
-from events.lifecycle import Parts
+from events.envelope import encode_json
+from events.ids import new_id
 
-_EXCHANGE_OF = {queue: exchange for exchange, queue in QUEUE_OF.items()}
+# What the consumer adds when it parks a message; the rest are the message's own headers.
+_PARKING_HEADERS = frozenset({"reason", "attempts", "queue", "routing_key"})
+_PREFETCH = 16
+REPLAY_LIMIT = 1000
+
+_EXCHANGE_OF: Mapping[str, Exchange] = {queue.value: exchange for exchange, queue in QUEUE_OF.items()}
+
+
+class _Envelope(msgspec.Struct):
+    tenant: str | None = None
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    id: UUID
+    queue: str
+    message_id: str
+    tenant: str | None
+    routing_key: str
+    reason: str
+    attempts: int
+    bytes: int
+    parked_at: datetime
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters are meant: those of the tenant and those that tell no tenant, narrowed by what is given."""
+
+    tenant: str
+    ids: list[UUID] | None = None
+    queue: str | None = None
+    routing_key: str | None = None
 
 
 class DeadLetters:
-    def __init__(self, parts: Parts) -> None:
-        self._pool: Pool = parts.pool
-        self._broker: Broker = parts.broker
+    def __init__(self, pool: Pool, broker: Broker) -> None:
+        self._pool = pool
+        self._broker = broker
         self._queries = load_queries("processor", "dead_letters.sql")
+        self._envelopes = msgspec.json.Decoder(_Envelope)
+
+    async def drain(self) -> None:
+        """Keep what is parked, until cancelled. A message leaves the broker when its row is committed."""
+        async with self._broker.consume(Queue.DEAD, prefetch=_PREFETCH) as deliveries:
+            async for delivery in deliveries:
+                await self.keep(delivery.message)
+                await delivery.ack()
 
     async def keep(self, message: Message) -> None:
-        """Handle one delivery of the dead-letter queue."""
-        headers = dict(message.headers)
-        attempts = headers.get("attempts", "0")
+        headers = {name: _text(value) for name, value in message.headers.items()}
+        attempts = headers.get("attempts", "")
         await self._pool.execute(
             self._queries["keep"],
-            message.id,
-            headers.get("queue", ""),
-            headers.get("routing_key", message.routing_key),
-            headers.get("reason", "unknown"),
-            int(attempts) if attempts.isdecimal() else 0,
-            json.dumps(headers),
+            new_id(),
+            headers.get("queue", Queue.INTAKE.value),
+            _text(message.id) or hashlib.sha256(message.body).hexdigest(),
+            self._tenant(message.body),
+            headers.get("routing_key", _text(message.routing_key)),
+            encode_json({name: value for name, value in headers.items() if name not in _PARKING_HEADERS}).decode(),
             message.body,
+            headers.get("reason", "It came without a reason."),
+            int(attempts) if attempts.isdecimal() else 0,
         )
 
-    async def waiting(self, after: int, limit: int) -> list[dict[str, Any]]:
-        return [dict(row) for row in await self._pool.fetch(self._queries["waiting"], after, limit)]
+    def _tenant(self, body: bytes) -> str | None:
+        try:
+            tenant = self._envelopes.decode(body).tenant
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return None if tenant is None else _text(tenant)
 
-    async def replay(self, id_: int) -> None:
-        """Give the message back to the queue that it came from. Twice is harmless: its event has one id."""
-        row = await self._pool.fetchrow(self._queries["take"], id_)
-        exchange = next((e for q, e in _EXCHANGE_OF.items() if row is not None and q == row["queue"]), None)
-        if row is None or exchange is None:
-            raise NotFound(f"There is no dead letter {id_} that waits.")
-        carried = {name: value for name, value in json.loads(row["headers"]).items() if name == "traceparent"}
-        await self._broker.publish(exchange, Message(row["message_id"], row["body"], row["routing_key"], carried))
-        await self._pool.execute(self._queries["replayed"], id_)
+    async def page(
+        self, selection: Selection, *, before: UUID | None, limit: int, replayed: bool | None
+    ) -> list[DeadLetter]:
+        """Newest first, those parked before the one named `before`."""
+        rows = await self._pool.fetch(
+            self._queries["page"],
+            selection.tenant,
+            selection.queue,
+            selection.routing_key,
+            before,
+            limit,
+            replayed,
+        )
+        return [DeadLetter(**row) for row in rows]
+
+    async def replay(self, selection: Selection, *, limit: int) -> list[UUID]:
+        """Publish again those that wait, under their own ids: whoever has handled one already ignores it."""
+        rows = await self._pool.fetch(
+            self._queries["replayable"],
+            selection.tenant,
+            selection.ids,
+            selection.queue,
+            selection.routing_key,
+            limit,
+        )
+        replayed: list[UUID] = []
+        for row in rows:
+            exchange = _EXCHANGE_OF.get(row["queue"])
+            if exchange is None or exchange is Exchange.DEAD:
+                continue
+            headers: dict[str, Any] = msgspec.json.decode(row["headers"])
+            await self._broker.publish(exchange, Message(row["message_id"], row["body"], row["routing_key"], headers))
+            await self._pool.execute(self._queries["replayed"], row["id"], row["parked_at"])
+            replayed.append(row["id"])
+        return replayed
+
+
+def _text(value: str) -> str:
+    """What Postgres takes as text."""
+    return value.replace("\0", "\ufffd").encode(errors="replace").decode()

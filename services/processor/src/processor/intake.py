@@ -1,62 +1,77 @@
 """What the edge says becomes part of the log: record, ack, and only then work."""
 
-import asyncio
+from collections.abc import Callable
 
 import msgspec
 from pydantic import ValidationError
 
-from events.append import Appender, AppendRequest, Expected, IdReused, VersionConflict
+from events.append import Appended, Appender, AppendRequest, Duplicate, Expected
 from events.broker import Message
-from events.envelope import Event, decode_event, new_event, stream_name
-from events.errors import InvalidInput
+from events.envelope import Event, check_stream, decode_event, new_event, stream_name
+from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobCreated
 from events.uploads import UploadCompleted
 from processor.workflows.engine import Create, decide
-
-SOURCE = "/millrace/processor"
+from processor.workflows.stream import SOURCE
 
 
 class Intake:
-    def __init__(self, appender: Appender, work_waits: asyncio.Event) -> None:
+    def __init__(self, appender: Appender, *, announce_work: Callable[[], None]) -> None:
         self._appender = appender
-        self._work_waits = work_waits
+        self._announce_work = announce_work
 
     async def handle(self, message: Message) -> None:
         """Append the event, and what follows from it, in one statement. A message that comes again changes nothing:
         its event has the same id, and so has everything derived from it."""
-        try:
-            event = decode_event(message.body)
-            requests = [AppendRequest(event.tenant, event.subject, (event,)), *_consequences(event)]
-        except (msgspec.MsgspecError, ValidationError, ValueError) as wrong:
-            raise InvalidInput(f"The message is not an event that the intake knows: {wrong}") from None
+        event = _decoded(message.body)
+        requests = (AppendRequest(event.tenant, event.subject, (event,)), *_consequences(event))
         outcomes = await self._appender.append_all(requests)
-        for outcome in outcomes:
-            if isinstance(outcome, IdReused | VersionConflict):
-                raise InvalidInput(f"The event contradicts what the log holds: {outcome}")
-        self._work_waits.set()
+        if isinstance(outcomes[0], Duplicate):
+            return  # what follows from it was committed with it, perhaps by a version of us that worded it otherwise
+        if not all(isinstance(outcome, Appended) for outcome in outcomes):
+            raise Conflict(f"The event {event.id} contradicts what the log holds: {outcomes}.")
+        self._announce_work()
 
 
-def _consequences(event: Event) -> list[AppendRequest]:
+def _decoded(body: bytes) -> Event:
+    try:
+        event = decode_event(body)
+    except (msgspec.MsgspecError, ValueError) as wrong:
+        raise InvalidInput(f"The message is not an event: {wrong}.") from None
+    check_stream(event.subject)
+    return event
+
+
+def _consequences(event: Event) -> tuple[AppendRequest, ...]:
     match event.type:
         case UploadCompleted.event_type:
-            return [_job_for(event, UploadCompleted.model_validate_json(bytes(event.data)))]
+            return (_job_for(event, _upload(event)),)
         case unknown:
-            raise InvalidInput(f"There is no event type {unknown!r:.80}.")
+            raise InvalidInput(f"The intake does not know the event type {unknown!r:.80}.")
+
+
+def _upload(event: Event) -> UploadCompleted:
+    try:
+        upload = UploadCompleted.model_validate_json(bytes(event.data))
+    except ValidationError as wrong:
+        raise InvalidInput(f"The event {event.id} does not say what {event.type} must: {wrong}.") from None
+    if event.subject != stream_name("upload", upload.upload_id):
+        raise InvalidInput(f"The event {event.id} of the upload {upload.upload_id} is in the stream {event.subject}.")
+    return upload
 
 
 def _job_for(event: Event, upload: UploadCompleted) -> AppendRequest:
     """The job that was promised with the upload."""
     created = decide(None, Create(upload.workflow, upload.model_dump(mode="json", exclude={"workflow", "job_id"})))
-    assert isinstance(created, JobCreated)
+    assert created is not None
     stream = stream_name("job", upload.job_id)
     first = new_event(
         id=derived_id(event.id, JobCreated.event_type),
-        type=JobCreated.event_type,
+        type=created.event_type,
         stream=stream,
         tenant=event.tenant,
         source=SOURCE,
-        time=event.time,
         data=created.encode(),
         traceparent=event.traceparent,
     )

@@ -6,10 +6,13 @@ from events.settings import ServiceSettings
 
 
 class ProcessorSettings(ServiceSettings):
-    database_pool_size: int = Field(
-        default=16, ge=8, le=200
-    )  # connections; the doorbell, the log and each relay keep one
+    # connections; the doorbell, the log and each relay keep one
+    database_pool_size: int = Field(default=16, ge=8, le=200)
     workers: int = Field(default=2, ge=1, le=64)  # jobs that are worked on at once
-    lease_seconds: float = Field(default=10.0, gt=0)  # until the job of a killed worker is taken over
-    step_attempts: int = Field(default=3, ge=1)  # times that a step's process may die before its job fails
-    claim_poll_seconds: float = Field(default=1.0, gt=0)  # between looks for jobs that nobody woke us for
+    lease_seconds: float = Field(default=5.0, gt=0)  # until the job of a killed worker is taken over
+    claim_poll_seconds: float = Field(default=0.5, gt=0)  # between looks for jobs that nobody woke us for
+    step_attempts: int = Field(default=3, ge=1)  # times that a job's step may die before the job fails
+    step_retry_seconds: float = Field(default=1.0, ge=0)  # until a step that died is tried again
+    step_seconds: float = Field(default=3600.0, gt=0)  # seconds that a step may take
+    step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
+    step_threads: int = Field(default=2, ge=1, le=64)  # threads of a step

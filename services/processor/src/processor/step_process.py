@@ -1,63 +1,54 @@
-"""A process that runs steps, one at a time: both ends.
-
-The processor's end is `StepProcess`: it keeps a process warm, hands it a step over a pipe, and kills it when it must.
-The other end is `python -m processor.step_process`: it knows nothing but its pipe, and dies with it.
-"""
+"""The worker's end of a process that runs steps, one at a time. Whatever an input does to the process, the service does
+not notice."""
 
 import asyncio
 import contextlib
-import ctypes
-import json
 import os
-import signal
-import struct
 import sys
-import threading
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
 
-from processor.steps import STEPS, StepError
+import msgspec
 
-_LENGTH = struct.Struct(">I")
-_PR_SET_PDEATHSIG = 1
+from processor.step import StepError, Task
+from processor.step_protocol import (
+    LENGTH_BYTES,
+    LONGEST_BYTES,
+    Crashed,
+    Failed,
+    Progress,
+    Result,
+    decode_answer,
+    framed,
+)
+
+STEP_COMMAND = (sys.executable, "-m", "processor.step_host")
 
 
 class StepCrashed(Exception):
-    """The process died, or said something that is no message."""
+    """The process died, or said something that is no answer. Another attempt may go well."""
 
 
 class StepProcess:
-    def __init__(self) -> None:
+    """Kept warm between tasks: to load its libraries takes longer than to profile a small file."""
+
+    def __init__(self, command: Sequence[str] = STEP_COMMAND) -> None:
+        self._command = command
         self._process: asyncio.subprocess.Process | None = None
 
-    async def run(self, step: str, path: Path, on_progress: Callable[[float, int], None]) -> dict[str, Any]:
-        """Run the step to its end. If we are cancelled, the process is killed."""
+    async def run(self, task: Task, on_progress: Callable[[Progress], None]) -> bytes:
+        """The result, a JSON object. If we are cancelled, or the step crashes, the process is killed."""
         try:
-            process = await self._warm()
-            assert process.stdin is not None
-            process.stdin.write(_frame({"step": step, "path": str(path)}))
-            await process.stdin.drain()
-            while True:
-                message = await self._next(process)
-                match message["kind"]:
-                    case "progress":
-                        on_progress(message["done"], message["bytes"])
-                    case "result":
-                        result: dict[str, Any] = message["result"]
-                        return result
-                    case "failed":
-                        raise StepError(message["code"], message["detail"])
-                    case _:
-                        raise StepCrashed(message["detail"])
-        except StepError:
-            raise
+            answer = await self._ask(task, on_progress)
+            if isinstance(answer, Crashed):
+                raise StepCrashed(answer.detail)
         except BaseException as ended:
             await asyncio.shield(self.kill())
-            if isinstance(ended, OSError | EOFError | ValueError):
-                raise StepCrashed("The step's process died.") from ended
+            if isinstance(ended, OSError | EOFError | ValueError | msgspec.MsgspecError):
+                raise StepCrashed(f"The step's process died: {ended!r}.") from ended
             raise
+        if isinstance(answer, Failed):
+            raise StepError(answer.code, answer.detail)
+        return bytes(answer.value)
 
     async def warm_up(self) -> None:
         """Start the process before there is work, so that work does not wait for it."""
@@ -70,75 +61,28 @@ class StepProcess:
                 process.kill()
             await process.wait()
 
+    async def _ask(self, task: Task, on_progress: Callable[[Progress], None]) -> Result | Failed | Crashed:
+        process = await self._warm()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(framed(task))
+        await process.stdin.drain()
+        while True:
+            length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
+            if length > LONGEST_BYTES:
+                raise ValueError(f"an answer of {length} bytes")
+            answer = decode_answer(await process.stdout.readexactly(length))
+            if not isinstance(answer, Progress):
+                return answer
+            on_progress(answer)
+
     async def _warm(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "processor.step_process",
+                *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")},
+                start_new_session=True,  # Ctrl-C at our terminal is for us
             )
         return self._process
-
-    async def _next(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
-        assert process.stdout is not None
-        (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-        message: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
-        return message
-
-
-def _frame(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message).encode()
-    return _LENGTH.pack(len(body)) + body
-
-
-class _Host:
-    """The other end."""
-
-    def __init__(self, orders: BinaryIO, answers: BinaryIO) -> None:
-        self._orders = orders
-        self._answers = answers
-        self._lock = threading.Lock()
-
-    def serve(self) -> None:
-        """Take orders on this thread, so that a closed pipe is noticed while a step runs on another."""
-        while True:
-            head = self._orders.read(_LENGTH.size)
-            if len(head) < _LENGTH.size:
-                os._exit(0)  # whoever ordered is gone: nobody wants the result
-            (length,) = _LENGTH.unpack(head)
-            order = json.loads(self._orders.read(length))
-            threading.Thread(target=self._run, args=(order["step"], Path(order["path"])), daemon=True).start()
-
-    def _run(self, step: str, path: Path) -> None:
-        try:
-            self._answer(kind="result", result=STEPS[step](path, self._report))
-        except StepError as failed:
-            self._answer(kind="failed", code=failed.code, detail=failed.detail)
-        except Exception:
-            self._answer(kind="crashed", detail=traceback.format_exc(limit=-3))
-
-    def _report(self, done: float, size: int) -> None:
-        self._answer(kind="progress", done=done, bytes=size)
-
-    def _answer(self, **message: Any) -> None:
-        with self._lock:
-            self._answers.write(_frame(message))
-            self._answers.flush()
-
-
-def _main() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the processor to handle
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
-    import duckdb  # noqa: F401 - loaded before there is work
-
-    _Host(sys.stdin.buffer, answers).serve()
-
-
-if __name__ == "__main__":
-    _main()

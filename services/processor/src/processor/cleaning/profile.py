@@ -1,163 +1,95 @@
-"""`csv-profile`: how many rows, and of each column its type, nulls and distinct values. By DuckDB, in one pass."""
+"""`csv-profile`: how many rows, and of each column its type, nulls and distinct values."""
 
-import re
-import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
+from processor.cleaning.columns import ColumnFacts, Reader
 from processor.cleaning.dialect import SAMPLE_BYTES, Dialect, detect
-from processor.steps import Report, StepError
-
-MEMORY_LIMIT = "400MB"
-# Beyond these, exact distinct counts would not fit the memory limit, and are estimated.
-EXACT_DISTINCT_BYTES = 32 * 1024 * 1024
-EXACT_DISTINCT_COLUMNS = 200
-# A file with more columns is read again for the next ones.
-COLUMNS_PER_PASS = 1000
-_POLL_SECONDS = 0.1
-_LONGEST_LINE = 2_000_000  # bytes
-
-# From narrow to wide: a column has the first type that all its values have.
-_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP")
+from processor.cleaning.slices import WIDEST, Slice, cut
+from processor.cleaning.text import Encoding, convert_to_utf8, encoding_of
+from processor.step import Report, Task
 
 
-def profile(path: Path, report: Report) -> dict[str, Any]:
-    size = path.stat().st_size
+def profile(task: Task, report: Report) -> dict[str, Any]:
+    path, scratch = Path(task.input), Path(task.scratch)
+    progress = _Progress(report, path.stat().st_size)
+    encoding = encoding_of(path, progress.of_bytes("Checking the text", until=0.1))
+    text = path
+    if not encoding.is_plain_utf8:
+        text = scratch / "utf-8.csv"
+        convert_to_utf8(path, encoding, text, progress.of_bytes("Converting to UTF-8", until=0.2))
+        encoding_of(text, progress.of_bytes("Checking the text", until=0.3))
+    dialect = detect(_sample(text))
+    slices, cut_off = [Slice(text, dialect.delimiter, dialect.skipped, range(len(dialect.names)))], 0
+    if len(dialect.names) > WIDEST:
+        slices, cut_off = cut(text, dialect, scratch, progress.of_bytes("Cutting the wide table", until=0.5))
+
+    columns: list[ColumnFacts] = []
+    rows = rejected = 0
+    for index, part in enumerate(slices):
+        share = (1 - progress.done) / (len(slices) - index) / 2  # for each of two readings
+        with Reader(task, part, [dialect.guesses[at] for at in part.columns]) as reader:
+            table = reader.read(
+                progress.of_share("Reading the columns", until=progress.done + share),
+                progress.of_share("Counting distinct values", until=progress.done + share),
+            )
+        columns += table.columns
+        rows, rejected = table.rows, table.rejected
+    return _result(progress.size, encoding, dialect, rows, rejected + cut_off, columns)
+
+
+class _Progress:
+    """Phases, each with its share of the whole, told by bytes read."""
+
+    def __init__(self, report: Report, size: int) -> None:
+        self._report = report
+        self.size = size
+        self.done = 0.0  # when the current phase is over
+
+    def of_share(self, message: str, *, until: float) -> Callable[[float], None]:
+        begin, self.done = self.done, until
+
+        def tell(share: float) -> None:
+            megabytes = f"{share * self.size / 1e6:.1f} of {self.size / 1e6:.1f} MB"
+            self._report(begin + share * (until - begin), f"{message}: {megabytes}")
+
+        return tell
+
+    def of_bytes(self, message: str, *, until: float) -> Callable[[int], None]:
+        tell = self.of_share(message, until=until)
+        return lambda read: tell(min(1.0, read / max(1, self.size)))
+
+
+def _sample(path: Path) -> str:
+    """The beginning, as whole lines."""
     with path.open("rb") as file:
         sample = file.read(SAMPLE_BYTES)
-    dialect = detect(sample, whole=len(sample) == size)
-    _refuse_long_lines(path)
-    try:
-        return _profile(path, size, dialect, report)
-    except duckdb.Error as error:
-        if dialect.encoding == "utf-8" and _ENCODING_ERROR.search(str(error)):
-            note = "The file is not valid UTF-8; it was read as Latin-1."
-            latin = Dialect(dialect.delimiter, dialect.header, dialect.names, "latin-1", [*dialect.notes, note])
-            try:
-                return _profile(path, size, latin, report)
-            except duckdb.Error as again:
-                error = again
-        raise _as_step_error(error) from error
+        whole = not file.read(1)
+    if not whole:
+        sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1]
+    return sample.decode()
 
 
-def _refuse_long_lines(path: Path) -> None:
-    """DuckDB drops what follows a line that is longer than its buffer, and says nothing."""
-    length = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_LONGEST_LINE // 2):
-            head, newline, _ = chunk.partition(b"\n")
-            length += len(head)
-            if length > _LONGEST_LINE:
-                raise StepError("line_too_long", f"A line of the file is longer than {_LONGEST_LINE:,} bytes.")
-            if newline:
-                length = len(chunk) - chunk.rfind(b"\n") - 1
-
-
-_ENCODING_ERROR = re.compile(r"unicode|utf-?8|encod", re.IGNORECASE)
-
-
-def _profile(path: Path, size: int, dialect: Dialect, report: Report) -> dict[str, Any]:
-    exact = size <= EXACT_DISTINCT_BYTES and len(dialect.names) <= EXACT_DISTINCT_COLUMNS
-    wide = len(dialect.names) > COLUMNS_PER_PASS  # then one thread's buffers are all that fits
-    columns: list[dict[str, Any]] = []
-    rows = rejected = 0
-    passes = range(0, len(dialect.names), COLUMNS_PER_PASS)
-    for index, first in enumerate(passes):
-        connection = duckdb.connect(
-            config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(path.parent), "threads": 1 if wide else 2}
-        )
-        try:
-            connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
-            group = range(first, min(first + COLUMNS_PER_PASS, len(dialect.names)))
-            query = _query(path, dialect, group, exact)
-            done, share = index / len(passes), 1 / len(passes)
-            found = _watched(connection, query, lambda part: report(done + part * share, size))  # noqa: B023
-            rows = found[0]
-            columns += [
-                _column(dialect.names[at], rows, found[1 + 8 * n : 9 + 8 * n], exact) for n, at in enumerate(group)
-            ]
-            rejected = _count_rejected(connection)
-        finally:
-            connection.close()
+def _result(
+    size: int, encoding: Encoding, dialect: Dialect, rows: int, rejected: int, columns: list[ColumnFacts]
+) -> dict[str, Any]:
+    notes = [*([encoding.note] if encoding.note else []), *dialect.notes]
+    if rows == 0:
+        notes.append("The table has no rows.")
+    if rejected:
+        notes.append(f"{rejected} rows do not fit the table, or have a quote that is not closed; they are not counted.")
     return {
         "rows": rows,
         "rejected_rows": rejected,
-        "columns": columns,
+        "columns": [{"name": name, **asdict(facts)} for name, facts in zip(dialect.names, columns, strict=True)],
         "bytes": size,
-        "dialect": {"delimiter": dialect.delimiter, "header": dialect.header, "encoding": dialect.encoding},
-        "notes": dialect.notes,
+        "dialect": {
+            "delimiter": dialect.delimiter,
+            "header": dialect.header,
+            "encoding": encoding.name,
+            "skipped_lines": dialect.preamble,
+        },
+        "notes": notes,
     }
-
-
-def _query(path: Path, dialect: Dialect, group: range, exact: bool) -> str:
-    # Our own names, so that a header can hold anything.
-    names = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(dialect.names)))
-    aggregates = ", ".join(_aggregates(f"c{at}", exact) for at in group)
-    return f"""
-        SELECT count(*), {aggregates}
-        FROM read_csv({_literal(str(path))}, auto_detect = false, delim = {_literal(dialect.delimiter)},
-            quote = '"', escape = '"', header = {str(dialect.header).lower()}, columns = {{{names}}},
-            encoding = '{dialect.encoding}', strict_mode = true, store_rejects = true)
-    """  # noqa: S608 - every part is a literal or ours
-
-
-def _aggregates(column: str, exact: bool) -> str:
-    distinct = f"count(DISTINCT {column})" if exact else f"approx_count_distinct({column})"
-    casts = ", ".join(f"count(try_cast({column} AS {type_}))" for type_ in _TYPES)
-    return f"count({column}), {distinct}, max(length({column})), {casts}"
-
-
-def _column(name: str, rows: int, found: tuple[int, ...], exact: bool) -> dict[str, Any]:
-    filled, distinct, longest, *casts = found
-    fitting = [type_ for type_, count in zip(_TYPES, casts, strict=True) if filled and count == filled]
-    return {
-        "name": name,
-        "type": fitting[0] if fitting else "VARCHAR",
-        "nulls": rows - filled,
-        "distinct": distinct,
-        "distinct_is_exact": exact,
-        "longest": longest or 0,
-    }
-
-
-def _watched(connection: duckdb.DuckDBPyConnection, query: str, report: Any) -> tuple[int, ...]:
-    """Run the query, and report how much of the file DuckDB has read while it runs."""
-    outcome: list[Any] = []
-    finished = threading.Event()
-
-    def run() -> None:
-        try:
-            outcome.append(connection.execute(query).fetchall()[0])
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            finished.set()
-
-    threading.Thread(target=run, name="duckdb").start()
-    while not finished.wait(_POLL_SECONDS):
-        report(max(0.0, connection.query_progress()) / 100)
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    found: tuple[int, ...] = outcome[0]
-    return found
-
-
-def _count_rejected(connection: duckdb.DuckDBPyConnection) -> int:
-    try:
-        ((rejected,),) = connection.execute("SELECT count(DISTINCT line) FROM reject_errors").fetchall()
-    except duckdb.CatalogException:
-        return 0  # the table is made with the first reject
-    return int(rejected)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _as_step_error(error: duckdb.Error) -> StepError:
-    said = str(error).partition("\n")[0]
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return StepError("out_of_memory", f"The file needs more than {MEMORY_LIMIT} of memory.")
-    return StepError("not_csv", f"The file cannot be read as CSV: {said[:300]}")

@@ -43,6 +43,7 @@ class Claim:
 class Progress:
     percent: int
     message: str | None
+    step: str | None = None  # None: still the same one
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,11 @@ def decide(job: Job | None, command: Command) -> JobEvent | None:
         case Job(status=JobStatus.PROCESSING), Progress():
             # A worker that starts over begins at 0 again; its clients do not.
             percent = min(99, max(job.progress_percent, command.percent))
-            if percent == job.progress_percent:
+            step = command.step or job.current_step
+            if (percent, step) == (job.progress_percent, job.current_step):
                 return None
-            return JobProgressed(**_state(job, progress_percent=percent, step_message=command.message))
+            progressed = _state(job, progress_percent=percent, current_step=step, step_message=command.message)
+            return JobProgressed(**progressed)
         case Job(status=JobStatus.PROCESSING), Complete():
             done = _state(job, status=JobStatus.COMPLETED, progress_percent=100, step_message=None)
             return JobCompleted(**done, result=command.result)

@@ -1,4 +1,4 @@
-"""Creates the leases of jobs and the table of dead letters."""
+"""Creates the leases under which workers hold jobs."""
 
 from events.migrate import run_sql
 

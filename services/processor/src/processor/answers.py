@@ -1,0 +1,32 @@
+"""How reads answer: an ETag each, nothing when the client has it already, and no parameter misspelt in silence."""
+
+import hashlib
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+
+from events.envelope import encode_json
+from events.errors import FieldError, InvalidInput
+
+
+def read_answer(request: Request, value: Any) -> Response:
+    """The value as JSON, or a 304 if the client has it already."""
+    body = encode_json(value)
+    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    return unchanged(request, etag) or Response(body, media_type="application/json", headers={"ETag": etag})
+
+
+def unchanged(request: Request, etag: str) -> Response | None:
+    """A 304 if the client says that it has this version."""
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+    return Response(status_code=304, headers={"ETag": etag}) if known & {etag, "*"} else None
+
+
+def no_unknown_parameters(request: Request) -> None:
+    """A dependency: a misspelt parameter must not silently mean its default."""
+    dependant: Dependant = request.scope["route"].dependant
+    known = {parameter.alias for parameter in dependant.query_params}
+    if unknown := sorted(set(request.query_params) - known):
+        errors = [FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.") for name in unknown]
+        raise InvalidInput(f"Unknown parameters: {', '.join(unknown)[:200]}.", errors=errors)

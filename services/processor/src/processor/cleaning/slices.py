@@ -1,0 +1,52 @@
+"""A file with very many columns, cut into files with few: DuckDB needs memory for each column that a file has."""
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from processor.cleaning.dialect import Dialect
+from processor.cleaning.text import LONGEST_LINE
+from processor.step import StepError
+
+WIDEST = 500  # columns that are read in one go
+_REPORT_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some neighbouring columns of a table, as a file of their own."""
+
+    path: Path
+    delimiter: str
+    skipped: int  # records before the first row of data
+    columns: range  # of the table
+
+
+def cut(path: Path, dialect: Dialect, scratch: Path, on_bytes: Callable[[int], None]) -> tuple[list[Slice], int]:
+    """The slices, and how many rows did not fit the table."""
+    width = len(dialect.names)
+    ranges = [range(first, min(first + WIDEST, width)) for first in range(0, width, WIDEST)]
+    slices = [Slice(scratch / f"slice-{columns.start}.csv", ",", 0, columns) for columns in ranges]
+    rejected = rows = 0
+    csv.field_size_limit(LONGEST_LINE)
+    with ExitStack() as files:
+        raw = files.enter_context(path.open("rb"))
+        source = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        writers = [csv.writer(files.enter_context(part.path.open("w", newline=""))) for part in slices]
+        try:
+            for row in islice(csv.reader(source, delimiter=dialect.delimiter), dialect.skipped, None):
+                rows += 1
+                if len(row) == width:
+                    for part, writer in zip(slices, writers, strict=True):
+                        writer.writerow(row[part.columns.start : part.columns.stop])
+                elif row:
+                    rejected += 1
+                if rows % _REPORT_ROWS == 0:
+                    on_bytes(raw.tell())
+        except csv.Error:
+            raise StepError("line_too_long", f"A quoted field is longer than {LONGEST_LINE:,} bytes.") from None
+    return slices, rejected

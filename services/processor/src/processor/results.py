@@ -1,0 +1,36 @@
+"""Where a job's result is kept: in its last event if it is short, else in a blob that the event refers to."""
+
+from typing import Any
+
+import msgspec
+
+from events.blobs import Blobs
+from events.errors import NotFound
+
+# Every subscriber gets a job's last event, so it must stay small.
+INLINE_BYTES = 32 * 1024
+
+
+class _Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    blob: str
+    bytes: int
+
+
+_references = msgspec.json.Decoder(_Reference)
+
+
+async def keep_result(blobs: Blobs, key: str, result: bytes) -> dict[str, Any]:
+    """What the event says: the result, or `{"blob": …, "bytes": …}`."""
+    if len(result) > INLINE_BYTES:
+        await blobs.put(key, result)
+        return {"blob": key, "bytes": len(result)}
+    said: dict[str, Any] = msgspec.json.decode(result)
+    return said
+
+
+async def whole_result(blobs: Blobs, said: bytes) -> bytes:
+    """The result, wherever it is; the reference itself if the blob has been deleted."""
+    try:
+        return await blobs.get(_references.decode(said).blob)
+    except (msgspec.ValidationError, NotFound):
+        return said

@@ -1,0 +1,33 @@
+"""What a step is: a function in a process of its own, from a task to a result, that says how far it is.
+
+It holds no connection to anything, and can be killed at any moment.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+class Task(msgspec.Struct, frozen=True):
+    step: str
+    input: str  # path of the file to work on
+    options: dict[str, Any]
+    scratch: str  # a folder for this task alone, removed after it
+    memory_mb: int  # what the step may use; beyond, it goes to disk or fails
+    threads: int
+
+
+# The share that is done, 0 to 1, and what is being done.
+Report = Callable[[float, str | None], None]
+
+Step = Callable[[Task, Report], dict[str, Any]]
+
+
+class StepError(Exception):
+    """The input cannot be worked on: a stable code, and a sentence for whoever sent it."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,87 @@
+"""A step's own process: `python -m processor.step_host`. It knows nothing but its pipe, and dies with it."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import msgspec
+
+from processor.step import Step, StepError, Task
+from processor.step_protocol import LENGTH_BYTES, Answer, Crashed, Failed, Progress, Result, decode_task, framed
+
+# Services on the same machine come first.
+_NICENESS = 5
+# Beside what a step may use: the interpreter, its libraries, and the stacks of threads.
+_OWN_MEMORY_MB = 1024
+_PR_SET_PDEATHSIG = 1
+
+
+class _Host:
+    def __init__(self, steps: Mapping[str, Step], orders: BinaryIO, answers: BinaryIO) -> None:
+        self._steps = steps
+        self._orders = orders
+        self._answers = answers
+
+    def serve(self) -> None:
+        """Take orders on this thread, so that a closed pipe is noticed while a step runs on another."""
+        while head := self._orders.read(LENGTH_BYTES):
+            task = decode_task(self._orders.read(int.from_bytes(head, "big")))
+            threading.Thread(target=self._run, args=(task,), name=task.step, daemon=True).start()
+        os._exit(0)  # whoever ordered is gone: nobody wants the result
+
+    def _run(self, task: Task) -> None:
+        _limit_memory(task.memory_mb + _OWN_MEMORY_MB)
+        said: tuple[int, str | None] | None = None
+
+        def report(done: float, message: str | None) -> None:
+            nonlocal said
+            saying = (int(done * 100), message)
+            if saying != said:
+                said = saying
+                self._answer(Progress(done, message))
+
+        try:
+            self._answer(Result(msgspec.Raw(msgspec.json.encode(self._steps[task.step](task, report)))))
+        except StepError as failed:
+            self._answer(Failed(failed.code, failed.detail))
+        except MemoryError:
+            self._answer(Failed("out_of_memory", f"This needs more than the {task.memory_mb} MB that a step may use."))
+        except Exception:
+            self._answer(Crashed(traceback.format_exc(limit=-3)))
+
+    def _answer(self, answer: Answer) -> None:
+        self._answers.write(framed(answer))
+        self._answers.flush()
+
+
+def _limit_memory(megabytes: int) -> None:
+    """What the step's own limit does not see, such as a library's buffers, must not take the machine down."""
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = megabytes << 20
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
+        )
+
+
+def main(steps: Mapping[str, Step]) -> None:
+    """Take orders for these steps until the pipe closes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
+    _Host(steps, sys.stdin.buffer, answers).serve()
+
+
+if __name__ == "__main__":
+    from processor.steps import STEPS
+
+    main(STEPS)

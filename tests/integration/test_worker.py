@@ -1,0 +1,220 @@
+"""A job outlives whoever works on it: killed, stopped, stalled, or crashed by its input."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+
+from deploy.postgres import PostgresServer
+from deploy.provision import Database
+from events.append import Appender
+from events.broker import Message
+from events.envelope import encode_event
+from events.errors import Fenced
+from events.lifecycle import Parts
+from events.log import EventLog
+from fixtures import processes
+from fixtures.parts import PRINCIPAL_SECRET, OpenParts
+from fixtures.processes.processor_with_steps import STEP_COMMAND
+from fixtures.processor import TERMINAL, OpenProcessor, stored_upload, watching
+from processor.intake import Intake
+from processor.leases import Leases
+from processor.workflows.engine import Claim, Progress
+from processor.workflows.stream import JobStream
+
+LEASE_SECONDS = 1.0
+_PROCESSOR = Path(processes.__file__).with_name("processor_with_steps.py")
+
+
+async def test_the_job_of_a_killed_worker_is_taken_over_when_its_lease_runs_out(
+    database: Database, open_parts_for: OpenParts, open_processor: OpenProcessor, tmp_path: Path
+) -> None:
+    async with open_parts_for("processor", database) as parts, watching(parts) as watch:
+        async with Appender(parts.pool, function="processor.append") as appender:
+            job_id = await _recorded(parts, appender, b"hang 40")
+        killed = await _start_processor(database, tmp_path)
+        await watch.until(job_id, "job.progressed")
+        steps = _step_processes(killed.pid)
+        assert steps
+
+        killed.kill()
+        await killed.wait()
+        held_for = await parts.pool.fetchval("SELECT extract(epoch FROM expires_at - now()) FROM processor.leases")
+        assert held_for <= LEASE_SECONDS, "then it is free, and whoever polls finds it"
+        _, alive = await asyncio.to_thread(psutil.wait_procs, steps, 60)
+        assert alive == [], "a step's process dies with its worker"
+
+        # The successor's steps are real ones: what the other's took for an order is a table without rows for them.
+        async with open_processor(lease_seconds=LEASE_SECONDS, claim_poll_seconds=0.1) as successor:
+            job = await successor.finished(job_id)
+    assert (job["status"], job["attempts"]) == ("COMPLETED", 2)
+    types = successor.types(job_id)
+    assert [types.count(once) for once in ("job.created", "job.started", "job.claimed", "job.completed")] == [1] * 4
+    percents = [event.data for event in successor.watch.of_job(job_id)]
+    assert b'"progress_percent":40' in bytes(percents[types.index("job.claimed")]), "the job does not go back"
+
+
+async def test_a_stopped_processor_releases_its_jobs_at_once(open_processor: OpenProcessor) -> None:
+    """By far sooner than the lease would run out, and without counting a failure."""
+    async with open_processor(obedient=True, lease_seconds=3600, step_attempts=1) as stopped:
+        job_id = await stopped.begin(b"hang 10")
+        await stopped.watch.until(job_id, "job.progressed")
+    async with open_processor(lease_seconds=3600, step_attempts=1) as successor:
+        job = await successor.finished(job_id)
+    assert (job["status"], job["attempts"]) == ("COMPLETED", 2)
+
+
+async def test_what_a_former_holder_still_writes_is_refused(database: Database, open_parts_for: OpenParts) -> None:
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        job_id = await _recorded(parts, appender, b"")
+        zombie = await JobStream.load(parts.pool, appender, "acme", job_id)
+        await zombie.tell(Claim("csv-profile"))
+        successor = await JobStream.load(parts.pool, appender, "acme", job_id)
+        await successor.tell(Claim("csv-profile"))
+        with pytest.raises(Fenced):
+            await zombie.tell(Progress(50, None))
+        await successor.tell(Progress(60, None))
+        log = EventLog(parts.pool)
+        types = [event.type for event in await log.read_stream("acme", f"job:{job_id}", 0, 10)]
+    assert types == ["job.created", "job.started", "job.claimed", "job.progressed"]
+
+
+async def test_a_lease_has_one_holder_and_its_fence_rises(database: Database, open_parts_for: OpenParts) -> None:
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        await _recorded(parts, appender, b"")
+        short, other = Leases(parts.pool, "short", seconds=0), Leases(parts.pool, "other", seconds=3600)
+        (expired,) = await short.claim(5)
+        (held,) = await other.claim(5)
+        assert (expired.token, expired.failures) == (1, 0)
+        assert (held.token, held.failures) == (2, 1), "who let a lease expire has failed"
+        assert await short.claim(5) == []
+        assert await short.renew([expired]) == set()
+        await short.end(expired)  # a zombie ends nothing
+        assert await other.renew([held]) == {("acme", held.job_id)}
+        await other.release_all()
+        (again,) = await short.claim(5)
+        assert (again.token, again.failures) == (3, 1), "an orderly release is no failure"
+
+
+async def test_a_worker_that_lost_its_lease_ends_the_step(open_processor: OpenProcessor) -> None:
+    async with open_processor(obedient=True, lease_seconds=LEASE_SECONDS, workers=1) as processor:
+        job_id = await processor.begin(b"hang 10")
+        await processor.watch.until(job_id, "job.progressed")
+        (step,) = _step_processes(os.getpid())
+        stolen = "UPDATE processor.leases SET worker = 'thief', token = token + 1, expires_at = 'infinity'"
+        await processor.parts.pool.execute(stolen)
+
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [step], 60)
+        assert alive == []
+        before = processor.types(job_id)
+        assert (await processor.run(b"refuse"))["error"]["code"] == "refused", "the worker goes on with other jobs"
+        assert processor.types(job_id) == before
+
+
+@pytest.mark.parametrize("death", [b"die", b"raise"])
+async def test_a_step_that_always_crashes_fails_its_job_after_some_attempts_and_nothing_else(
+    open_processor: OpenProcessor, death: bytes
+) -> None:
+    async with open_processor(obedient=True, step_attempts=2, step_retry_seconds=0.01) as processor:
+        crashing, fine = await processor.begin(death), await processor.begin(b"")
+        job = await processor.finished(crashing)
+        assert (job["status"], job["error"]["code"]) == ("FAILED", "step_crashed")
+        assert job["attempts"] == 3, "two that crashed, and one that gave up"
+        assert (await processor.finished(fine))["status"] == "COMPLETED"
+        assert (await processor.get("/jobs"))[0] == 200
+
+
+async def test_a_step_that_takes_too_long_is_ended(open_processor: OpenProcessor) -> None:
+    async with open_processor(obedient=True, step_seconds=0.5) as processor:
+        job = await processor.run(b"hang 10")
+    assert job["error"]["code"] == "step_timeout"
+
+
+async def test_a_step_gets_its_options_and_an_empty_folder_that_is_gone_afterwards(
+    open_processor: OpenProcessor, tmp_path: Path
+) -> None:
+    async with open_processor(obedient=True) as processor:
+        job = await processor.run(b"")
+        assert job["result"] == {"options": {"kept": True}, "scratch_is_empty": True}
+        (scratch,) = (tmp_path / "scratch").iterdir()
+        assert list(scratch.iterdir()) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def test_progress_is_logged_at_a_bounded_rate_and_never_without_the_last(open_processor: OpenProcessor) -> None:
+    async with open_processor(obedient=True) as processor:
+        flooded = await processor.finished(await processor.begin(b"flood 2000"))
+        stopped = await processor.begin(b"hang 77")
+        last = await processor.watch.until(stopped, "job.progressed")
+    assert flooded["status"] == "COMPLETED"
+    assert b'"progress_percent":77' in bytes(last.data)
+    took = processor.watch.of_job(flooded["id"])
+    seconds = (took[-1].time - took[0].time).total_seconds()
+    assert len(took) <= 10 * seconds + 4, "ten progress events a second, and created, started, completed"
+
+
+async def test_more_jobs_than_workers_all_finish(open_processor: OpenProcessor) -> None:
+    async with open_processor(obedient=True, workers=2) as processor:
+        jobs = [await processor.begin(b"") for _ in range(12)]
+        finished = [await processor.finished(job_id) for job_id in jobs]
+    assert {(job["status"], job["attempts"]) for job in finished} == {("COMPLETED", 1)}
+
+
+async def test_two_processors_share_the_work_without_doing_any_twice(open_processor: OpenProcessor) -> None:
+    async with open_processor(obedient=True) as one, open_processor(one.broker, obedient=True) as other:
+        jobs = [await one.begin(b"") for _ in range(20)]
+        for job_id in jobs:
+            await other.finished(job_id)
+        for job_id in jobs:
+            types = other.types(job_id)
+            assert [types.count("job.started"), types.count("job.claimed")] == [1, 0]
+            assert sum(types.count(end) for end in TERMINAL) == 1
+
+
+async def test_a_job_goes_on_after_the_database_was_restarted(
+    open_processor: OpenProcessor, postgres_server: PostgresServer
+) -> None:
+    async with open_processor(obedient=True) as processor:
+        job_id = await processor.begin(b"flood 200000")
+        await processor.watch.until(job_id, "job.progressed")
+        await postgres_server.restart()
+        await processor.watch.until(job_id, "job.completed")
+        assert processor.types(job_id).count("job.completed") == 1
+
+
+async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
+    """A job that waits, with nobody to work on it."""
+    event, job_id = await stored_upload(parts, content)
+    await Intake(appender, announce_work=lambda: None).handle(Message(str(event.id), encode_event(event)))
+    return job_id
+
+
+def _step_processes(worker: int) -> list[psutil.Process]:
+    steps = STEP_COMMAND[-1]
+    return [child for child in psutil.Process(worker).children(recursive=True) if steps in child.cmdline()]
+
+
+async def _start_processor(database: Database, data_dir: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(_PROCESSOR),
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join([str(_PROCESSOR.parents[2]), os.environ.get("PYTHONPATH", "")]),
+            "MILLRACE_DATA_DIR": str(data_dir),
+            "MILLRACE_DATABASE_URL": database.url("processor"),
+            "MILLRACE_PRINCIPAL_SECRET": PRINCIPAL_SECRET,
+            "MILLRACE_LEASE_SECONDS": str(LEASE_SECONDS),
+            "MILLRACE_LOG_LEVEL": "ERROR",
+        },
+    )
