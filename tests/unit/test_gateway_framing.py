@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.errors import BadRequest
-from gateway.framing import END_OF_CHUNKS, ChunkedBody, CountedBody, as_chunk
+from gateway.wire.framing import END_OF_CHUNKS, ChunkedBody, CountedBody, as_chunk
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:

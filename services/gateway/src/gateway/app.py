@@ -13,11 +13,11 @@ from gateway.auth.credentials import AdminKey
 from gateway.auth.keys import ApiKey, parse_key
 from gateway.door import Door
 from gateway.health import Health
-from gateway.pool import Pool
-from gateway.requests import recorder
 from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
 from gateway.upstreams import UPSTREAMS, Routes
+from gateway.wire.pool import Pool
+from gateway.wire.requests import recorder
 
 
 @asynccontextmanager

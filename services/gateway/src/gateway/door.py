@@ -10,14 +10,14 @@ from events.errors import Forbidden, InternalError, MillraceError, NotFound
 from events.identity import Principal, PrincipalSigner
 from events.telemetry import Telemetry
 from gateway.auth.credentials import Authenticator, credential_of
-from gateway.client_connection import ClientConnection
-from gateway.forward import Forward
-from gateway.own import OwnExchange
-from gateway.pool import Pool
-from gateway.requests import Record, Request
 from gateway.settings import GatewaySettings
-from gateway.tunnel import Handshake
 from gateway.upstreams import OWN, Route, Routes
+from gateway.wire.client_connection import ClientConnection
+from gateway.wire.forward import Forward
+from gateway.wire.own import OwnExchange
+from gateway.wire.pool import Pool
+from gateway.wire.requests import Record, Request
+from gateway.wire.tunnel import Handshake
 
 
 class Door:

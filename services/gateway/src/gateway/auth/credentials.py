@@ -6,7 +6,7 @@ from typing import Protocol
 from events.errors import Unauthenticated
 from events.identity import Principal
 from gateway.auth.keys import ApiKey, hash_key, parse_key
-from gateway.heads import RequestHead
+from gateway.wire.heads import RequestHead
 
 LONGEST_CREDENTIAL = 8 * 1024
 

@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Scope
 
 from events.errors import InternalError, TooLarge
 from events.identity import PRINCIPAL_HEADER
-from gateway.client_connection import ClientConnection
-from gateway.headers import inwards, outwards
-from gateway.requests import Request
+from gateway.wire.client_connection import ClientConnection
+from gateway.wire.headers import inwards, outwards
+from gateway.wire.requests import Request
 
 
 class OwnExchange:

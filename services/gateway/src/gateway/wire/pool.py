@@ -4,7 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 from events.errors import Unavailable
-from gateway.upstream_connection import UpstreamConnection
+from gateway.wire.upstream_connection import UpstreamConnection
 
 # uvicorn closes an idle connection after 75 s; we let go of ours long before, so that we don't write into a close.
 _LONGEST_IDLE_SECONDS = 20.0

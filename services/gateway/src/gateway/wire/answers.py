@@ -5,9 +5,9 @@ from http import HTTPStatus
 
 from events.errors import MillraceError
 from events.web import PROBLEM_JSON, problem_body
-from gateway.framing import END_OF_CHUNKS, as_chunk
-from gateway.headers import encode
-from gateway.heads import Headers, RequestHead
+from gateway.wire.framing import END_OF_CHUNKS, as_chunk
+from gateway.wire.headers import encode
+from gateway.wire.heads import Headers, RequestHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

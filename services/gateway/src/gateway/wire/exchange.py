@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.heads import ResponseHead
+from gateway.wire.heads import ResponseHead
 
 
 class ClientSide(Protocol):

@@ -9,8 +9,8 @@ from prometheus_client import Counter, Histogram
 
 from events.telemetry import Telemetry
 from events.web import accepted_request_id
-from gateway.heads import RequestHead
-from gateway.tracing import traceparent_of
+from gateway.wire.heads import RequestHead
+from gateway.wire.tracing import traceparent_of
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 CLIENT_CLOSED = 499  # what is recorded where nobody was left to be answered

@@ -7,10 +7,10 @@ untouched. An answer other than 101 reaches the client like any answer: a proble
 import asyncio
 from collections.abc import Callable
 
-from gateway import headers
-from gateway.answers import status_line
-from gateway.forward import Forward
-from gateway.heads import Headers, ResponseHead
+from gateway.wire import headers
+from gateway.wire.answers import status_line
+from gateway.wire.forward import Forward
+from gateway.wire.heads import Headers, ResponseHead
 
 _UPGRADE: Headers = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
 

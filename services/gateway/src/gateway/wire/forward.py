@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 from events.errors import UpstreamTimeout, UpstreamUnavailable
 from events.identity import PRINCIPAL_HEADER
-from gateway import headers
-from gateway.client_connection import ClientConnection
-from gateway.framing import END_OF_CHUNKS, as_chunk
-from gateway.heads import Headers, ResponseHead
-from gateway.pool import Pool
-from gateway.requests import Request
-from gateway.upstream_connection import UpstreamConnection
+from gateway.wire import headers
+from gateway.wire.client_connection import ClientConnection
+from gateway.wire.framing import END_OF_CHUNKS, as_chunk
+from gateway.wire.heads import Headers, ResponseHead
+from gateway.wire.pool import Pool
+from gateway.wire.requests import Request
+from gateway.wire.upstream_connection import UpstreamConnection
 
 # Safe to send again when a connection that was used before turns out to be closed.
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from events.errors import BadRequest, MethodNotAllowed, MillraceError
-from gateway.framing import BodyReader, ChunkedBody, CountedBody, EndlessBody
+from gateway.wire.framing import BodyReader, ChunkedBody, CountedBody, EndlessBody
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 

@@ -8,14 +8,14 @@ from uvicorn.server import ServerState
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
 from events.web import accepted_request_id
-from gateway.answers import CONTINUE, Answer, problem
-from gateway.deadline import Deadline
-from gateway.exchange import ClientSide
-from gateway.framing import BodyReader
-from gateway.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
-from gateway.requests import CLIENT_CLOSED, Record, Request, arrived
 from gateway.settings import GatewaySettings
-from gateway.upstream_connection import HIGH_WATER
+from gateway.wire.answers import CONTINUE, Answer, problem
+from gateway.wire.deadline import Deadline
+from gateway.wire.exchange import ClientSide
+from gateway.wire.framing import BodyReader
+from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
+from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
+from gateway.wire.upstream_connection import HIGH_WATER
 
 # How long we go on reading, and dropping, what a client sends behind our last answer: a reset would take that
 # answer away from it.

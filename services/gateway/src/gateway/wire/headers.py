@@ -1,6 +1,6 @@
 """Which headers pass the door, inwards and outwards."""
 
-from gateway.heads import Headers, RequestHead
+from gateway.wire.heads import Headers, RequestHead
 
 _HOP_BY_HOP = {
     b"connection",

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import httptools
 
 from events.errors import BadRequest
-from gateway.deadline import Deadline
-from gateway.exchange import UpstreamSide
-from gateway.framing import BodyReader, EndlessBody
-from gateway.heads import ResponseHead, parse_response
+from gateway.wire.deadline import Deadline
+from gateway.wire.exchange import UpstreamSide
+from gateway.wire.framing import BodyReader, EndlessBody
+from gateway.wire.heads import ResponseHead, parse_response
 
 # Written bytes that wait in memory for a slow reader, before its source is stopped.
 HIGH_WATER = 64 * 1024
