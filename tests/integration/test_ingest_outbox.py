@@ -22,10 +22,10 @@ from events.broker_memory import MemoryBroker
 from events.broker_rabbitmq import RabbitBroker
 from events.envelope import Event, decode_event
 from events.identity import PRINCIPAL_HEADER, PrincipalSigner
+from events.outbox import Outbox
 from fixtures.ingest import CSV, UPLOADER, RunningIngest, fetchval, open_ingest, until
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from ingest.loose_blobs import LooseBlobs
-from ingest.outbox import Outbox
 
 QUICK = {"outbox_sweep_seconds": 0.05, "outbox_retry_seconds": 0.1}
 NEVER = {"outbox_sweep_seconds": 3600.0}
@@ -60,7 +60,7 @@ async def test_an_event_is_published_until_the_log_holds_it(
         await record(open_parts_for, database, seen[0])
         await until(lambda: is_empty(ingest, "ingest.outbox"))
         await broker.purge(Queue.INTAKE)
-        outbox = Outbox(ingest.parts, retry_seconds=0.1)
+        outbox = Outbox(ingest.parts, schema="ingest", retry_seconds=0.1)
         assert await outbox.sweep() is False
         assert await broker.depth(Queue.INTAKE) == 0
 
@@ -94,7 +94,7 @@ async def test_replicas_that_sweep_at_once_publish_each_event_once(
         await fetchval(database, "UPDATE ingest.outbox SET due_at = now()")
         broker = MemoryBroker()
         async with open_parts_for("ingest", database, broker) as parts:
-            replicas = [Outbox(parts, retry_seconds=60.0) for _ in range(4)]
+            replicas = [Outbox(parts, schema="ingest", retry_seconds=60.0) for _ in range(4)]
             await asyncio.gather(*(replica.sweep() for replica in replicas))
         published = Counter([(await next_event(broker)).id for _ in range(await broker.depth(Queue.INTAKE))])
         assert len(published) == 20

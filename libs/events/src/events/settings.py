@@ -34,3 +34,10 @@ class ServiceSettings(BaseSettings):
                 for error in invalid.errors(include_input=False)
             )
             raise StartupError(f"Settings are missing or wrong: {wrong}.") from None
+
+
+class OutboxSettings(ServiceSettings):
+    """Of a service that has something to tell the log, and does not append by itself."""
+
+    outbox_sweep_seconds: float = Field(default=1.0, gt=0)  # seconds between looks for open outbox rows
+    outbox_retry_seconds: float = Field(default=3.0, gt=0)  # seconds until an open outbox row is published again

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from events.errors import MillraceError, StartupError
-from events.lifecycle import Parts, Service
+from events.lifecycle import Parts, Service, loops, ticking
+from events.outbox import Outbox
 from events.web import new_app
 from gateway.auth.credentials import AdminKey
 from gateway.auth.keys import ApiKey, parse_key
@@ -34,8 +35,10 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
     }
     # The key comes with the settings and is nowhere at rest, so its hash need not outlive the process.
     admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant, pepper=os.urandom(32))
-    async with aiohttp.ClientSession() as session:
-        app = new_app(parts, title="Millrace")
+    outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)
+    async with aiohttp.ClientSession() as session, loops(parts.telemetry) as running:
+        running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
+        app = new_app(parts, title="Millrace", running=running)
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
         app.include_router(public)
@@ -47,6 +50,7 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         finally:
             for pool in pools.values():
                 pool.close()
+            await outbox.close()
 
 
 def _admin_key(settings: GatewaySettings) -> ApiKey:

@@ -7,9 +7,9 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from events.errors import Forbidden, InternalError, MillraceError, NotFound
-from events.identity import Principal, PrincipalSigner
+from events.identity import PrincipalSigner
 from events.telemetry import Telemetry
-from gateway.auth.credentials import Authenticator, credential_of
+from gateway.auth.credentials import Authenticator, Identity, credential_of
 from gateway.settings import GatewaySettings
 from gateway.upstreams import OWN, Route, Routes
 from gateway.wire.client_connection import ClientConnection
@@ -57,8 +57,8 @@ class Door:
             raise NotFound("There is nothing at this path.")
         route = self._routes.find(head.path)
         request.route = route.prefix or "own"
-        principal = await self._principal(route, request)
-        signed = self._signer.sign(principal) if principal is not None else None
+        identity = await self._identity(route, request)
+        signed = self._signer.sign(identity.principal) if identity is not None else None
         if route.service == OWN:
             limit = self._settings.own_body_limit
             OwnExchange(client, request, self._app, signed, body_limit=limit, warn=self._log.error).start()
@@ -71,14 +71,14 @@ class Door:
             forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)
             forward.start(target, signed, timeout=self._settings.upstream_timeout)
 
-    async def _principal(self, route: Route, request: Request) -> Principal | None:
+    async def _identity(self, route: Route, request: Request) -> Identity | None:
         if route.public:
             return None
-        principal = await self._authenticator.authenticate(credential_of(request.head))
-        request.tenant = principal.tenant
-        if route.scope is not None and route.scope not in principal.scopes:
+        identity = await self._authenticator.authenticate(credential_of(request.head))
+        request.tenant = identity.principal.tenant
+        if route.scope is not None and route.scope not in identity.principal.scopes:
             raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
-        return principal
+        return identity
 
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
         """What uvicorn calls for each connection."""

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from events.settings import ServiceSettings
+from events.settings import OutboxSettings
 
 ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(OutboxSettings):
     port: int = Field(default=8080, ge=0, le=65535)  # port to listen on; 0 takes a free one
     ingest_url: ServiceUrl  # http://host:port of the ingest service
     processor_url: ServiceUrl  # http://host:port of the processor

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from events.lifecycle import Parts, Service, loops, ticking
+from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
 from ingest.loose_blobs import LooseBlobs
-from ingest.outbox import Outbox
 from ingest.routes import router
 from ingest.settings import IngestSettings
 from ingest.uploads import Uploads
@@ -19,7 +19,7 @@ _PARTIAL_SECONDS = 60.0  # how old a partial must be before a sweep asks whether
 @asynccontextmanager
 async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[Service]:
     keep_freed_buffers()
-    outbox = Outbox(parts, retry_seconds=settings.outbox_retry_seconds)
+    outbox = Outbox(parts, schema="ingest", retry_seconds=settings.outbox_retry_seconds)
     loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
 
     async def sweep_blobs() -> bool:

@@ -38,21 +38,3 @@ DELETE FROM ingest.loose_blobs WHERE blob = $1 RETURNING blob;
 -- Those that were noted long enough ago, locked until they are removed.
 SELECT blob FROM ingest.loose_blobs WHERE since < now() - make_interval(secs => $1)
 ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED;
-
--- name: open_outbox_row
-INSERT INTO ingest.outbox (tenant, event_id, event, due_at)
-VALUES ($1, $2, $3, now() + make_interval(secs => $4));
-
--- name: take_due_outbox_rows
--- Rows that are due, put off at once, so that another replica does not publish them too.
-UPDATE ingest.outbox AS row SET due_at = now() + make_interval(secs => $2)
-FROM (
-    SELECT tenant, event_id FROM ingest.outbox WHERE due_at <= now()
-    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-) AS due
-WHERE row.tenant = due.tenant AND row.event_id = due.event_id
-RETURNING row.tenant, row.event_id, row.event;
-
--- name: close_outbox_rows
-DELETE FROM ingest.outbox AS row USING unnest($1::text[], $2::uuid[]) AS held (tenant, event_id)
-WHERE row.tenant = held.tenant AND row.event_id = held.event_id;

@@ -2,13 +2,11 @@
 
 from pydantic import Field
 
-from events.settings import ServiceSettings
+from events.settings import OutboxSettings
 
 
-class IngestSettings(ServiceSettings):
+class IngestSettings(OutboxSettings):
     max_upload_bytes: int = Field(default=10 * 1024**3, ge=1)  # bytes of one upload; a longer one is a 413
     body_idle_seconds: float = Field(default=15.0, gt=0)  # seconds that a body may pause before it is given up
     body_slowest_bytes_per_second: int = Field(default=256, ge=0)  # bytes per second that a body must bring on average
     loose_blob_seconds: float = Field(default=300.0, gt=0)  # seconds until a blob without an upload is removed
-    outbox_sweep_seconds: float = Field(default=1.0, gt=0)  # seconds between looks for open outbox rows
-    outbox_retry_seconds: float = Field(default=3.0, gt=0)  # seconds until an open outbox row is published again

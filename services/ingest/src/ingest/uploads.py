@@ -15,11 +15,11 @@ from events.errors import FieldError, InvalidInput, MillraceError, NotFound
 from events.ids import new_id
 from events.lifecycle import Parts
 from events.log import EventLog
+from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from ingest.body import Body
 from ingest.loose_blobs import LooseBlobs
-from ingest.outbox import Outbox
 
 
 class EmptyUpload(InvalidInput):

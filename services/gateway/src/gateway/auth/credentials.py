@@ -1,6 +1,7 @@
 """What a request shows at the door, and whom that makes it. Nothing of it is ever logged or passed on."""
 
 import hmac
+from dataclasses import dataclass
 from typing import Protocol
 
 from events.errors import Unauthenticated
@@ -29,8 +30,16 @@ SCOPES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a credential makes its bearer, and what ends that."""
+
+    principal: Principal
+    ended_by: frozenset[str] = frozenset()  # revoking any of these ends it: `key:<id>`, `user:<id>`, `session:<id>`
+
+
 class Authenticator(Protocol):
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str) -> Identity:
         """Whose credential it is. Raises Unauthenticated."""
         ...
 
@@ -42,11 +51,11 @@ class AdminKey:
         self._id = key.id
         self._pepper = pepper
         self._hash = hash_key(key.text, pepper)
-        self._principal = Principal(tenant, f"key:{key.id}", SCOPES)
+        self._identity = Identity(Principal(tenant, f"key:{key.id}", SCOPES))
 
-    async def authenticate(self, credential: str) -> Principal:
+    async def authenticate(self, credential: str) -> Identity:
         if hmac.compare_digest(hash_key(credential, self._pepper), self._hash):
-            return self._principal
+            return self._identity
         parse_key(credential)  # says it, if the key is only mistyped
         raise Unauthenticated("The API key is unknown or revoked.")
 

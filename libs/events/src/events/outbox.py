@@ -1,4 +1,4 @@
-"""What ingest has to say reaches the log, broker up or not: a row stays open until the log holds its event."""
+"""What the edge has to say reaches the log, broker up or not: a row stays open until the log holds its event."""
 
 import asyncio
 
@@ -16,22 +16,26 @@ _LAST_SECONDS = 2.0  # for what is on its way at shutdown
 
 
 class Outbox:
-    def __init__(self, parts: Parts, *, retry_seconds: float) -> None:
+    """The table `outbox` in the schema of a service that does not append by itself."""
+
+    def __init__(self, parts: Parts, *, schema: str, retry_seconds: float) -> None:
         self._pool: Pool = parts.pool
         self._broker: Broker = parts.broker
         self._log = EventLog(parts.pool)
         self._logger = parts.telemetry.log
         self._retry_seconds = retry_seconds
-        self._queries = load_queries("ingest", "queries.sql")
+        self._queries = {
+            name: query.format(schema=schema) for name, query in load_queries("events", "outbox.sql").items()
+        }
         self._in_flight: set[asyncio.Task[bool]] = set()
         self._published = parts.telemetry.counter(
-            "millrace_ingest_outbox_published_total", "Events handed to the broker, by how it went.", ["outcome"]
+            "millrace_outbox_published_total", "Events handed to the broker, by how it went.", ["outcome"]
         )
 
     async def open(self, connection: Connection, event: Event) -> None:
         """Take on the duty to tell the log, in the transaction that makes the event true."""
         await connection.execute(
-            self._queries["open_outbox_row"], event.tenant, event.id, encode_event(event), self._retry_seconds
+            self._queries["open"], event.tenant, event.id, encode_event(event), self._retry_seconds
         )
 
     def publish_soon(self, event: Event) -> None:
@@ -43,13 +47,13 @@ class Outbox:
 
     async def sweep(self) -> bool:
         """Close the rows whose event the log holds, publish the others again. True if it is worth to go on at once."""
-        rows = await self._pool.fetch(self._queries["take_due_outbox_rows"], _SWEEP_ROWS, self._retry_seconds)
+        rows = await self._pool.fetch(self._queries["take_due"], _SWEEP_ROWS, self._retry_seconds)
         if not rows:
             return False
         held = await self._log.known([(row["tenant"], row["event_id"]) for row in rows])
         if held:
             tenants, ids = zip(*held, strict=True)
-            await self._pool.execute(self._queries["close_outbox_rows"], tenants, ids)
+            await self._pool.execute(self._queries["close"], tenants, ids)
         still_open = [row["event"] for row in rows if (row["tenant"], row["event_id"]) not in held]
         published = await asyncio.gather(*(self._publish(decode_event(event)) for event in still_open))
         if not all(published):

@@ -1,0 +1,10 @@
+"""Creates users and their sessions."""
+
+from events.migrate import run_sql
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run_sql(__file__)

@@ -1,0 +1,1 @@
+-- Creates users and their sessions.
