@@ -1,1 +1,2 @@
 -- Creates API keys.
+SELECT;

@@ -1,1 +1,2 @@
 -- Creates users and their sessions.
+SELECT;

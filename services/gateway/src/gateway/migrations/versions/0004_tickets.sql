@@ -1,1 +1,2 @@
 -- Creates tickets.
+SELECT;
