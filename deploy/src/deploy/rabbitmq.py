@@ -19,6 +19,14 @@ _TICK_SECONDS = 0.1
 USER = "millrace"
 
 
+class ApiRefused(Exception):
+    """What RabbitMQ's management API says no to."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
+
 class RabbitServer:
     name = "rabbitmq"
 
@@ -77,7 +85,7 @@ class RabbitServer:
         await self.api("DELETE", f"/vhosts/{quote(name, safe='')}")
 
     async def api(self, method: str, path: str, body: Any = None) -> Any:
-        """One call of the management API."""
+        """One call of the management API. Raises `ApiRefused`."""
         return await asyncio.to_thread(self._call, method, path, body)
 
     def _call(self, method: str, path: str, body: Any) -> Any:
@@ -88,15 +96,18 @@ class RabbitServer:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - our own address
-            answer = response.read()
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - our own address
+                answer = response.read()
+        except urllib.error.HTTPError as refused:
+            raise ApiRefused(refused.code, f"{method} {path}: {refused.code} {refused.read().decode()}") from None
         return json.loads(answer) if answer else None
 
     async def _answers(self) -> bool:
         try:
             await self.api("GET", "/overview")
             _, writer = await asyncio.open_connection(self.host, self.port)
-        except (OSError, urllib.error.URLError):
+        except (OSError, ApiRefused):
             return False
         writer.close()
         await writer.wait_closed()
