@@ -125,6 +125,8 @@ class Appender:
                 batch = self._next_batch()
                 await self._settle(lane, batch)
                 self._outstanding -= sum([caller.size for caller in batch])
+                # Those who were just answered may have more to say: without them the next call would be a small one.
+                await asyncio.sleep(0)
             elif self._closing:
                 return
             else:

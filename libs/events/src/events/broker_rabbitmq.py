@@ -19,6 +19,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 
 from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
 from events.errors import BrokerUnavailable, Unroutable
+from events.tasks import end
 
 CONNECT_SECONDS = 5.0
 CONFIRM_SECONDS = 10.0
@@ -206,8 +207,7 @@ class RabbitBroker:
         try:
             yield arrived
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await end(keeping)
 
     async def _read_for_ever(self, purpose: str, begin: _Begin[T], arrived: _Arrivals[T]) -> None:
         pause = _RETRY_FIRST_SECONDS

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from events.database import Pool, database_gone, load_queries
+from events.tasks import end
 
 CHANNEL = "millrace_log"
 
@@ -35,9 +36,7 @@ class Doorbell:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def ring(self) -> None:
         """Say that something was committed. Returns at once; rings that come close together are one."""

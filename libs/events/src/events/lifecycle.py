@@ -22,6 +22,7 @@ from events.database import Pool, database_gone, open_pool
 from events.errors import StartupError, Unavailable
 from events.identity import PrincipalSigner
 from events.settings import ServiceSettings
+from events.tasks import end
 from events.telemetry import Telemetry, configure_logging
 
 _RETRY_FIRST_SECONDS = 0.1
@@ -171,9 +172,7 @@ class Loops:
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from events.envelope import RecordedEvent, encode_batch, encode_event
 from events.errors import Fenced
 from events.follow import Follower
 from events.log import EventLog
+from events.tasks import end
 from events.telemetry import Telemetry
 
 LOCK_POLL_SECONDS = 1.0
@@ -58,9 +59,7 @@ class Relay:
                         if following.done():
                             following.result()
                     finally:
-                        following.cancel()
-                        losing.cancel()
-                        await asyncio.gather(following, losing, return_exceptions=True)
+                        await end(following, losing)
 
     async def _relay_from(self, checkpoint: Checkpoint) -> None:
         follower = Follower(self._log, after=checkpoint.position, epoch=checkpoint.epoch, doorbell=self._doorbell)

@@ -12,6 +12,7 @@ from events.envelope import RecordedEvent, decode_batch
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
 from events.log import EventLog, Head
+from events.tasks import end
 from notifier.hub import Hub
 from notifier.settings import NotifierSettings
 
@@ -112,5 +113,4 @@ async def _or_silence(messages: AsyncIterator[Message], seconds: float) -> Async
                 yield None
     finally:
         if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+            await end(coming)

@@ -15,6 +15,7 @@ from events.append import Appender
 from events.database import Pool, database_gone
 from events.errors import Fenced, Unavailable
 from events.lifecycle import Parts
+from events.tasks import end
 from processor.execution import Execution
 from processor.leases import Lease, Leases
 from processor.settings import ProcessorSettings
@@ -78,10 +79,7 @@ class Worker:
 
     async def close(self) -> None:
         """Drop what we work on. Others may go on with it at once."""
-        tasks = list(self._at_work.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._at_work.values())
         await asyncio.gather(*(process.kill() for process in self._idle))
         with contextlib.suppress(Exception):  # then the leases expire by themselves
             await self._leases.release_all()

@@ -50,18 +50,20 @@ BEGIN
         position = newest.position,
         result = said.result,
         error = said.error,
-        started_at = coalesce(job.started_at, touched.started_at),
+        started_at = coalesce(job.started_at, (  -- looked for in the range only: a rebuild comes to it in its own
+            SELECT min(event.time) FROM events.events AS event
+            WHERE event.stream_id = newest.stream_id AND event.type = 'job.started'
+                AND event.position BETWEEN first AND newest.position
+        )),
         finished_at = CASE WHEN said.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN newest.time END,
         updated_at = newest.time
     FROM (
-        SELECT
-            max(event.position) AS position,
-            min(event.time) FILTER (WHERE event.type = 'job.started') AS started_at
+        SELECT DISTINCT ON (event.stream_id)
+            event.tenant, event.stream, event.stream_id, event.version, event.position, event.time, event.data
         FROM events.events AS event
         WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
-        GROUP BY event.stream_id
-    ) AS touched
-    JOIN events.events AS newest ON newest.position = touched.position
+        ORDER BY event.stream_id, event.position DESC
+    ) AS newest
     CROSS JOIN json_to_record(processor.readable(newest.data)) AS said (
         status text, progress_percent int, current_step text, step_message text, result json, error json)
     WHERE job.tenant = newest.tenant AND job.id = substr(newest.stream, 5)::uuid;
