@@ -40,6 +40,7 @@ class Doorbell:
 
     def ring(self) -> None:
         """Say that something was committed. Returns at once; rings that come close together are one."""
+        self._wake()  # those in this process need not wait for Postgres to tell them
         self._wanted.set()
 
     @contextmanager
