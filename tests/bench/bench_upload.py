@@ -12,11 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 
-import aiohttp
-
+from bench.processes import Watched, python, running
 from bench.report import Aim, Result
 from bench.servers import open_database
-from deploy.process import ChildProcess, Command, free_port
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from gateway.auth.keys import new_key
 
@@ -31,95 +29,37 @@ _BARE = Path(__file__).with_name("bare_upload.py")
 _MB = 1_000_000
 
 
-class Server:
-    """A process that is sent uploads, and whose memory is watched."""
-
-    def __init__(self, process: ChildProcess, port: int) -> None:
-        self._process = process
-        self.port = port
-        self._idle_kb = 0
-        self._idle_seconds = 0.0
-
-    def begin(self) -> None:
-        """Forget the memory and the time that the start took."""
-        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
-        self._idle_kb = self._memory("VmRSS")
-        self._idle_seconds = self._seconds()
-
-    @property
-    def cpu_seconds(self) -> float:
-        return self._seconds() - self._idle_seconds
-
-    @property
-    def growth_mb(self) -> float:
-        return (self._memory("VmHWM") - self._idle_kb) * 1024 / _MB
-
-    def _seconds(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def _memory(self, name: str) -> int:
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-    async def upload(self, size: int, header: str) -> float:
-        """MB/s of one upload."""
-        head = f"POST /api/v1/uploads HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n{header}\r\n\r\n"
-        sender = await asyncio.create_subprocess_exec(
-            sys.executable, _SENDER, "127.0.0.1", str(self.port), str(size), head, stdout=asyncio.subprocess.PIPE
-        )
-        said, _ = await sender.communicate()
-        seconds, _, status = said.decode().strip().partition(" ")
-        if not status.startswith("HTTP/1.1 202"):
-            raise RuntimeError(f"the upload was not accepted: {said!r}")
-        return size / _MB / float(seconds)
+async def _upload(server: Watched, size: int, header: str) -> float:
+    """MB/s of one upload."""
+    head = f"POST /api/v1/uploads HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n{header}\r\n\r\n"
+    sender = await asyncio.create_subprocess_exec(
+        sys.executable, _SENDER, "127.0.0.1", str(server.port), str(size), head, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await sender.communicate()
+    seconds, _, status = said.decode().strip().partition(" ")
+    if not status.startswith("HTTP/1.1 202"):
+        raise RuntimeError(f"the upload was not accepted: {said!r}")
+    return size / _MB / float(seconds)
 
 
 @asynccontextmanager
-async def _running(name: str, argv: list[str], environment: dict[str, str], folder: Path) -> AsyncIterator[Server]:
-    port = free_port()
-    settings = {**os.environ, **environment, "MILLRACE_PORT": str(port)}
-    process = ChildProcess(Command([sys.executable, *argv], folder / f"{name}.log", settings))
-    await process.start()
-    try:
-        async with asyncio.timeout(30):
-            await _until_listening(process, port)
-        server = Server(process, port)
-        server.begin()
-        yield server
-    finally:
-        await process.stop()
-
-
-async def _until_listening(process: ChildProcess, port: int) -> None:
-    async with aiohttp.ClientSession() as session:
-        while process.running():
-            try:
-                async with session.get(f"http://127.0.0.1:{port}/livez"):
-                    return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
-    raise RuntimeError(process.last_words())
-
-
-@asynccontextmanager
-async def _servers(folder: Path, admin_key: str) -> AsyncIterator[tuple[Server, Server, Server]]:
+async def _servers(folder: Path, admin_key: str) -> AsyncIterator[tuple[Watched, Watched, Watched]]:
     """A bare handler, ingest, and a gateway before it."""
     async with AsyncExitStack() as parts:
         database = await parts.enter_async_context(open_database())
         common = {"MILLRACE_DATA_DIR": str(folder), "MILLRACE_PRINCIPAL_SECRET": _SECRET}
-        bare = _running("bare", [str(_BARE), str(folder / "bare")], {}, folder)
-        ingest = _running(
-            "ingest", ["-m", "ingest"], common | {"MILLRACE_DATABASE_URL": database.url("ingest")}, folder
+        bare = running("bare", python(_BARE, folder / "bare"), {}, folder)
+        ingest = running(
+            "ingest", python("-m", "ingest"), common | {"MILLRACE_DATABASE_URL": database.url("ingest")}, folder
         )
         servers = [await parts.enter_async_context(server) for server in (bare, ingest)]
         behind = {
             f"MILLRACE_{name}_URL": f"http://127.0.0.1:{servers[1].port}"
             for name in ("INGEST", "PROCESSOR", "NOTIFIER")
         }
-        gateway = _running(
+        gateway = running(
             "gateway",
-            ["-m", "gateway"],
+            python("-m", "gateway"),
             common | behind | {"MILLRACE_DATABASE_URL": database.url("gateway"), "MILLRACE_ADMIN_KEY": admin_key},
             folder,
         )
@@ -136,9 +76,9 @@ async def run() -> Result:
             for _ in range(ROUNDS):
                 principal = signer.sign(Principal("bench", "key:bench", frozenset({"uploads:write"})))
                 speeds["sha256"].append(_hashed(BYTES))
-                speeds["bare"].append(await bare.upload(BYTES, "X-Bare: 1"))
-                speeds["ingest"].append(await ingest.upload(BYTES, f"{PRINCIPAL_HEADER}: {principal}"))
-                speeds["gateway"].append(await gateway.upload(BYTES, f"Authorization: Bearer {admin_key}"))
+                speeds["bare"].append(await _upload(bare, BYTES, "X-Bare: 1"))
+                speeds["ingest"].append(await _upload(ingest, BYTES, f"{PRINCIPAL_HEADER}: {principal}"))
+                speeds["gateway"].append(await _upload(gateway, BYTES, f"Authorization: Bearer {admin_key}"))
                 _remove_uploads(folder)
             growth = {"ingest": ingest.growth_mb, "gateway": gateway.growth_mb}
             # What goes through the gateway goes through ingest too.

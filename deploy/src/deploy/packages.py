@@ -20,6 +20,17 @@ def rabbitmq_program() -> Path:
     return _found_or_installed("rabbitmq-server", _find_rabbitmq)
 
 
+def debian_program(package: str, name: str) -> Path:
+    """Any other program that a test or a benchmark needs, by the package that brings it."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+
+    def find() -> Path | None:
+        program = shutil.which(name, path=path)
+        return Path(program) if program else None
+
+    return _found_or_installed(package, find)
+
+
 def _find_postgres() -> Path | None:
     for major in range(_NEWEST_POSTGRES, _OLDEST_POSTGRES - 1, -1):
         binaries = Path(f"/usr/lib/postgresql/{major}/bin")
