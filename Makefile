@@ -24,7 +24,7 @@ bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
 
 soak: sync ## Run the long tests: a million events against kills and rollbacks
-	@exec $(BIN)/pytest tests/soak --timeout=7200 $(ARGS)
+	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)
 
 lint: sync ## Check style, types, import rules and the repository itself
 	@$(BIN)/ruff check
