@@ -8,6 +8,7 @@ from uvicorn.server import ServerState
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
 from events.web import accepted_request_id
+from gateway.limits.headers import UNLIMITED
 from gateway.settings import GatewaySettings
 from gateway.wire.answers import CONTINUE, Answer, problem
 from gateway.wire.deadline import Deadline
@@ -27,6 +28,7 @@ Admit = Callable[["ClientConnection", Request], Coroutine[None, None, None]]
 class ClientConnection(asyncio.Protocol):
     def __init__(self, admit: Admit, record: Record, settings: GatewaySettings, server: ServerState) -> None:
         self.transport: asyncio.Transport
+        self.peer = ""  # the address at the other end
         self._admit = admit
         self._record = record
         self._settings = settings
@@ -94,7 +96,10 @@ class ClientConnection(asyncio.Protocol):
         head = self._request.head if self._request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not self._draining
-        self._answer = Answer(head, self._request_id, status, headers, content_length, keep_alive=keep_alive)
+        limits = (self._request.limits if self._request is not None else b"") or UNLIMITED
+        self._answer = Answer(
+            head, self._request_id, status, headers, content_length, limits=limits, keep_alive=keep_alive
+        )
         self._unsent = self._answer.head
 
     def send(self, payload: Sequence[bytes]) -> None:
@@ -142,6 +147,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has nothing less
         self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self.connections.add(self)
         self._reading.start(self._settings.keep_alive_timeout, transport.close)
