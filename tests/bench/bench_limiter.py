@@ -1,7 +1,7 @@
 """How many requests the limiter decides, and what one costs the gateway, beside a bare upsert for each.
 
-Ours spends from three buckets per request (key, tenant, address), from all or none. The bare one is a GCRA upsert of one
-row in an UNLOGGED table, on as many connections as a service's pool has.
+Ours spends from three buckets per request (key, tenant, address), from all or none. The bare one is a GCRA upsert of
+one row in an UNLOGGED table, on as many connections as a service's pool has.
 """
 
 import asyncio
