@@ -91,8 +91,10 @@ class QuotaExceeded(MillraceError):
     code, status, title, retryable = "quota_exceeded", 429, "Quota exceeded", True
     problem_type = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-    def __init__(self, detail: str, *, policies: Sequence[str], retry_after: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(
+        self, detail: str, *, policies: Sequence[str], retry_after: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after), **(headers or {})})
         self.policies = tuple(policies)
         self.retry_after = retry_after  # seconds
 
