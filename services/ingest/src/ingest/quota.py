@@ -19,8 +19,8 @@ from ingest.settings import IngestSettings
 
 RENEW_SECONDS = 15.0
 
-# A body that does not say its length reserves as much ahead as it has sent, but not more than this: so it asks seldom, and
-# others miss little meanwhile.
+# A body that does not say its length reserves as much ahead as it has sent, but not more than this: so it asks seldom,
+# and others miss little meanwhile.
 _MOST_AHEAD = 64 * 1024 * 1024
 _LASTS_SECONDS = 60.0  # a reservation, unless it is renewed
 _UNLIMITED = 2**62

@@ -11,6 +11,7 @@ _Address = IPv4Address | IPv6Address
 
 _IPV6_SITE = 64  # bits: whoever has one address there has them all
 _MOST_HOPS = 32
+_LONGEST_HOP = 80
 
 
 class Addresses:
@@ -26,7 +27,7 @@ class Addresses:
             return "local"
         if self._trusted and self._trusts(found):
             for hop in reversed(_hops(head)):
-                heard = _parsed(hop)
+                heard = _parsed(hop) if len(hop) <= _LONGEST_HOP else None
                 if heard is None:
                     break  # whoever wrote this, what stands before it is worth nothing
                 found = heard
