@@ -224,6 +224,16 @@ async def test_guessing_is_limited_by_address_and_silences_nobody_elsewhere(
         assert (await gateway.ask("GET /api/v1/jobs", elsewhere, key=new_key())).status == 401
 
 
+async def test_registering_and_logging_in_are_strictly_limited_by_default(
+    database: Database, tmp_path: Path, upstream: str
+) -> None:
+    async with open_gateway(database, tmp_path, upstream, limits={}, **TIMEOUT) as gateway:
+        found = [await gateway.ask("POST /api/v1/auth/login", key=None) for _ in range(25)]
+        assert 0 < [answer.status for answer in found].count(429) <= 5
+        refused = await gateway.ask("POST /api/v1/auth/register", key=None)
+        assert (refused.status, refused.head.get("ratelimit")) == (429, '"auth-address";r=0;t=2')
+
+
 FORWARDED = {
     "nobody is trusted": ((), "198.51.100.1", ["203.0.113.1", "203.0.113.2"], False),
     "another is trusted": (("10.0.0.0/8",), "198.51.100.1", ["203.0.113.1", "203.0.113.2"], False),

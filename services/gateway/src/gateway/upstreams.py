@@ -43,7 +43,7 @@ UPSTREAMS = (
     Route("/connection", "notifier", sockets=True, limited=("connection", "connection")),
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
-    Route("/api/v1/auth/refresh", OWN, public=True, limited=_AUTH),
+    Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),
     Route("/metrics", OWN, scope="ops", limited=None),
     *(
         Route(prefix + path, OWN, public=True, limited=None)

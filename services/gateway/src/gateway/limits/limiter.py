@@ -52,8 +52,12 @@ class Limiter:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        with contextlib.suppress(Exception):  # `_run` says so, and goes on trying
+        try:
             await self._connect()
+        except Exception as error:
+            if not database_gone(error):
+                raise
+            self._away(error)
         self._task = asyncio.create_task(self._run(), name="limiter")
         return self
 
@@ -64,6 +68,7 @@ class Limiter:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        self._spend = None
         self._give_up()
         await self._disconnect()
 
@@ -112,10 +117,7 @@ class Limiter:
         try:
             row = await self._spend.fetchrow(*_arguments(batch), timeout=self._timeout)
         except Exception as error:
-            if not database_gone(error):
-                self._log.error("limits not counted", exc_info=True)
-            self._spend = None
-            self._log.warning("limits are not counted until the database answers", error=repr(error))
+            self._away(error)
             for waiting in batch:
                 _answer(waiting, None)
             self._give_up()
@@ -127,9 +129,15 @@ class Limiter:
             _answer(waiting, Verdict(admitted, row["owed"][begin:end]))
             begin = end
 
+    def _away(self, error: Exception) -> None:
+        self._spend = None
+        if database_gone(error):
+            self._log.warning("limits are not counted until the database answers", error=repr(error))
+        else:
+            self._log.error("limits can't be counted", exc_info=error)
+
     def _give_up(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._spend = None
         for each in waiting:
             _answer(each, None)
 
