@@ -268,6 +268,44 @@ async def test_the_address_is_what_trusted_proxies_say_it_is(
         assert (one, two) == (200, 200 if apart else 429)
 
 
+V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+PREAMBLES = {
+    "a line": b"PROXY TCP4 203.0.113.%d 198.51.100.1 5000 443\r\n",
+    "a binary header": V2 + b"\x21\x11\x00\x0c\xcb\x00\x71%c\xc6\x33\x64\x01\x13\x88\x01\xbb",
+}
+
+
+@pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_a_tcp_proxy_that_is_trusted_says_whom_it_connects(
+    database: Database, tmp_path: Path, upstream: str, preamble: bytes, pieces: int
+) -> None:
+    limits = only("public", "address", 1)
+    trusted = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
+    async with open_gateway(database, tmp_path, upstream, limits=limits, **trusted, **TIMEOUT) as gateway:
+
+        async def ask(client: int) -> int:
+            async with gateway.wire() as wire:
+                said = preamble % client
+                for start in range(0, len(said), max(1, len(said) // pieces)):
+                    wire.send(said[start : start + max(1, len(said) // pieces)])
+                    await wire.writer.drain()
+                wire.request("GET /", key=None)
+                return (await wire.answer()).status
+
+        assert [await ask(1), await ask(2), await ask(1)] == [200, 200, 429]
+        assert (await gateway.ask("GET /", key=None)).status == 200, "one that says nothing is itself"
+
+
+async def test_whoever_is_not_trusted_may_not_say_whom_it_connects(
+    database: Database, tmp_path: Path, upstream: str
+) -> None:
+    async with open_gateway(database, tmp_path, upstream) as gateway, gateway.wire() as wire:
+        wire.send(PREAMBLES["a line"] % 1)
+        wire.request("GET /", key=None)
+        assert (await wire.answer()).status in (400, 405)
+
+
 async def test_connects_beyond_five_are_closed_with_1013_and_beyond_twenty_refused(
     database: Database, tmp_path: Path, upstream: str, owner: asyncpg.Connection
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from events.database import open_pool
 from events.telemetry import Telemetry
@@ -226,6 +227,31 @@ async def test_the_wait_that_is_told_is_enough(database: Database) -> None:
         assert 5 < wait <= 6
         await let_time_pass(owner, wait)
         assert (await connect())[1] == 0
+
+
+async def test_requests_that_come_at_once_are_one_call(database: Database) -> None:
+    async with as_owner(database) as owner, limiter_on(database) as limiter:
+
+        async def transactions() -> int:
+            return int(await owner.fetchval("SELECT pg_current_xact_id()::text::bigint"))
+
+        before = await transactions()
+        assert await admitted([limiter], 200, bucket("mine", 1000)) == 200
+        assert await transactions() - before < 10, "of which one is ours; the server has some of its own"
+
+
+async def test_after_a_crash_of_the_server_every_bucket_is_full_and_counted_on(
+    database: Database, postgres_server: PostgresServer
+) -> None:
+    async with limiter_on(database) as limiter:
+        assert await admitted([limiter], 5, bucket("mine", 3)) == 3
+        await postgres_server.kill()
+        await postgres_server.start()
+        async with asyncio.timeout(PATIENCE):
+            while (verdict := await limiter.spend([bucket("mine", 3)])) is None:
+                await asyncio.sleep(0.01)
+        assert bucket("mine", 3).remaining(verdict.owed[0]) == 2
+        assert await admitted([limiter], 5, bucket("mine", 3)) == 2
 
 
 async def test_a_database_that_does_not_answer_costs_one_call_and_comes_back(database: Database) -> None:

@@ -4,12 +4,13 @@ from ipaddress import ip_network
 
 import pytest
 
-from events.errors import StartupError
+from events.errors import BadRequest, StartupError
 from gateway.limits.address import Addresses
 from gateway.limits.headers import Bucket, limit_line, policy_line
 from gateway.limits.policy import CLASSES, Limit, RouteClass, classes
 from gateway.upstreams import UPSTREAMS
 from gateway.wire.heads import RequestHead
+from gateway.wire.proxy_protocol import read_preamble
 
 SECOND = 1_000_000_000  # ns
 
@@ -103,3 +104,46 @@ def test_an_address_is_the_last_one_that_no_trusted_proxy_has(
 
 def test_by_default_nobody_is_trusted() -> None:
     assert _address("10.0.0.1", "1.1.1.1", trusted=()) == "10.0.0.1"
+
+
+V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+TCP6 = V2 + b"\x21\x21\x00\x24" + bytes.fromhex("20010db8" + "00" * 11 + "01") * 2 + b"\x00\x01\x00\x02"
+
+
+@pytest.mark.parametrize(
+    ("preamble", "named"),
+    [
+        (b"PROXY TCP4 203.0.113.1 198.51.100.1 5000 443\r\n", "203.0.113.1"),
+        (b"PROXY TCP6 2001:db8::1 2001:db8::2 5000 443\r\n", "2001:db8::1"),
+        (b"PROXY UNKNOWN\r\n", None),
+        (V2 + b"\x20\x00\x00\x00", None),
+        (V2 + b"\x21\x31\x00\x02xx", None),
+        (TCP6, "2001:db8::1"),
+    ],
+)
+def test_a_proxys_preamble_is_read_whole_and_nothing_behind_it(preamble: bytes, named: str | None) -> None:
+    for length in range(1, len(preamble)):
+        assert read_preamble(preamble[:length]) is None
+    assert read_preamble(preamble + b"GET / HTTP/1.1") == (len(preamble), named)
+
+
+def test_a_connection_without_a_preamble_begins_with_its_request() -> None:
+    for method in (b"G", b"POST /", b"PUT / HTTP/1.1"):
+        assert read_preamble(method) in ((0, None), None)
+    assert read_preamble(b"POST /") == (0, None)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"PROXY TCP4 203.0.113.1\r\n",
+        b"PROXY TCP5 a b c d\r\n",
+        b"PROXY " + b"x" * 107,
+        V2 + b"\x11\x11\x00\x00",
+        V2 + b"\x22\x11\x00\x00",
+        V2 + b"\x21\x11\x00\x04abcd",
+    ],
+)
+def test_a_broken_preamble_is_refused(broken: bytes) -> None:
+    with pytest.raises(BadRequest):
+        read_preamble(broken)

@@ -31,4 +31,6 @@ class GatewaySettings(OutboxSettings):
     limits: Overrides = Field(default={})  # JSON: {"read":{"subject":{"rate":100,"burst":200},"address":null}}
     limits_timeout: Seconds = 0.5  # seconds that the database may take to count; beyond, a class's own rule decides
     limits_sweep_seconds: Seconds = 60.0  # seconds between looks for rows of buckets that are full
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()  # JSON list of CIDRs whose X-Forwarded-For is believed
+    trusted_proxies: tuple[
+        IPv4Network | IPv6Network, ...
+    ] = ()  # JSON list of CIDRs; what they say of clients is believed

@@ -25,18 +25,24 @@ class Addresses:
         found = _parsed(peer)
         if found is None:
             return "local"
-        if self._trusted and self._trusts(found):
+        if _trusts(self._trusted, found):
             for hop in reversed(_hops(head)):
                 heard = _parsed(hop) if len(hop) <= _LONGEST_HOP else None
                 if heard is None:
                     break  # whoever wrote this, what stands before it is worth nothing
                 found = heard
-                if not self._trusts(found):
+                if not _trusts(self._trusted, found):
                     break
         return _site(found)
 
-    def _trusts(self, address: _Address) -> bool:
-        return any(address.version == network.version and address in network for network in self._trusted)
+
+def is_trusted(peer: str, proxies: Sequence[Network]) -> bool:
+    address = _parsed(peer) if proxies else None
+    return address is not None and _trusts(proxies, address)
+
+
+def _trusts(proxies: Sequence[Network], address: _Address) -> bool:
+    return any(address.version == network.version and address in network for network in proxies)
 
 
 def _hops(head: RequestHead) -> list[str]:
