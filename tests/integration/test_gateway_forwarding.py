@@ -340,7 +340,7 @@ async def test_hop_by_hop_and_internal_headers_of_an_answer_do_not_pass(database
 
     async with Upstream.open(chatty) as upstream, open_gateway(database, tmp_path, upstream.url) as gateway:
         answer = await gateway.ask("GET /api/v1/jobs", "X-Request-ID: mine-1")
-        assert answer.head.fields == [
+        assert [field for field in answer.head.fields if not field[0].startswith("ratelimit")] == [
             ("set-cookie", "a=1"),
             ("set-cookie", "b=2"),
             ("x-request-id", "mine-1"),

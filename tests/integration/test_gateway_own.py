@@ -68,7 +68,7 @@ async def test_metrics_are_for_operators(gateway: Gateway) -> None:
     assert (await gateway.ask("GET /metrics", key=None)).status == 401
     await gateway.ask("GET /ping")
     metrics = (await gateway.ask("GET /metrics")).body.decode()
-    assert 'millrace_gateway_requests_total{method="GET",route="own",status="200"} 1.0' in metrics
+    assert 'millrace_gateway_requests_total{method="GET",route="/ping",status="200"} 1.0' in metrics
 
 
 async def test_an_own_endpoint_answers_every_mistake_with_a_problem(gateway: Gateway) -> None:

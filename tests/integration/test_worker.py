@@ -23,6 +23,7 @@ from fixtures.processes.processor_with_steps import STEP_COMMAND
 from fixtures.processor import TERMINAL, OpenProcessor, stored_upload, watching
 from processor.intake import Intake
 from processor.leases import Leases
+from processor.quota import JobQuota
 from processor.workflows.engine import Claim, Progress
 from processor.workflows.stream import JobStream
 
@@ -195,7 +196,8 @@ async def test_a_job_goes_on_after_the_database_was_restarted(
 async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     """A job that waits, with nobody to work on it."""
     event, job_id = await stored_upload(parts, content)
-    await Intake(appender, announce_work=lambda: None).handle(Message(str(event.id), encode_event(event)))
+    intake = Intake(appender, JobQuota(parts.pool), announce_work=lambda: None)
+    await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 
 

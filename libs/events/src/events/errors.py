@@ -21,6 +21,7 @@ class MillraceError(Exception):
     status = 500
     title = "Internal error"
     retryable = False
+    problem_type: str | None = None  # a registered one; None for our own, which is named after the code
 
     def __init__(
         self, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
@@ -29,6 +30,11 @@ class MillraceError(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What its problem says besides."""
+        return {}
 
 
 class InternalError(MillraceError):
@@ -79,6 +85,22 @@ class TooLarge(MillraceError):
 
 class UnsupportedMedia(MillraceError):
     code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class QuotaExceeded(MillraceError):
+    code, status, title, retryable = "quota_exceeded", 429, "Quota exceeded", True
+    problem_type = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+    def __init__(
+        self, detail: str, *, policies: Sequence[str], retry_after: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after), **(headers or {})})
+        self.policies = tuple(policies)
+        self.retry_after = retry_after  # seconds
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        return {"violated-policies": self.policies}
 
 
 class Unavailable(MillraceError):

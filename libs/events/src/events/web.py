@@ -182,13 +182,14 @@ def accepted_request_id(given: str | None) -> str:
 def problem_body(error: MillraceError, *, instance: str, request_id: str) -> bytes:
     """The error as RFC 9457 problem details."""
     problem: dict[str, Any] = {
-        "type": f"urn:millrace:problem:{error.code}",
+        "type": error.problem_type or f"urn:millrace:problem:{error.code}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
         "instance": instance,
         "code": error.code,
         "request_id": request_id,
+        **error.members,
     }
     if error.errors:
         problem["errors"] = [{"field": e.field, "code": e.code, "detail": e.detail} for e in error.errors]

@@ -14,6 +14,8 @@ from gateway.auth.credentials import AdminKey
 from gateway.auth.keys import ApiKey, parse_key
 from gateway.door import Door
 from gateway.health import Health
+from gateway.limits.admission import Admission
+from gateway.limits.limiter import Limiter
 from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
 from gateway.upstreams import UPSTREAMS, Routes
@@ -36,15 +38,18 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
     # The key comes with the settings and is nowhere at rest, so its hash need not outlive the process.
     admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant, pepper=os.urandom(32))
     outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)
-    async with aiohttp.ClientSession() as session, loops(parts.telemetry) as running:
+    limiter = Limiter(parts.pool, parts.telemetry, timeout=settings.limits_timeout)
+    async with aiohttp.ClientSession() as session, limiter, loops(parts.telemetry) as running:
         running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
+        running.start("limits.sweep", lambda: ticking(limiter.sweep, every=settings.limits_sweep_seconds))
         app = new_app(parts, title="Millrace", running=running)
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
         app.include_router(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
         record = recorder(parts.telemetry)
-        door = Door(settings, Routes(UPSTREAMS), admin, parts.signer, pools, app, record, parts.telemetry)
+        limits = Admission(settings, limiter, parts.telemetry)
+        door = Door(settings, Routes(UPSTREAMS), admin, limits, parts.signer, pools, app, record, parts.telemetry)
         try:
             yield Service("gateway", app, http_protocol=door.connection)
         finally:

@@ -1,10 +1,12 @@
 """What the gateway is told at its start."""
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
 from events.settings import OutboxSettings
+from gateway.limits.policy import Overrides
 
 ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
 Seconds = Annotated[float, Field(gt=0)]
@@ -26,3 +28,9 @@ class GatewaySettings(OutboxSettings):
     handshake_timeout: Seconds = 10.0  # seconds that a WebSocket's handshake may take at the service
     upstream_connections: int = Field(default=10_000, ge=1)  # most connections to one service, sockets included
     own_body_limit: int = Field(default=64 * 1024, ge=0)  # most bytes in a body for the gateway's own endpoints
+    limits: Overrides = Field(default={})  # JSON: {"read":{"subject":{"rate":100,"burst":200},"address":null}}
+    limits_timeout: Seconds = 0.5  # seconds that the database may take to count; beyond, a class's own rule decides
+    limits_sweep_seconds: Seconds = 60.0  # seconds between looks for rows of buckets that are full
+    trusted_proxies: tuple[
+        IPv4Network | IPv6Network, ...
+    ] = ()  # JSON list of CIDRs; what they say of clients is believed

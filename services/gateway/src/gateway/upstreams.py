@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 OWN = "gateway"
 
+Limited = tuple[str, str]  # the classes of limits/policy.py that reads and writes belong to
+
+_READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_PUBLIC = ("public", "public")
+_AUTH = ("auth", "auth")
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -13,27 +19,41 @@ class Route:
     sockets: bool = False  # takes WebSockets
     scope: str | None = None  # what the credential must allow; what else it needs, the service decides
     sent_as: str | None = None  # what the service knows the prefix as, if not by that name
+    limited: Limited | None = ("read", "write")  # None: costs nobody anything
+
+    def limited_as(self, method: bytes) -> str | None:
+        if self.limited is None:
+            return None
+        return self.limited[method not in _READS]
 
 
 UPSTREAMS = (
-    Route("/api/v1/uploads", "ingest"),
-    Route("/api/v1/files", "ingest"),
+    Route("/api/v1/uploads", "ingest", limited=("read", "upload")),
+    Route("/api/v1/files", "ingest", limited=("read", "upload")),
     Route("/api/v1/jobs", "processor"),
     Route("/api/v1/workflows", "processor"),
     Route("/api/v1/events", "processor"),
     Route("/api/v1/streams", "processor"),
     Route("/api/v1/admin", "processor"),
-    Route("/api/v1/pipelines", "processor", public=True),
-    Route("/pipelines", "processor", public=True, sent_as="/api/v1/pipelines"),
-    Route("/api/v1/ws", "notifier", sockets=True),
-    Route("/ws", "notifier", sockets=True),
-    Route("/api/v1/connection", "notifier", sockets=True),
-    Route("/connection", "notifier", sockets=True),
-    Route("/metrics", OWN, scope="ops"),
+    Route("/api/v1/pipelines", "processor", public=True, limited=_PUBLIC),
+    Route("/pipelines", "processor", public=True, limited=_PUBLIC, sent_as="/api/v1/pipelines"),
+    Route("/api/v1/ws", "notifier", sockets=True, limited=("ws", "ws")),
+    Route("/ws", "notifier", sockets=True, limited=("ws", "ws")),
+    Route("/api/v1/connection", "notifier", sockets=True, limited=("connection", "connection")),
+    Route("/connection", "notifier", sockets=True, limited=("connection", "connection")),
+    Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
+    Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
+    Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),
+    Route("/metrics", OWN, scope="ops", limited=None),
+    *(
+        Route(prefix + path, OWN, public=True, limited=None)
+        for prefix in ("", "/api/v1")
+        for path in ("/ping", "/health", "/livez", "/readyz")
+    ),
 )
 
 # The gateway's own app answers what is not above: its endpoints, and 404 for everything else.
-_OWN = Route("", OWN, public=True)
+_OWN = Route("", OWN, public=True, limited=_PUBLIC)
 
 
 class Routes:

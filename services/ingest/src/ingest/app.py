@@ -8,6 +8,7 @@ from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
 from ingest.loose_blobs import LooseBlobs
+from ingest.quota import RENEW_SECONDS, Quota
 from ingest.routes import router
 from ingest.settings import IngestSettings
 from ingest.uploads import Uploads
@@ -22,6 +23,8 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     outbox = Outbox(parts, schema="ingest", retry_seconds=settings.outbox_retry_seconds)
     loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
 
+    quota = Quota(parts.pool, settings)
+
     async def sweep_blobs() -> bool:
         removed = await parts.blobs.sweep(older_than=_PARTIAL_SECONDS)
         if removed:
@@ -31,7 +34,9 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     async with loops(parts.telemetry) as running:
         running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
         running.start("blobs.sweep", lambda: ticking(sweep_blobs, every=_SWEEP_BLOBS_SECONDS))
+        if quota.is_set:
+            running.start("quota.renew", lambda: ticking(quota.renew, every=RENEW_SECONDS))
         app = new_app(parts, title="Millrace ingest", running=running)
-        app.include_router(router(Uploads(parts, outbox, loose), parts.blobs, settings))
+        app.include_router(router(Uploads(parts, outbox, loose, quota), parts.blobs, settings))
         yield Service("ingest", app)
         await outbox.close()

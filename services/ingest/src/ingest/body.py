@@ -38,7 +38,8 @@ class Body:
                 raise invalid("header.content-type", "boundary", "A multipart body needs its boundary here.")
         self._most = self._limit + (_MULTIPART_OVERHEAD if self._boundary else 0)
         length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._most:
+        self.length = int(length) if length.isdecimal() else None  # of the whole body, if it says so
+        if self.length is not None and self.length > self._most:
             raise self._too_large()  # before a byte of it is read
 
     def __aiter__(self) -> AsyncIterator[bytes]:

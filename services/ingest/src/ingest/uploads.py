@@ -20,6 +20,7 @@ from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from ingest.body import Body
 from ingest.loose_blobs import LooseBlobs
+from ingest.quota import Quota, Reservation
 
 
 class EmptyUpload(InvalidInput):
@@ -62,20 +63,35 @@ class Upload:
 
 
 class Uploads:
-    def __init__(self, parts: Parts, outbox: Outbox, loose: LooseBlobs) -> None:
+    def __init__(self, parts: Parts, outbox: Outbox, loose: LooseBlobs, quota: Quota) -> None:
         self._pool: Pool = parts.pool
         self._blobs: Blobs = parts.blobs
         self._log = EventLog(parts.pool)
         self._outbox = outbox
         self._loose = loose
+        self._quota = quota
         self._queries = load_queries("ingest", "queries.sql")
 
     async def accept(self, tenant: str, wish: Wish, body: Body) -> Upload:
         """Store the bytes, then promise a job for them in one transaction: what is returned is durable."""
         id_ = new_id()
+        if not self._quota.is_set or await self._is_repetition(tenant, wish):
+            return await self._accept(id_, tenant, wish, body, None)
+        async with self._quota.reserving(tenant, id_, body.length) as reservation:
+            return await self._accept(id_, tenant, wish, body, reservation)
+
+    async def _is_repetition(self, tenant: str, wish: Wish) -> bool:
+        """What was acknowledged is acknowledged again, whatever the tenant has used up since."""
+        if wish.idempotency_key is None:
+            return False
+        return await self._pool.fetchrow(self._queries["upload_by_key"], tenant, wish.idempotency_key) is not None
+
+    async def _accept(self, id_: UUID, tenant: str, wish: Wish, body: Body, reservation: Reservation | None) -> Upload:
         key = f"uploads/{tenant}/{id_}"
         async with self._blobs.writing(key) as blob:
             async for chunk in body:
+                if reservation is not None:
+                    await reservation.cover(blob.bytes + len(chunk))
                 await blob.write(chunk)
             if blob.bytes == 0:
                 detail = "The upload is empty. Send the file as the request's body, or as the part named `file`."
@@ -95,13 +111,13 @@ class Uploads:
             idempotency_key=wish.idempotency_key,
         )
         event = _completed(upload)
-        if await self._promise(upload, event):
+        if await self._promise(upload, event, reservation):
             self._outbox.publish_soon(event)
             return upload
         await self._loose.remove(key)
         return await self._first_answer(upload)
 
-    async def _promise(self, upload: Upload, event: Event) -> bool:
+    async def _promise(self, upload: Upload, event: Event, reservation: Reservation | None) -> bool:
         """Write the row, its outbox row and the streams that clients may ask for from now on. Write nothing if the
         tenant has used the idempotency key before. If this raises, the outcome is unknown, and the blob is swept
         unless the upload is there."""
@@ -126,6 +142,8 @@ class Uploads:
             await self._outbox.open(connection, event)
             await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
             await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
+            if reservation is not None:  # last: the tenant's other uploads wait for its row
+                await reservation.settle(connection, upload.bytes)
         return True
 
     async def _first_answer(self, repeated: Upload) -> Upload:

@@ -16,6 +16,7 @@ from processor import admin, event_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.leases import Leases
+from processor.quota import JobQuota
 from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
 from processor.step_process import STEP_COMMAND
@@ -40,9 +41,9 @@ async def open_service(
         worker = Worker(parts, settings, appender, leases, scratch, step_command=step_command)
         stack.push_async_callback(worker.close)
         await worker.warm_up()
-        intake = Consumer(
-            parts.broker, Queue.INTAKE, Intake(appender, announce_work=worker.wake.set).handle, parts.telemetry
-        )
+        quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
+        incoming = Intake(appender, quota, announce_work=worker.wake.set)
+        intake = Consumer(parts.broker, Queue.INTAKE, incoming.handle, parts.telemetry)
         dead_letters = DeadLetters(parts.pool, parts.broker)
         feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker), parts.telemetry)
         events = Relay("events", parts.pool, doorbell, to_events(parts.broker), parts.telemetry)

@@ -10,23 +10,26 @@ from events.broker import Message
 from events.envelope import Event, check_stream, decode_event, new_event, stream_name
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
-from events.jobs import JobCreated
+from events.jobs import JobError
 from events.uploads import UploadCompleted
-from processor.workflows.engine import Create, decide
+from processor.quota import JobQuota
+from processor.workflows.engine import Create, Fail, decide, evolve
 from processor.workflows.stream import SOURCE
 
 
 class Intake:
-    def __init__(self, appender: Appender, *, announce_work: Callable[[], None]) -> None:
+    def __init__(self, appender: Appender, quota: JobQuota, *, announce_work: Callable[[], None]) -> None:
         self._appender = appender
+        self._quota = quota
         self._announce_work = announce_work
 
     async def handle(self, message: Message) -> None:
         """Append the event, and what follows from it, in one statement. A message that comes again changes nothing:
         its event has the same id, and so has everything derived from it."""
         event = _decoded(message.body)
-        requests = (AppendRequest(event.tenant, event.subject, (event,)), *_consequences(event))
-        outcomes = await self._appender.append_all(requests)
+        async with self._quota.judging(event.tenant) as exceeded:
+            requests = (AppendRequest(event.tenant, event.subject, (event,)), *_consequences(event, exceeded))
+            outcomes = await self._appender.append_all(requests)
         if isinstance(outcomes[0], Duplicate):
             return  # what follows from it was committed with it, perhaps by a version of us that worded it otherwise
         if not all(isinstance(outcome, Appended) for outcome in outcomes):
@@ -43,10 +46,10 @@ def _decoded(body: bytes) -> Event:
     return event
 
 
-def _consequences(event: Event) -> tuple[AppendRequest, ...]:
+def _consequences(event: Event, exceeded: JobError | None) -> tuple[AppendRequest, ...]:
     match event.type:
         case UploadCompleted.event_type:
-            return (_job_for(event, _upload(event)),)
+            return (_job_for(event, _upload(event), exceeded),)
         case unknown:
             raise InvalidInput(f"The intake does not know the event type {unknown!r:.80}.")
 
@@ -61,18 +64,26 @@ def _upload(event: Event) -> UploadCompleted:
     return upload
 
 
-def _job_for(event: Event, upload: UploadCompleted) -> AppendRequest:
-    """The job that was promised with the upload."""
+def _job_for(event: Event, upload: UploadCompleted, exceeded: JobError | None) -> AppendRequest:
+    """The job that was promised with the upload; failed at once if it exceeds a quota."""
     created = decide(None, Create(upload.workflow, upload.model_dump(mode="json", exclude={"workflow", "job_id"})))
     assert created is not None
+    life = [created]
+    if exceeded is not None:
+        failed = decide(evolve(None, created), Fail(exceeded))
+        assert failed is not None
+        life.append(failed)
     stream = stream_name("job", upload.job_id)
-    first = new_event(
-        id=derived_id(event.id, JobCreated.event_type),
-        type=created.event_type,
-        stream=stream,
-        tenant=event.tenant,
-        source=SOURCE,
-        data=created.encode(),
-        traceparent=event.traceparent,
+    events = tuple(
+        new_event(
+            id=derived_id(event.id, said.event_type),
+            type=said.event_type,
+            stream=stream,
+            tenant=event.tenant,
+            source=SOURCE,
+            data=said.encode(),
+            traceparent=event.traceparent,
+        )
+        for said in life
     )
-    return AppendRequest(event.tenant, stream, (first,), Expected.NONE)
+    return AppendRequest(event.tenant, stream, events, Expected.NONE)

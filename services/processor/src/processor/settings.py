@@ -15,4 +15,6 @@ class ProcessorSettings(ServiceSettings):
     step_retry_seconds: float = Field(default=1.0, ge=0)  # until a step that died is tried again
     step_seconds: float = Field(default=3600.0, gt=0)  # seconds that a step may take
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
+    quota_jobs_per_day: int | None = Field(default=None, ge=0)  # jobs that a tenant may start in a day of UTC
+    quota_open_jobs: int | None = Field(default=None, ge=0)  # jobs that a tenant may have unfinished at once
     step_threads: int = Field(default=2, ge=1, le=64)  # threads of a step

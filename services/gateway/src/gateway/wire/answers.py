@@ -28,6 +28,7 @@ class Answer:
         headers: Headers,
         content_length: int | None,
         *,
+        limits: bytes,
         keep_alive: bool,
     ) -> None:
         self.status = status
@@ -45,10 +46,11 @@ class Answer:
             self.until_close, self.keep_alive = True, False
         if not self.keep_alive:
             framing += b"connection: close\r\n"
-        self.head = b"%b%bx-request-id: %b\r\n%b\r\n" % (
+        self.head = b"%b%bx-request-id: %b\r\n%b%b\r\n" % (
             status_line(status),
             encode(headers),
             request_id.encode(),
+            limits,
             framing,
         )
 

@@ -8,12 +8,15 @@ from uvicorn.server import ServerState
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
 from events.web import accepted_request_id
+from gateway.limits.address import is_trusted
+from gateway.limits.headers import UNLIMITED
 from gateway.settings import GatewaySettings
 from gateway.wire.answers import CONTINUE, Answer, problem
 from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
+from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
 from gateway.wire.upstream_connection import HIGH_WATER
 
@@ -27,6 +30,7 @@ Admit = Callable[["ClientConnection", Request], Coroutine[None, None, None]]
 class ClientConnection(asyncio.Protocol):
     def __init__(self, admit: Admit, record: Record, settings: GatewaySettings, server: ServerState) -> None:
         self.transport: asyncio.Transport
+        self.peer = ""  # the address at the other end, or what a trusted proxy says that it is
         self._admit = admit
         self._record = record
         self._settings = settings
@@ -94,7 +98,10 @@ class ClientConnection(asyncio.Protocol):
         head = self._request.head if self._request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not self._draining
-        self._answer = Answer(head, self._request_id, status, headers, content_length, keep_alive=keep_alive)
+        limits = (self._request.limits if self._request is not None else b"") or UNLIMITED
+        self._answer = Answer(
+            head, self._request_id, status, headers, content_length, limits=limits, keep_alive=keep_alive
+        )
         self._unsent = self._answer.head
 
     def send(self, payload: Sequence[bytes]) -> None:
@@ -142,6 +149,10 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has nothing less
         self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        if is_trusted(self.peer, self._settings.trusted_proxies):
+            self._receive = self._receive_preamble
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self.connections.add(self)
         self._reading.start(self._settings.keep_alive_timeout, transport.close)
@@ -176,6 +187,24 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
 
     # Reading
+
+    def _receive_preamble(self, data: bytes) -> None:
+        if not self._unparsed:
+            self._reading.start(self._settings.header_timeout, self._head_stalled)
+        self._unparsed += data
+        try:
+            found = read_preamble(self._unparsed)
+        except BadRequest as error:
+            self._refuse_malformed(error)
+            return
+        if found is None:
+            return
+        length, named = found
+        self.peer = named or self.peer
+        rest, self._unparsed, self._receive = self._unparsed[length:], b"", self._receive_head
+        self._reading.start(self._settings.keep_alive_timeout, self.transport.close)
+        if rest:
+            self._receive_head(rest)
 
     def _receive_head(self, data: bytes) -> None:
         begins = not self._unparsed

@@ -38,8 +38,9 @@ _NOT_INWARDS_PREFIXES = (
     b"x-envoy-",
     b"x-authenticated-",
 )
-_NOT_OUTWARDS = _HOP_BY_HOP | {b"content-length", b"server", b"x-request-id"}
-_NOT_OUTWARDS_PREFIX = b"x-millrace-"
+# What limits an answer is ours to say.
+_NOT_OUTWARDS = _HOP_BY_HOP | {b"content-length", b"server", b"x-request-id", b"ratelimit", b"ratelimit-policy"}
+_NOT_OUTWARDS_PREFIXES = (b"x-millrace-", b"x-ratelimit-")
 
 
 def inwards(head: RequestHead) -> Headers:
@@ -57,7 +58,7 @@ def outwards(headers: Headers, connection: frozenset[bytes] = frozenset()) -> He
     """An answer's headers, as far as a client may see them."""
     dropped = _NOT_OUTWARDS | connection
     return [
-        (name, value) for name, value in headers if name not in dropped and not name.startswith(_NOT_OUTWARDS_PREFIX)
+        (name, value) for name, value in headers if name not in dropped and not name.startswith(_NOT_OUTWARDS_PREFIXES)
     ]
 
 

@@ -23,6 +23,8 @@ class Request:
     traceparent: bytes
     route: str = "unmatched"  # the route's prefix: paths hold ids, and a label must be bounded
     tenant: str | None = None
+    address: str = "local"  # of whom its limits by address count
+    limits: bytes = b""  # what its answer says of them: header lines, empty while nothing was counted
     served: bool = False  # a service or our own app has answered, and logs it under the same request id
     began: float = field(default_factory=perf_counter)
 

@@ -7,6 +7,7 @@ untouched. An answer other than 101 reaches the client like any answer: a proble
 import asyncio
 from collections.abc import Callable
 
+from gateway.limits.headers import UNLIMITED
 from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.forward import Forward
@@ -34,7 +35,8 @@ class Handshake(Forward):
         connections.add(client)
         client.begin(service)
         service.begin(client)
-        client.write(b"%b%b\r\n%b" % (status_line(101), headers.encode(answer), early))
+        limits = self._request.limits or UNLIMITED
+        client.write(b"%b%b%b\r\n%b" % (status_line(101), headers.encode(answer), limits, early))
         service.write(sent_early)
 
 

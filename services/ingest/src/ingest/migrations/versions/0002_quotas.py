@@ -1,0 +1,10 @@
+"""Creates what counts a tenant's bytes."""
+
+from events.migrate import run_sql
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    run_sql(__file__)
