@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 OWN = "gateway"
+AUTHZ = "authz"  # answered at the door, for who asks before routing by himself
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ UPSTREAMS = (
     Route("/ws", "notifier", sockets=True),
     Route("/api/v1/connection", "notifier", sockets=True),
     Route("/connection", "notifier", sockets=True),
+    Route("/api/v1/auth/tickets", OWN),
+    Route("/api/v1/auth/sockets", OWN),
+    Route("/api/v1/authz", AUTHZ, public=True),
+    Route("/authz", AUTHZ, public=True),
     Route("/metrics", OWN, scope="ops"),
 )
 

@@ -1,6 +1,7 @@
 """What all connections of one notifier share, and the beat that keeps them honest."""
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,6 +13,10 @@ from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
+
+# How fast clients are sent away at most: all of them come again.
+_GOODBYES_PER_SECOND = 100
+_LAST_SECONDS = 3.0  # for the last ones to hang up
 
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 1000
@@ -37,6 +42,8 @@ class Floor:
         self.following = following
         self.dialects = dialects
         self._open: set[Guest] = set()
+        self._empty = asyncio.Event()
+        self.draining = False
         registry = parts.telemetry.registry
         self._connections = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
         self._ended = Counter(
@@ -61,6 +68,8 @@ class Floor:
         self._open.discard(connection)
         self._connections.set(len(self._open))
         self._ended.labels(why).inc()
+        if self.draining and not self._open:
+            self._empty.set()
 
     async def beat(self) -> bool:
         """Ping who is due; close who has expired, is gone, or does not read."""
@@ -70,6 +79,22 @@ class Floor:
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         return False
+
+    async def drain(self) -> None:
+        """Let nobody in, and send everybody away, few at a time."""
+        self.draining = True
+        if not self._open:
+            return
+        loop = asyncio.get_running_loop()
+        window = min(self.settings.drain_seconds, len(self._open) / _GOODBYES_PER_SECOND)
+        for connection in self._open:
+            pause = random.uniform(0, window)  # noqa: S311 - jitter
+            loop.call_later(pause, connection.close, CloseCode.SERVICE_RESTART, "The service restarts. Connect again.")
+        try:
+            async with asyncio.timeout(window + _LAST_SECONDS):
+                await self._empty.wait()
+        except TimeoutError:
+            self.log.warning("sockets did not hang up", count=len(self._open))
 
     def clear(self, reason: str) -> None:
         """Send everybody away: they come again, with the cursor of what they have."""
