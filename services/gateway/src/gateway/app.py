@@ -1,8 +1,9 @@
 """The gateway, wired."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -26,6 +27,7 @@ from gateway.wire.requests import recorder
 
 _BEAT_SECONDS = 0.25
 _SWEEP_SECONDS = 10.0
+_HEARING_SECONDS = 2.0  # that the start waits for the database
 
 
 @asynccontextmanager
@@ -48,7 +50,7 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
     async with (
         aiohttp.ClientSession() as session,
         loops(parts.telemetry) as running,
-        revocations,
+        _hearing(revocations, sockets),
     ):
         running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
         running.start("sockets.beat", lambda: ticking(sockets.beat, every=_BEAT_SECONDS))
@@ -65,12 +67,23 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
             settings, Routes(UPSTREAMS), admin, tickets, sockets, parts.signer, pools, app, record, parts.telemetry
         )
         try:
-            with revocations.listening(sockets.ended):
-                yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain)
+            yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain)
         finally:
             for pool in pools.values():
                 pool.close()
             await outbox.close()
+
+
+@asynccontextmanager
+async def _hearing(revocations: Revocations, sockets: Sockets) -> AsyncIterator[None]:
+    """Listen before anybody comes: who can't hear of revocations has to distrust every ticket."""
+    with revocations.listening(sockets.ended):
+        async with revocations:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEARING_SECONDS):
+                    while not revocations.trusted:
+                        await asyncio.sleep(0.01)
+            yield
 
 
 def _admin_key(settings: GatewaySettings) -> ApiKey:
