@@ -16,6 +16,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from deploy.process import free_port
 from deploy.provision import Database
 from fixtures.gateway import KEY, PATIENCE, Gateway, Upstream, Wire, open_gateway, read_body, read_head
 from fixtures.parts import OpenParts
@@ -333,6 +334,53 @@ async def test_a_refused_handshake_takes_no_place(
         for _ in range(3):
             assert (await refusal(connecting(site.gateway, "/ws/nonsense", key=KEY)))[0] == 422
         await greeted(site, stack, subject=ADMIN)
+
+
+JOB = "01a1fbea-6fbc-7335-a459-98abf90680e7"
+WRONG_UPGRADES = {
+    "an unknown path": ("/nowhere", (), 404, "not_found"),
+    "a path below a job": (f"/ws/{JOB}/more", (), 404, "not_found"),
+    "a dialect that is not there": ("/connection/websocket", (), 404, "not_found"),
+    "a job that is not there": (f"/ws/{JOB}", (), 404, "not_found"),
+    "no job's id": ("/ws/nonsense", (), 422, "invalid_input"),
+    "a wrong cursor": ("/ws?after=nonsense", (), 422, "invalid_input"),
+    "a cursor of another log": (f"/ws?after={JOB}.3", (), 410, "cursor_expired"),
+    "a path trick": ("/ws/%2e%2e/metrics", (), 404, "not_found"),
+    "an old version": ("/ws", ("Sec-WebSocket-Version: 8",), 426, "upgrade_required"),
+    "a wrong key": ("/ws", ("Sec-WebSocket-Key: short",), 400, "bad_request"),
+}
+
+
+async def test_a_wrong_upgrade_is_answered_with_a_problem_and_never_with_a_bare_403(site: Site) -> None:
+    for path, changed, status, code in WRONG_UPGRADES.values():
+        names = {field.partition(":")[0] for field in changed}
+        fields = [field for field in UPGRADE if field.partition(":")[0] not in names]
+        answer = await site.gateway.ask(f"GET {path}", *fields, *changed)
+        problem = json.loads(answer.body)
+        assert (answer.status, problem["code"]) == (status, code), path
+        assert answer.head.get("content-type") == "application/problem+json"
+        assert (problem["status"], problem["instance"]) == (status, path.partition("?")[0])
+        assert problem["request_id"] == answer.head.get("x-request-id")
+
+
+async def test_without_a_database_a_ticket_is_503_and_the_admin_key_still_opens_sockets(tmp_path: Path) -> None:
+    async def switches(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        writer.write(SWITCHED)
+        await reader.read()
+
+    gone = Database(f"postgresql://nobody:nothing@127.0.0.1:{free_port()}/nothing", {"gateway": "nothing"})
+    async with Upstream.open(switches) as upstream, open_gateway(gone, tmp_path, upstream.url) as gateway:
+        for line, fields, key in (
+            ("POST /api/v1/auth/tickets", (), KEY),
+            ("GET /ws?ticket=mr_tkt_" + "A" * 43, UPGRADE, None),
+        ):
+            answer = await gateway.ask(line, *fields, key=key)
+            assert (answer.status, json.loads(answer.body)["code"]) == (503, "unavailable")
+            assert answer.head.get("retry-after") == "1"
+        async with gateway.wire() as wire:
+            wire.request("GET /ws", *UPGRADE)
+            assert (await wire.head()).status == 101
 
 
 ORIGINS = {

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from websockets.asyncio.client import ClientConnection
 
 from deploy.provision import Database
@@ -251,7 +253,9 @@ async def test_nothing_of_a_ticket_or_key_in_a_query_is_ever_logged(
     log = tmp_path / "logs" / "gateway.log"
     configure_logging(log, "INFO")
     secrets: list[str] = [KEY]
+    spans = InMemorySpanExporter()
     async with open_site(database, open_parts_for, tmp_path) as site:
+        site.notifier.parts.telemetry._provider.add_span_processor(SimpleSpanProcessor(spans))
         job_id = await site.writer.job(1, tenant="default")
         for path in ("/ws", f"/ws/{job_id}", f"/ws/{uuid4()}", "/ws/nonsense", "/connection/websocket", "/nowhere"):
             ticket = (await site.ticket())["ticket"]
@@ -262,4 +266,7 @@ async def test_nothing_of_a_ticket_or_key_in_a_query_is_ever_logged(
                     assert (await wire.head()).status in (101, 401, 404, 422)
     written = log.read_text()
     assert written.count('"path": "/ws"') >= 2  # it says who was refused
-    assert [secret for secret in secrets if secret in written] == []
+    traced = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "WS handshake" in traced
+    for told in (written, traced):
+        assert [secret for secret in (*secrets, "ticket=", "token=") if secret in told] == [], "not even masked"
