@@ -176,6 +176,33 @@ async def test_the_close_stands_between_two_frames_and_nothing_comes_behind_it(
         await asyncio.wait_for(heard_end.wait(), PATIENCE)
 
 
+async def test_a_socket_that_its_service_has_ended_already_is_let_be(
+    database: Database, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """A frame written behind our own end-of-stream raised, and those who came after it in the list stayed open."""
+
+    async def leaves(reader: Reader, writer: Writer) -> None:
+        ends = "/ws/witness" not in (await read_head(reader)).line
+        writer.write(SWITCHED)
+        if ends:
+            writer.write_eof()
+        await reader.read()
+
+    async with (
+        Upstream.open(leaves) as upstream,
+        open_gateway(database, tmp_path, upstream.url) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        wires = [await stack.enter_async_context(gateway.wire()) for _ in range(6)]
+        for number, wire in enumerate(wires):
+            await tunnel(connection, wire, "/ws" if number % 2 else "/ws/witness")
+        for wire in wires[1::2]:
+            assert await wire.rest() == b""  # half-closed: the client may still speak
+        await connection.execute("SELECT pg_notify('millrace_revoked', 'key:gone')")
+        for wire in wires[::2]:
+            assert await wire.rest() == close_frame(*REVOKED)
+
+
 async def test_whoever_cannot_hear_revocations_sends_those_away_whom_they_may_concern(site: Site) -> None:
     async with AsyncExitStack() as stack:
         revocable = await greeted(site, stack, ended_by=["key:perhaps"])

@@ -45,8 +45,11 @@ _SPARED = frozenset({"broker"})
 Check = Callable[[], Awaitable[object]]
 
 
-def new_app(parts: Parts, *, title: str, running: Loops | None = None, draining: Callable[[], bool] = bool) -> FastAPI:
-    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`."""
+def new_app(
+    parts: Parts, *, title: str, running: Loops | None = None, draining: Callable[[], bool] = lambda: False
+) -> FastAPI:
+    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`. It is not ready
+    while it is draining."""
     checks: dict[str, Check] = {
         "broker": parts.broker.ping,
         "database": lambda: parts.pool.fetchval("SELECT 1"),

@@ -16,7 +16,7 @@ from notifier.settings import NotifierSettings
 
 # How fast clients are sent away at most: all of them come again.
 _GOODBYES_PER_SECOND = 100
-_LAST_SECONDS = 3.0  # for the last ones to hang up
+_LAST_SECONDS = 2.0  # for the last ones to hang up
 
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 1000

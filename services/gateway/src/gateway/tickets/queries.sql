@@ -34,6 +34,9 @@ FROM gateway.sockets
 WHERE id = $1;
 
 -- name: forget_sockets
--- Those that have closed, and those whose replica died: nobody closes a socket so long after its expiry.
+-- Those that have closed, and those whose replica died: no socket is open so long after its expiry, and one without
+-- an expiry needs no terms.
 DELETE FROM gateway.sockets
-WHERE id = ANY ($1::uuid[]) OR expires_at < extract(epoch FROM now()) - 3600;
+WHERE id = ANY ($1::uuid[])
+    OR expires_at < extract(epoch FROM now()) - 3600
+    OR (expires_at IS NULL AND changed_at < now() - interval '1 hour');

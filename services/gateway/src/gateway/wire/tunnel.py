@@ -186,8 +186,8 @@ class ServiceEnd(TunnelEnd):
 
     def hang_up(self, code: int, reason: str) -> None:
         """Close both ends: the client hears why, the service that the client has gone."""
-        if self._last_frame is not None or self._peer is None:
-            return
+        if self._last_frame is not None or self._peer is None or self._heard_all:
+            return  # it is ending already
         self._last_frame = close_frame(code, reason)
         if self._boundaries.between:
             self._say_last()
