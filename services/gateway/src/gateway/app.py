@@ -27,7 +27,7 @@ from gateway.wire.requests import recorder
 
 _BEAT_SECONDS = 0.25
 _SWEEP_SECONDS = 10.0
-_HEARING_SECONDS = 2.0  # that the start waits for the database
+_HEARING_SECONDS = 1.0  # that the start waits for the database
 
 
 @asynccontextmanager

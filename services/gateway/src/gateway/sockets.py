@@ -4,10 +4,10 @@ A socket lives by its credential: it is closed when that expires or is revoked, 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge
 
 from events.database import load_queries
 from events.errors import MillraceError, NotFound, Unauthenticated, Unavailable
+from events.goodbyes import spread
 from events.lifecycle import Parts
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
@@ -23,10 +24,9 @@ from gateway.settings import GatewaySettings
 # Application codes of our own (RFC 6455, section 7.4.2) for what would be a 401.
 CREDENTIAL_ENDED = 4401
 SERVICE_RESTART = 1012
+RESTARTS = "The service restarts. Connect again."
 
-# How fast sockets are sent away at most: all of them come again.
-_GOODBYES_PER_SECOND = 100
-_SPREAD_SECONDS = 5.0  # over which those are closed whose revocation we may have missed
+_MISSED_SECONDS = 5.0  # within which those are closed whose revocation we may have missed
 _LAST_SECONDS = 3.0  # for the last ones to hang up
 # What ended is remembered for longer than a ticket is good for and a handshake may take.
 _MEMORY_SECONDS = 120.0
@@ -160,6 +160,7 @@ class Sockets:
             await self._revocations.announce(connection, f"{_SOCKET}{socket_id}")
 
     async def _read_terms(self, socket: Socket) -> None:
+        asked = self._loop.time()  # not later: what is revoked while the answer comes counts
         row = await self._pool.fetchrow(self._queries["socket_terms"], socket.id)
         if row is None or socket.id not in self._open:
             return
@@ -167,7 +168,7 @@ class Sockets:
         socket.identity = Identity(socket.identity.principal, frozenset(row["ended_by"]))
         socket.expires_at = row["expires_at"]
         self._index(socket)
-        if self._has_ended(socket.identity, self._loop.time() - row["age"]):
+        if self._has_ended(socket.identity, asked - row["age"]):
             self._end(socket, CREDENTIAL_ENDED, "credential revoked")
 
     # Going
@@ -177,9 +178,9 @@ class Sockets:
         now = self._loop.time()
         if name == EVERYTHING:
             self._missed_before = now
+            reason = "Revocations were out of hearing. Connect again."
             revocable = [socket for socket in self._open.values() if socket.identity.ended_by]
-            for socket in revocable:
-                self._end_soon(socket, _SPREAD_SECONDS, "Revocations were out of hearing. Connect again.")
+            spread([partial(self._end, each, SERVICE_RESTART, reason) for each in revocable], within=_MISSED_SECONDS)
         elif name.startswith(_SOCKET):
             self._terms_changed(name.removeprefix(_SOCKET))
         else:
@@ -203,15 +204,14 @@ class Sockets:
         return False
 
     async def drain(self) -> None:
-        """Let nobody in, and send everybody away, few at a time: they all come again, to somebody else."""
+        """Let nobody in any more, and send everybody away."""
         self.draining = True
         if not self._open:
             return
-        window = min(self._settings.drain_seconds, len(self._open) / _GOODBYES_PER_SECOND)
-        for socket in self._open.values():
-            self._end_soon(socket, window, "The service restarts. Connect again.")
+        goodbyes = [partial(self._end, each, SERVICE_RESTART, RESTARTS) for each in self._open.values()]
+        seconds = spread(goodbyes, within=self._settings.drain_seconds)
         try:
-            async with asyncio.timeout(window + _LAST_SECONDS):
+            async with asyncio.timeout(seconds + _LAST_SECONDS):
                 await self._empty.wait()
         except TimeoutError:
             self._log.warning("sockets did not hang up", count=len(self._open))
@@ -220,10 +220,6 @@ class Sockets:
         if socket.ending is None:
             self._ends.labels(code).inc()
             socket.end(code, reason)
-
-    def _end_soon(self, socket: Socket, window: float, reason: str) -> None:
-        pause = random.uniform(0, window)  # noqa: S311 - jitter
-        self._loop.call_later(pause, self._end, socket, SERVICE_RESTART, reason)
 
     def _left(self, socket: Socket) -> None:
         if self._open.pop(socket.id, None) is None:

@@ -1,21 +1,20 @@
 """What all connections of one notifier share, and the beat that keeps them honest."""
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
+from events.goodbyes import spread
 from events.lifecycle import Parts
 from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
 
-# How fast clients are sent away at most: all of them come again.
-_GOODBYES_PER_SECOND = 100
 _LAST_SECONDS = 2.0  # for the last ones to hang up
 
 # Connections looked at between two looks at everything else that the loop has to do.
@@ -81,17 +80,15 @@ class Floor:
         return False
 
     async def drain(self) -> None:
-        """Let nobody in, and send everybody away, few at a time."""
+        """Let nobody in any more, and send everybody away."""
         self.draining = True
         if not self._open:
             return
-        loop = asyncio.get_running_loop()
-        window = min(self.settings.drain_seconds, len(self._open) / _GOODBYES_PER_SECOND)
-        for connection in self._open:
-            pause = random.uniform(0, window)  # noqa: S311 - jitter
-            loop.call_later(pause, connection.close, CloseCode.SERVICE_RESTART, "The service restarts. Connect again.")
+        code, reason = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
+        goodbyes = [partial(connection.close, code, reason) for connection in self._open]
+        seconds = spread(goodbyes, within=self.settings.drain_seconds)
         try:
-            async with asyncio.timeout(window + _LAST_SECONDS):
+            async with asyncio.timeout(seconds + _LAST_SECONDS):
                 await self._empty.wait()
         except TimeoutError:
             self.log.warning("sockets did not hang up", count=len(self._open))

@@ -2,6 +2,7 @@
 
 _MASK, _CLOSE = 0x80, 0x88  # 0x88: a whole close frame
 _LONGEST_REASON = 123
+_NOT_YET = 255
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -33,14 +34,16 @@ class Boundaries:
             data = self._begun + data
             size, self._begun = len(data), b""
         while at < size:
-            length, begin = data[at + 1] & ~_MASK if size > at + 1 else -1, at + 2
-            if length > 125:
-                begin += 2 if length == 126 else 8
-                length = int.from_bytes(data[at + 2 : begin], "big") if size >= begin else -1
-            if length < 0:
+            length = data[at + 1] if at + 1 < size else _NOT_YET
+            if length < 126:
+                at += 2 + length
+            elif length == 126 and at + 4 <= size:
+                at += 4 + (data[at + 2] << 8 | data[at + 3])
+            elif (end := _end_of_frame(data, at)) is not None:
+                at = end
+            else:
                 self._begun = data[at:]
                 return
-            at = begin + length + (4 if data[at + 1] & _MASK else 0)
         self._left = at - size
 
     def rest_of_frame(self, data: bytes) -> int:
@@ -51,3 +54,16 @@ class Boundaries:
             self.follow(data[at : at + step])
             at = min(at + step, len(data))
         return at
+
+
+def _end_of_frame(data: bytes, at: int) -> int | None:
+    """Of any frame; None if its length has not come yet."""
+    if len(data) < at + 2:
+        return None
+    length, begin = data[at + 1] & ~_MASK, at + 2
+    if length > 125:
+        begin += 2 if length == 126 else 8
+        if len(data) < begin:
+            return None
+        length = int.from_bytes(data[at + 2 : begin], "big")
+    return begin + length + (4 if data[at + 1] & _MASK else 0)

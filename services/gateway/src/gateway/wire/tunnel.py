@@ -8,7 +8,7 @@ says one thing only: why it hangs up.
 import asyncio
 from collections.abc import Callable
 
-from gateway.sockets import SERVICE_RESTART, Socket
+from gateway.sockets import RESTARTS, SERVICE_RESTART, Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.boundaries import Boundaries, close_frame
@@ -171,7 +171,7 @@ class ClientEnd(TunnelEnd):
         """uvicorn stops, and the draining has not reached this one."""
         service = self.peer
         assert isinstance(service, ServiceEnd)
-        service.hang_up(SERVICE_RESTART, "The service restarts. Connect again.")
+        service.hang_up(SERVICE_RESTART, RESTARTS)
 
     def peer_lost(self) -> None:
         if not self._deaf:  # else it has been told why, and hangs up itself
