@@ -16,6 +16,7 @@ import pytest
 from deploy.process import ChildProcess, Command
 from deploy.provision import Database
 from fixtures.gateway import KEY, PATIENCE, Gateway, Upstream, gateway_settings, read_head
+from gateway.wire.boundaries import close_frame
 
 PIECE = bytes(1 << 20)
 LISTENING = re.compile(r'"?port"?[=:] ?(\d+)')
@@ -95,14 +96,14 @@ async def test_a_body_of_any_size_takes_a_bounded_amount_of_memory(
 async def test_on_sigterm_an_open_request_is_finished_and_a_socket_hears_of_it(
     database: Database, tmp_path: Path
 ) -> None:
-    go_on = asyncio.Event()
+    go_on, gone = asyncio.Event(), asyncio.Event()
 
     async def service(reader: Reader, writer: Writer) -> None:
         head = await read_head(reader)
         if head.get("upgrade"):
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
             assert await reader.read() == b""
-            writer.write(b"goodbye")
+            gone.set()
         else:
             await go_on.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
@@ -120,8 +121,10 @@ async def test_on_sigterm_an_open_request_is_finished_and_a_socket_hears_of_it(
         socket.request("GET /ws", "Connection: Upgrade", "Upgrade: websocket")
         assert (await socket.head()).status == 101
         stopping = asyncio.create_task(process.stop())
+        assert await socket.rest() == close_frame(1012, "The service restarts. Connect again.")
+        await asyncio.wait_for(gone.wait(), PATIENCE)
+        socket.writer.close()
         assert await idle.rest() == b""
-        assert await socket.rest() == b"goodbye"
         go_on.set()
         answer = await request.answer()
         assert (answer.status, answer.body, answer.head.get("connection")) == (200, b"done", "close")

@@ -7,6 +7,7 @@ from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -164,7 +165,9 @@ async def test_the_switch_of_protocols_is_relayed_with_our_request_id(database: 
         wire.request("GET /ws", *UPGRADE, "X-Request-ID: mine-1")
         head = await wire.head()
         assert head.status == 101
-        assert sorted(field for field in head.fields if not field[0].startswith("ratelimit")) == [
+        assert UUID(head.get("x-socket-id")).version == 7
+        ours = [field for field in head.fields if field[0] != "x-socket-id" and not field[0].startswith("ratelimit")]
+        assert sorted(ours) == [
             ("connection", "Upgrade"),
             ("sec-websocket-accept", "x"),
             ("upgrade", "websocket"),
@@ -244,8 +247,10 @@ async def test_a_side_that_does_not_read_stops_the_other(database: Database, tmp
     go_on = asyncio.Event()
     pouring: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
     size, pieces = 1 << 20, 128
+    one_frame = b"\x82\x7f" + (size * pieces).to_bytes(8, "big")
 
     async def pour(writer: Writer) -> None:
+        writer.write(one_frame)
         for _ in range(pieces):
             writer.write(bytes(size))
             await writer.drain()
@@ -258,7 +263,7 @@ async def test_a_side_that_does_not_read_stops_the_other(database: Database, tmp
             await pouring.result()
         else:
             await go_on.wait()
-            await reader.readexactly(size * pieces)
+            await reader.readexactly(len(one_frame) + size * pieces)
             writer.write(b"all")
 
     async with (
@@ -278,7 +283,7 @@ async def test_a_side_that_does_not_read_stops_the_other(database: Database, tmp
         if direction == "up":
             assert await asyncio.wait_for(wire.reader.readexactly(3), PATIENCE) == b"all"
         else:
-            await asyncio.wait_for(wire.reader.readexactly(size * pieces), PATIENCE)
+            await asyncio.wait_for(wire.reader.readexactly(len(one_frame) + size * pieces), PATIENCE)
         await task
 
 

@@ -253,7 +253,7 @@ async def test_a_socket_ends_with_the_credential_that_opened_it(
         a_notifier(database, open_parts_for, writer, ping_seconds=0.2) as notifier,
         notifier.open("/ws", soon) as socket,
     ):
-        assert await socket.close_code() == 1008
+        assert await socket.close_code() == 4401
         assert time.time() >= expires_at
 
 

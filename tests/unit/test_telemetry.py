@@ -44,6 +44,8 @@ def test_a_log_line_is_json_with_the_trace_and_the_bound_context(log_file: Path)
 
 SECRETS = {
     "a key in a sentence": "used mr_live_abc_SECRETSECRET123 today",
+    "a ticket": "redeemed mr_tkt_abc-SECRETSECRET123 today",
+    "a key in a query string": "GET /ws?key=SECRETSECRET&after=3",
     "a JWT": "got eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJTRUNSRVQifQ.SECRETSECRET",
     "a database url": "connecting to postgresql://millrace:SECRETSECRET@127.0.0.1:5432/millrace",
     "a query string": "GET /ws?token=SECRETSECRET&after=3",

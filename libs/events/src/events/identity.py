@@ -22,14 +22,19 @@ class Principal:
     subject: str  # the key or user that acts, `key:<id>` or `user:<id>`
     scopes: frozenset[str]
     expires_at: int | None = None  # unix seconds; when the credential itself expires, None for never
+    channels: frozenset[str] | None = None  # the only ones that it may follow, None for all that are its tenant's
+
+    def may_follow(self, channel: str) -> bool:
+        return self.channels is None or channel in self.channels
 
 
-class _Signed(msgspec.Struct, frozen=True):
+class _Signed(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str
     subject: str
     scopes: list[str]
     expires_at: int | None
     signed_at: int
+    channels: list[str] | None = None
 
 
 class PrincipalSigner:
@@ -44,6 +49,7 @@ class PrincipalSigner:
             sorted(principal.scopes),
             principal.expires_at,
             int(time.time()),
+            None if principal.channels is None else sorted(principal.channels),
         )
         payload = base64.urlsafe_b64encode(msgspec.json.encode(signed))
         return f"{payload.decode()}.{self._signature(payload)}"
@@ -58,7 +64,8 @@ class PrincipalSigner:
             raise Unauthenticated("The request's principal is stale. Check the clocks of gateway and service.")
         if signed.expires_at is not None and signed.expires_at <= now:
             raise Unauthenticated("The credential has expired.")
-        return Principal(signed.tenant, signed.subject, frozenset(signed.scopes), signed.expires_at)
+        channels = None if signed.channels is None else frozenset(signed.channels)
+        return Principal(signed.tenant, signed.subject, frozenset(signed.scopes), signed.expires_at, channels)
 
     def _signature(self, payload: bytes) -> str:
         digest = hmac.digest(self._key, payload, hashlib.sha256)

@@ -51,6 +51,7 @@ class Service:
     app: ASGIApp
     http_protocol: Callable[..., asyncio.Protocol] | None = None
     websocket_protocol: Callable[..., asyncio.Protocol] | None = None
+    drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) -> AsyncIterator[Address]:
-    """Serve until the block ends; then open requests get `grace` seconds to finish."""
+    """Serve until the block ends; then drain, and open requests get `grace` seconds to finish."""
     listener = listen(host, port)
     config = uvicorn.Config(
         service.app,
@@ -119,6 +120,8 @@ async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) 
     try:
         await server.listening.wait()
         yield Address(host, listener.getsockname()[1])
+        if service.drain is not None:
+            await service.drain()
     finally:
         server.should_exit = True
         await serving

@@ -45,8 +45,11 @@ _SPARED = frozenset({"broker"})
 Check = Callable[[], Awaitable[object]]
 
 
-def new_app(parts: Parts, *, title: str, running: Loops | None = None) -> FastAPI:
-    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`."""
+def new_app(
+    parts: Parts, *, title: str, running: Loops | None = None, draining: Callable[[], bool] = lambda: False
+) -> FastAPI:
+    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`. It is not ready
+    while it is draining."""
     checks: dict[str, Check] = {
         "broker": parts.broker.ping,
         "database": lambda: parts.pool.fetchval("SELECT 1"),
@@ -63,6 +66,9 @@ def new_app(parts: Parts, *, title: str, running: Loops | None = None) -> FastAP
     @app.get("/readyz", include_in_schema=False)
     async def ready(response: Response) -> dict[str, str]:
         found = {name: await _state(check) for name, check in checks.items()}
+        if draining():
+            response.headers["Retry-After"] = "1"
+            found["service"] = "down"
         found |= {f"loop.{name}": "down" for name in (running.halted if running else {})}
         response.status_code = (
             503 if any(state == "down" and name not in _SPARED for name, state in found.items()) else 200

@@ -1,8 +1,9 @@
 """The gateway, wired."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -12,15 +13,23 @@ from events.outbox import Outbox
 from events.web import new_app
 from gateway.auth.credentials import AdminKey
 from gateway.auth.keys import ApiKey, parse_key
+from gateway.auth.revocations import Revocations
 from gateway.door import Door
 from gateway.health import Health
 from gateway.limits.admission import Admission
 from gateway.limits.limiter import Limiter
 from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
+from gateway.sockets import Sockets
+from gateway.tickets.routes import ticket_routes
+from gateway.tickets.tickets import Tickets
 from gateway.upstreams import UPSTREAMS, Routes
 from gateway.wire.pool import Pool
 from gateway.wire.requests import recorder
+
+_BEAT_SECONDS = 0.25
+_SWEEP_SECONDS = 10.0
+_HEARING_SECONDS = 1.0  # that the start waits for the database
 
 
 @asynccontextmanager
@@ -38,24 +47,50 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
     # The key comes with the settings and is nowhere at rest, so its hash need not outlive the process.
     admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant, pepper=os.urandom(32))
     outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)
+    tickets, revocations = Tickets(parts.pool), Revocations(parts.pool)
+    sockets = Sockets(parts, settings, revocations)
     limiter = Limiter(parts.pool, parts.telemetry, timeout=settings.limits_timeout)
-    async with aiohttp.ClientSession() as session, limiter, loops(parts.telemetry) as running:
+    async with (
+        aiohttp.ClientSession() as session,
+        limiter,
+        loops(parts.telemetry) as running,
+        _hearing(revocations, sockets),
+    ):
         running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
         running.start("limits.sweep", lambda: ticking(limiter.sweep, every=settings.limits_sweep_seconds))
-        app = new_app(parts, title="Millrace", running=running)
+        running.start("sockets.beat", lambda: ticking(sockets.beat, every=_BEAT_SECONDS))
+        running.start("sockets.sweep", lambda: ticking(sockets.sweep, every=_SWEEP_SECONDS))
+        running.start("tickets.sweep", lambda: ticking(tickets.sweep, every=_SWEEP_SECONDS))
+        app = new_app(parts, title="Millrace", running=running, draining=lambda: sockets.draining)
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
         app.include_router(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
+        app.include_router(ticket_routes(tickets, sockets))
         record = recorder(parts.telemetry)
         limits = Admission(settings, limiter, parts.telemetry)
-        door = Door(settings, Routes(UPSTREAMS), admin, limits, parts.signer, pools, app, record, parts.telemetry)
+        door = Door(
+            settings, Routes(UPSTREAMS), admin, tickets, limits, sockets, parts.signer, pools, app, record,
+            parts.telemetry,
+        )  # fmt: skip
         try:
-            yield Service("gateway", app, http_protocol=door.connection)
+            yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain)
         finally:
             for pool in pools.values():
                 pool.close()
             await outbox.close()
+
+
+@asynccontextmanager
+async def _hearing(revocations: Revocations, sockets: Sockets) -> AsyncIterator[None]:
+    """Listen before anybody comes: who can't hear of revocations has to distrust every ticket."""
+    with revocations.listening(sockets.ended):
+        async with revocations:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEARING_SECONDS):
+                    while not revocations.trusted:
+                        await asyncio.sleep(0.01)
+            yield
 
 
 def _admin_key(settings: GatewaySettings) -> ApiKey:

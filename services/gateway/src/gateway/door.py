@@ -1,25 +1,38 @@
 """The door: which way a request goes, and whether its sender may go there."""
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import UUID
 
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from events.errors import Forbidden, InternalError, MillraceError, NotFound, Unauthenticated
-from events.identity import Principal, PrincipalSigner
+from events.errors import Forbidden, InternalError, NotFound, Unauthenticated
+from events.identity import PrincipalSigner
+from events.ids import new_id
 from events.telemetry import Telemetry
+from events.web import as_millrace_error
 from gateway.auth.credentials import Authenticator, Identity, credential_of
+from gateway.auth.in_query import ticket_of, without_ticket
+from gateway.authz import leased, original_request, verdict
 from gateway.limits.admission import Admission
+from gateway.origins import Origins
 from gateway.settings import GatewaySettings
-from gateway.upstreams import OWN, Route, Routes
+from gateway.sockets import Sockets
+from gateway.tickets.tickets import Tickets
+from gateway.upstreams import AUTHZ, OWN, Route, Routes
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward
 from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close
+from gateway.wire.heads import RequestHead
 from gateway.wire.own import OwnExchange
 from gateway.wire.pool import Pool
 from gateway.wire.requests import Record, Request
 from gateway.wire.tunnel import Handshake
+
+T = TypeVar("T")
 
 
 class Door:
@@ -28,7 +41,9 @@ class Door:
         settings: GatewaySettings,
         routes: Routes,
         authenticator: Authenticator,
+        tickets: Tickets,
         limits: Admission,
+        sockets: Sockets,
         signer: PrincipalSigner,
         pools: Mapping[str, Pool],
         app: ASGIApp,
@@ -38,82 +53,148 @@ class Door:
         self._settings = settings
         self._routes = routes
         self._authenticator = authenticator
+        self._tickets = tickets
         self._limits = limits
+        self._sockets = sockets
+        self._origins = Origins(settings.allowed_origins)
         self._signer = signer
         self._pools = pools
         self._app = app
         self._record = record
         self._log = telemetry.log
 
-    async def admit(self, client: ClientConnection, request: Request) -> None:
-        """Send the request where it belongs, or refuse it."""
-        try:
-            await self._admit(client, request)
-        except MillraceError as error:
-            client.refuse(error)
-        except Exception:
-            self._log.error("request failed", path=request.head.path, request_id=request.id, exc_info=True)
-            client.refuse(InternalError("Something went wrong on our side. The request id finds it in the logs."))
-
-    async def _admit(self, client: ClientConnection, request: Request) -> None:
-        head = request.head
-        if not head.unambiguous:
-            raise NotFound("There is nothing at this path.")
-        route = self._routes.find(head.path)
-        request.route = route.prefix or "own"
-        self._limits.locate(client.peer, request)
-        identity = await self._identity(route, request)
-        principal = identity.principal if identity is not None else None
-        limited_as = route.limited_as(head.method)
-        if limited_as is not None and not request.limits:  # a request that begins again is counted already
-            await self._limits.admit(request, limited_as, principal)
-        _check_scope(route, principal)
-        signed = self._signer.sign(principal) if principal is not None else None
-        if route.service == OWN:
-            limit = self._settings.own_body_limit
-            OwnExchange(client, request, self._app, signed, body_limit=limit, warn=self._log.error).start()
-            return
-        pool, target = self._pools[route.service], _target(route, request)
-        if route.sockets and head.opens_websocket:
-            upstream = await pool.connect()  # first: a connect that reaches nobody is not counted
-            try:
-                wait = await self._limits.connect(request, limited_as, principal)
-            except BaseException:
-                pool.release(upstream)
-                raise
-            if wait:
-                pool.release(upstream)
-                accept_and_close(client, request, TRY_AGAIN_LATER, f"Too many connects. Try again in {wait} s.")
-                return
-            handshake = Handshake(client, request, pool, upstream, self._log.warning)
-            handshake.start(target, signed, timeout=self._settings.handshake_timeout)
-        else:
-            forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)
-            forward.start(target, signed, timeout=self._settings.upstream_timeout)
-
-    async def _identity(self, route: Route, request: Request) -> Identity | None:
-        if route.public:
-            return None
-        self._limits.refuse_guesser(request)
-        try:
-            identity = await self._authenticator.authenticate(credential_of(request.head))
-        except Unauthenticated:
-            await self._limits.failed(request)
-            raise
-        request.tenant = identity.principal.tenant
-        return identity
-
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
         """What uvicorn calls for each connection."""
         return ClientConnection(self.admit, self._record, self._settings, server_state)
 
+    async def admit(self, client: ClientConnection, request: Request) -> None:
+        """Send the request where it belongs, or refuse it."""
+        try:
+            await self._admit(client, request)
+        except Exception as raised:
+            error = as_millrace_error(raised)
+            if isinstance(error, InternalError):
+                self._log.error("request failed", path=request.head.path, request_id=request.id, exc_info=True)
+            client.refuse(error)
 
-def _check_scope(route: Route, principal: Principal | None) -> None:
-    if route.scope is not None and (principal is None or route.scope not in principal.scopes):
-        raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
+    async def _admit(self, client: ClientConnection, request: Request) -> None:
+        if not request.head.unambiguous:
+            raise NotFound("There is nothing at this path.")
+        route = self._routes.find(request.head.path)
+        request.route = route.prefix or "own"
+        self._limits.locate(client.peer, request)
+        if route.service == AUTHZ:
+            await self._answer_authz(client, request, route)
+        elif route.sockets and request.head.opens_websocket:
+            await self._open_socket(client, request, route)
+        else:
+            await self._forward(client, request, route)
+
+    async def _forward(self, client: ClientConnection, request: Request, route: Route) -> None:
+        identity = None if route.public else await self._sender(request, request.head)
+        counted = bool(request.limits)  # a request that begins again is counted already
+        await self._let_in(route, request, request.head, identity)
+        if route.sockets and identity is not None and not counted:
+            await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
+        signed = self._signer.sign(identity.principal) if identity is not None else None
+        if route.service == OWN:
+            limit = self._settings.own_body_limit
+            OwnExchange(client, request, self._app, signed, identity, body_limit=limit, warn=self._log.error).start()
+            return
+        pool = self._pools[route.service]
+        forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)
+        forward.start(_target(route, request), signed, timeout=self._settings.upstream_timeout)
+
+    async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
+        self._origins.check(request.head, request.head.header(b"host"))
+        self._sockets.check_open()
+        socket_id, identity = await self._bearer(request, request.head)
+        await self._let_in(route, request, request.head, identity)
+        socket = self._sockets.enter(socket_id, identity)
+        pool, upstream = self._pools[route.service], None
+        try:
+            await self._sockets.keep_terms(socket)
+            upstream = await pool.connect()
+            wait = await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
+        except BaseException:
+            if upstream is not None:
+                pool.release(upstream)
+            socket.leave()
+            raise
+        if wait:
+            pool.release(upstream)
+            socket.leave()
+            accept_and_close(client, request, TRY_AGAIN_LATER, f"Too many connects. Try again in {wait} s.")
+            return
+        # The gateway ends it: when its credential expires, it may have been refreshed.
+        signed = self._signer.sign(replace(identity.principal, expires_at=None))
+        handshake = Handshake(client, request, pool, upstream, socket, self._log.warning)
+        handshake.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
+
+    async def _answer_authz(self, client: ClientConnection, request: Request, asked: Route) -> None:
+        """Say whether an edge proxy may route a request itself, and what it shall pass on with it."""
+        if not self._settings.authz_enabled:
+            raise NotFound("There is nothing at this path.")
+        original = original_request(request.head, asked.prefix)
+        route = self._routes.find(original.path)
+        if not original.unambiguous or route.service in (OWN, AUTHZ):
+            raise Forbidden("Nothing at this path is routed past the gateway.")
+        if route.public:
+            client.answer(200, [], b"")
+            return
+        if route.sockets:
+            self._origins.check(original, original.header(b"x-forwarded-host") or original.header(b"host"))
+            _, identity = await self._bearer(request, original)
+            principal = leased(identity.principal, self._settings.authz_socket_seconds)
+        else:
+            identity = await self._sender(request, original)
+            principal = identity.principal
+        await self._let_in(route, request, original, identity)
+        client.answer(200, verdict(principal, self._signer.sign(principal)), b"")
+
+    async def _sender(self, request: Request, head: RequestHead) -> Identity:
+        """Who sends a request, by its headers."""
+
+        async def authenticate() -> Identity:
+            return await self._authenticator.authenticate(credential_of(head))
+
+        return await self._unless_guessed(request, authenticate)
+
+    async def _bearer(self, request: Request, head: RequestHead) -> tuple[UUID, Identity]:
+        """Who opens a WebSocket, by a ticket or a header, and what the socket is called."""
+        authenticated = asyncio.get_running_loop().time()
+        ticket = ticket_of(head)
+        if ticket is None:
+            socket_id, identity = new_id(), await self._sender(request, head)
+        else:
+            redeemed = await self._unless_guessed(request, lambda: self._tickets.redeem(ticket))
+            socket_id, identity = redeemed.socket, redeemed.identity
+            authenticated -= redeemed.age
+        self._sockets.check(identity, authenticated)
+        return socket_id, identity
+
+    async def _unless_guessed(self, request: Request, authenticate: Callable[[], Awaitable[T]]) -> T:
+        """Count what does not authenticate, and listen to nobody who guesses."""
+        self._limits.refuse_guesser(request)
+        try:
+            return await authenticate()
+        except Unauthenticated:
+            await self._limits.failed(request)
+            raise
+
+    async def _let_in(self, route: Route, request: Request, head: RequestHead, identity: Identity | None) -> None:
+        """Count the request, and see whether its sender may go there."""
+        principal = identity.principal if identity is not None else None
+        request.tenant = principal.tenant if principal is not None else None
+        limited_as = route.limited_as(head.method)
+        if limited_as is not None and not request.limits:
+            await self._limits.admit(request, limited_as, principal)
+        if route.scope is not None and (principal is None or route.scope not in principal.scopes):
+            raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
 
 
 def _target(route: Route, request: Request) -> bytes:
+    target = without_ticket(request.head.target) if route.sockets else request.head.target
     if route.sent_as is None:
-        return request.head.target
-    return route.sent_as.encode() + request.head.target[len(route.prefix) :]
+        return target
+    return route.sent_as.encode() + target[len(route.prefix) :]

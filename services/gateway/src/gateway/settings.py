@@ -27,6 +27,13 @@ class GatewaySettings(OutboxSettings):
     upstream_timeout: Seconds = 30.0  # seconds that a service may stay silent while we wait for it
     handshake_timeout: Seconds = 10.0  # seconds that a WebSocket's handshake may take at the service
     upstream_connections: int = Field(default=10_000, ge=1)  # most connections to one service, sockets included
+    allowed_origins: str = ""  # other origins whose pages may use us from a browser, separated by commas; * for any
+    max_sockets: int = Field(default=10_000, ge=1)  # open WebSockets of this replica; one more is a 429
+    max_sockets_per_tenant: int = Field(default=5_000, ge=1)  # those of one tenant
+    max_sockets_per_subject: int = Field(default=200, ge=1)  # those of one key or user
+    drain_seconds: float = Field(default=20.0, ge=0, le=20)  # longest time over which sockets are closed on SIGTERM
+    authz_enabled: bool = False  # answer GET /authz, behind an edge proxy that strips clients' own X-Millrace-* headers
+    authz_socket_seconds: Seconds = 300.0  # seconds until a socket that the edge proxy routed must be opened again
     own_body_limit: int = Field(default=64 * 1024, ge=0)  # most bytes in a body for the gateway's own endpoints
     limits: Overrides = Field(default={})  # JSON: {"read":{"subject":{"rate":100,"burst":200},"address":null}}
     limits_timeout: Seconds = 0.5  # seconds that the database may take to count; beyond, a class's own rule decides

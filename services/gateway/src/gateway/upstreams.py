@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 OWN = "gateway"
+AUTHZ = "authz"  # answered at the door, for who asks before routing by himself
 
 Limited = tuple[str, str]  # the classes of limits/policy.py that reads and writes belong to
 
@@ -44,6 +45,10 @@ UPSTREAMS = (
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),
+    Route("/api/v1/auth/tickets", OWN),
+    Route("/api/v1/auth/sockets", OWN),
+    Route("/api/v1/authz", AUTHZ, public=True, limited=None),  # counted as what is asked for
+    Route("/authz", AUTHZ, public=True, limited=None),
     Route("/metrics", OWN, scope="ops", limited=None),
     *(
         Route(prefix + path, OWN, public=True, limited=None)

@@ -48,9 +48,9 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
     async with loops(parts.telemetry) as running:
         running.start("feed", tell)
         running.start("beat", lambda: ticking(floor.beat, every=min(_BEAT_SECONDS, settings.ping_seconds / 2)))
-        app = new_app(parts, title="Millrace notifier", running=running)
+        app = new_app(parts, title="Millrace notifier", running=running, draining=lambda: floor.draining)
         app.include_router(_plain_requests())
-        yield Service("notifier", app, websocket_protocol=connection)
+        yield Service("notifier", app, websocket_protocol=connection, drain=floor.drain)
 
 
 def _plain_requests() -> APIRouter:

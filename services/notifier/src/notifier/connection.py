@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
         if self._state is not _State.OPEN:
             return
         if self._expires_at is not None and self._expires_at <= wall:
-            self.close(CloseCode.POLICY_VIOLATION, "The credential has expired.")
+            self.close(CloseCode.CREDENTIAL_ENDED, "credential expired")
         elif self._paused_at is not None:
             # Its pong may wait behind what it has not read: only reading tells that it is alive.
             if now - self._paused_at > settings.stall_seconds:
@@ -266,6 +266,8 @@ class Connection(asyncio.Protocol):
         for dialect in self._floor.dialects:
             if dialect.speaks(handshake.path):
                 handshake.check()
+                if self._floor.draining:
+                    raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
                 if self._floor.full:
                     raise Unavailable("Too many WebSockets are open. Try again.", headers={"Retry-After": "5"})
                 return principal, await dialect.admit(handshake, principal)

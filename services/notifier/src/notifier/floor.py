@@ -3,15 +3,19 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
+from events.goodbyes import spread
 from events.lifecycle import Parts
 from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
+
+_LAST_SECONDS = 2.0  # for the last ones to hang up
 
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 1000
@@ -37,6 +41,8 @@ class Floor:
         self.following = following
         self.dialects = dialects
         self._open: set[Guest] = set()
+        self._empty = asyncio.Event()
+        self.draining = False
         registry = parts.telemetry.registry
         self._connections = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
         self._ended = Counter(
@@ -61,6 +67,8 @@ class Floor:
         self._open.discard(connection)
         self._connections.set(len(self._open))
         self._ended.labels(why).inc()
+        if self.draining and not self._open:
+            self._empty.set()
 
     async def beat(self) -> bool:
         """Ping who is due; close who has expired, is gone, or does not read."""
@@ -70,6 +78,20 @@ class Floor:
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         return False
+
+    async def drain(self) -> None:
+        """Let nobody in any more, and send everybody away."""
+        self.draining = True
+        if not self._open:
+            return
+        code, reason = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
+        goodbyes = [partial(connection.close, code, reason) for connection in self._open]
+        seconds = spread(goodbyes, within=self.settings.drain_seconds)
+        try:
+            async with asyncio.timeout(seconds + _LAST_SECONDS):
+                await self._empty.wait()
+        except TimeoutError:
+            self.log.warning("sockets did not hang up", count=len(self._open))
 
     def clear(self, reason: str) -> None:
         """Send everybody away: they come again, with the cursor of what they have."""

@@ -25,6 +25,7 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
+    CREDENTIAL_ENDED = 4401  # ours: what would be a 401
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}

@@ -46,8 +46,6 @@ class Admission:
         else:
             buckets = self._buckets(limited_as, principal.tenant, principal.subject, request.address)
         await self._spend(request, limited_as, buckets)
-        if not request.head.opens_websocket:
-            await self.connect(request, limited_as, principal)
 
     async def connect(self, request: Request, limited_as: str | None, principal: Principal | None) -> int:
         """Count a connect, where connects are limited: for how many seconds it came too early, to be told politely.

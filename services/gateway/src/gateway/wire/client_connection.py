@@ -131,7 +131,10 @@ class ClientConnection(asyncio.Protocol):
             return
         path = self._request.head.path if self._request is not None else ""
         headers, body = problem(error, path=path, request_id=self._request_id)
-        self.start_answer(error.status, headers, len(body))
+        self.answer(error.status, headers, body)
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.start_answer(status, headers, len(body))
         self.send((body,))
         self.end_answer()
 

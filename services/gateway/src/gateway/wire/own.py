@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from events.errors import InternalError, TooLarge
 from events.identity import PRINCIPAL_HEADER
+from gateway.auth.credentials import Identity
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.headers import inwards, outwards
 from gateway.wire.requests import Request
@@ -22,6 +23,7 @@ class OwnExchange:
         request: Request,
         app: ASGIApp,
         principal: str | None,
+        identity: Identity | None,
         *,
         body_limit: int,
         warn: Callable[..., None],
@@ -30,6 +32,7 @@ class OwnExchange:
         self._request = request
         self._app = app
         self._principal = principal
+        self._identity = identity
         self._body_limit = body_limit
         self._warn = warn
         self._body = bytearray()
@@ -98,6 +101,7 @@ class OwnExchange:
             "headers": headers,
             "client": None,
             "server": None,
+            "state": {"identity": self._identity},
         }
 
     async def _receive(self) -> Message:

@@ -1,43 +1,77 @@
 """WebSockets: the handshake is forwarded like any request; what follows a 101 is bytes in two directions.
 
 Each end of the tunnel passes on its reader's pace and its end-of-stream, so close codes and half-closes travel
-untouched. An answer other than 101 reaches the client like any answer: a problem with its status.
+untouched. An answer other than 101 reaches the client like any answer: a problem with its status. The gateway itself
+says one thing only: why it hangs up.
 """
 
 import asyncio
 from collections.abc import Callable
 
 from gateway.limits.headers import UNLIMITED
+from gateway.sockets import RESTARTS, SERVICE_RESTART, Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
-from gateway.wire.forward import Forward
+from gateway.wire.boundaries import Boundaries, close_frame
+from gateway.wire.client_connection import ClientConnection
+from gateway.wire.forward import Forward, Warn
 from gateway.wire.heads import Headers, ResponseHead
+from gateway.wire.pool import Pool
+from gateway.wire.requests import Request
+from gateway.wire.upstream_connection import UpstreamConnection
 
 _UPGRADE: Headers = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
 
 # How long an end may take to say its last words after the other has gone: the closing handshake's time.
 _CLOSING_SECONDS = 10.0
 
+# How long the service may take to finish the frame that it is in when we hang up, and the client to read it.
+_LAST_FRAME_SECONDS = 0.5
+_HANGING_UP_SECONDS = 2.0
+
 
 class Handshake(Forward):
+    def __init__(
+        self,
+        client: ClientConnection,
+        request: Request,
+        pool: Pool,
+        upstream: UpstreamConnection,
+        socket: Socket,
+        warn: Warn,
+    ) -> None:
+        super().__init__(client, request, pool, upstream, warn)
+        self._socket = socket
+
     def _headers(self, principal: str | None) -> Headers:
         return super()._headers(principal) + _UPGRADE
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
-        answer = (
-            headers.outwards(head.headers, head.connection) + _UPGRADE + [(b"x-request-id", self._request.id.encode())]
-        )
+        answer = headers.outwards(head.headers, head.connection) + _UPGRADE
+        answer.append((b"x-request-id", self._request.id.encode()))
+        answer.append((b"x-socket-id", str(self._socket.id).encode()))
         connections, transport = self._client.connections, self._client.transport
         to_service = self._pool.hand_over(self._upstream)
-        client = ClientEnd(transport, lost=lambda: connections.discard(client))
-        service = TunnelEnd(to_service, lost=lambda: self._pool.tunnel_closed(to_service))
+
+        def client_lost() -> None:
+            connections.discard(client)
+            self._socket.leave()
+
+        client = ClientEnd(transport, lost=client_lost)
+        service = ServiceEnd(to_service, lost=lambda: self._pool.tunnel_closed(to_service))
         sent_early = self._client.hand_over()
         connections.add(client)
         client.begin(service)
         service.begin(client)
         limits = self._request.limits or UNLIMITED
-        client.write(b"%b%b%b\r\n%b" % (status_line(101), headers.encode(answer), limits, early))
+        client.write(b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), limits))
+        service.data_received(early)
         service.write(sent_early)
+        self._socket.opened(service)
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._socket.leave()
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -46,6 +80,7 @@ class TunnelEnd(asyncio.Protocol):
         self._lost = lost
         self._peer: TunnelEnd | None = None
         self._heard_all = False  # this end sends no more
+        self._deaf = False  # what this end still sends is dropped
         self._closing: asyncio.TimerHandle | None = None
 
     def begin(self, peer: "TunnelEnd") -> None:
@@ -72,24 +107,43 @@ class TunnelEnd(asyncio.Protocol):
             self.close()
         elif not self._transport.is_closing():
             self._transport.write_eof()
-            self._close_soon()
+            self._abort_within(_CLOSING_SECONDS)
 
     def close(self) -> None:
         """What was written is still sent: it may be a close code."""
         if not self._transport.is_closing():
             self._transport.close()
-            self._close_soon()
+            self._abort_within(_CLOSING_SECONDS)
 
-    def _close_soon(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._transport.abort)
+    def peer_lost(self) -> None:
+        self.close()
+
+    def be_deaf(self) -> None:
+        """The tunnel is hung up: whatever this end does is not worth waiting for."""
+        self._deaf = True
+        self.resume()
+        self.end()
+        self._abort_within(_HANGING_UP_SECONDS)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _abort_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._closing is None or self._closing.when() > loop.time() + seconds:
+            if self._closing is not None:
+                self._closing.cancel()
+            self._closing = loop.call_later(seconds, self._transport.abort)
 
     # What the transport tells it
 
     def data_received(self, data: bytes) -> None:
-        self.peer.write(data)
+        if not self._deaf:
+            self.peer.write(data)
 
     def eof_received(self) -> bool:
+        if self._deaf:
+            return False
         self._heard_all = True
         self.peer.end()
         return True
@@ -106,7 +160,7 @@ class TunnelEnd(asyncio.Protocol):
         self._lost()
         peer, self._peer = self._peer, None
         if peer is not None:
-            peer.close()
+            peer.peer_lost()
 
     @property
     def peer(self) -> "TunnelEnd":
@@ -116,5 +170,51 @@ class TunnelEnd(asyncio.Protocol):
 
 class ClientEnd(TunnelEnd):
     def shutdown(self) -> None:
-        """uvicorn stops: the service hears that the client is going, and says goodbye with its own close code."""
-        self.peer.end()
+        """uvicorn stops, and the draining has not reached this one."""
+        service = self.peer
+        assert isinstance(service, ServiceEnd)
+        service.hang_up(SERVICE_RESTART, RESTARTS)
+
+    def peer_lost(self) -> None:
+        if not self._deaf:  # else it has been told why, and hangs up itself
+            self.close()
+
+
+class ServiceEnd(TunnelEnd):
+    def __init__(self, transport: asyncio.Transport, *, lost: Callable[[], None]) -> None:
+        super().__init__(transport, lost=lost)
+        self._boundaries = Boundaries()
+        self._last_frame: bytes | None = None  # what the client hears instead of the next frame
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Close both ends: the client hears why, the service that the client has gone."""
+        if self._last_frame is not None or self._peer is None or self._heard_all:
+            return  # it is ending already
+        self._last_frame = close_frame(code, reason)
+        if self._boundaries.between:
+            self._say_last()
+        else:
+            asyncio.get_running_loop().call_later(_LAST_FRAME_SECONDS, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._last_frame is None:
+            self._boundaries.follow(data)
+            self.peer.write(data)
+            return
+        self.peer.write(data[: self._boundaries.rest_of_frame(data)])
+        if self._boundaries.between:
+            self._say_last()
+
+    def _say_last(self) -> None:
+        assert self._last_frame is not None
+        client = self.peer
+        client.write(self._last_frame)
+        client.be_deaf()
+        self.be_deaf()
+
+    def _give_up(self) -> None:
+        if not self._deaf and self._peer is not None:
+            self._peer.abort()
+            self.abort()

@@ -20,7 +20,7 @@ from events.web import as_millrace_error
 from notifier.dialects import Begin
 from notifier.frames import text_frame
 from notifier.handshake import Handshake
-from notifier.hub import Channel, Hub
+from notifier.hub import Channel, Encode, Hub
 from notifier.session import Session
 
 _PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?")
@@ -47,6 +47,15 @@ def job_frame(event: RecordedEvent) -> bytes | None:
     job_id = event.subject[len(_PREFIX) :]
     head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
     return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+
+
+def _frame_of_some(channels: frozenset[str]) -> Encode:
+    """Of the tenant's events those of the channels that a ticket is bound to."""
+
+    def frame(event: RecordedEvent) -> bytes | None:
+        return job_frame(event) if event.subject in channels else None
+
+    return frame
 
 
 class AlreadySubscribed(Conflict):
@@ -97,12 +106,18 @@ class ProgressDialect:
         after = None if cursor is None else after_of(cursor, epoch)
         if match[1] is not None:
             channel: Channel = (principal.tenant, stream_name(_CATEGORY, _job_id(match[1])))
+            self.check_bound(channel, principal)
             after = after or 0
             await self.check_job(channel, after)
         else:
             channel = (principal.tenant, None)
             await self._check_position(after)
-        return lambda session: Conversation(self, session, channel, after).obey
+        return lambda session: Conversation(self, session, principal, channel, after).obey
+
+    def check_bound(self, channel: Channel, principal: Principal) -> None:
+        """Raise if the principal's ticket is bound to other channels."""
+        if channel[1] is not None and not principal.may_follow(channel[1]):
+            raise Forbidden("The ticket is bound to other channels.")
 
     async def check_job(self, channel: Channel, after: int) -> None:
         """Raise if the tenant has no such job, or the cursor lies beyond its last event."""
@@ -122,17 +137,24 @@ class ProgressDialect:
 class Conversation:
     """What is said on one socket besides events: on `/ws` first where it begins, and an answer to each command."""
 
-    __slots__ = ("_dialect", "_everything", "_session", "_tenant")
+    __slots__ = ("_dialect", "_everything", "_principal", "_session", "_tenant")
 
-    def __init__(self, dialect: ProgressDialect, session: Session, channel: Channel, after: int | None) -> None:
+    def __init__(
+        self, dialect: ProgressDialect, session: Session, principal: Principal, channel: Channel, after: int | None
+    ) -> None:
         self._dialect = dialect
         self._session = session
+        self._principal = principal
         self._tenant, stream = channel
         self._everything = stream is None  # until the first job is named
-        begin = session.follow(channel, after, job_frame)
-        if stream is None:
+        bound = principal.channels if self._everything else None
+        begin = session.follow(channel, after, job_frame if bound is None else _frame_of_some(bound))
+        if self._everything:
+            only = {} if bound is None else {"only": sorted(bound)}
             channel_name = f"tenant:{self._tenant}"
-            self._say({"type": "connected", "channel": channel_name, "epoch": dialect.hub.epoch, "after": begin})
+            self._say(
+                {"type": "connected", "channel": channel_name, **only, "epoch": dialect.hub.epoch, "after": begin}
+            )
 
     async def obey(self, message: str) -> None:
         about: dict[str, object] = {}
@@ -155,6 +177,7 @@ class Conversation:
 
     async def _subscribe(self, command: Subscribe) -> None:
         channel = self._channel(command.job_id)
+        self._dialect.check_bound(channel, self._principal)
         after = after_of(str(command.after), self._dialect.hub.epoch, field="after")
         if channel in self._session:
             raise AlreadySubscribed("This job is subscribed already.")

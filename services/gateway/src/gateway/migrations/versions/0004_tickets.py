@@ -1,4 +1,4 @@
-"""Creates tickets."""
+"""Creates tickets and the terms of open sockets."""
 
 from events.migrate import run_sql
 

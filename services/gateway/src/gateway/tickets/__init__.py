@@ -1,0 +1,1 @@
+"""What opens one WebSocket, once, for who cannot send headers."""
