@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from events.errors import Forbidden, InternalError, NotFound
-from events.identity import PrincipalSigner
+from events.identity import Principal, PrincipalSigner
 from events.ids import new_id
 from events.telemetry import Telemetry
 from events.web import as_millrace_error
@@ -115,7 +115,8 @@ class Door:
             redeemed = await self._tickets.redeem(ticket)
             identity, socket_id = redeemed.identity, redeemed.socket
             authenticated -= redeemed.age
-        self._check_scope(route, request, identity)
+        request.tenant = identity.principal.tenant
+        _check_scope(route, identity.principal)
         self._sockets.check(identity, authenticated)
         return socket_id, identity
 
@@ -143,17 +144,18 @@ class Door:
 
     async def _authenticated(self, route: Route, request: Request) -> Identity:
         identity = await self._authenticator.authenticate(credential_of(request.head))
-        self._check_scope(route, request, identity)
-        return identity
-
-    def _check_scope(self, route: Route, request: Request, identity: Identity) -> None:
         request.tenant = identity.principal.tenant
-        if route.scope is not None and route.scope not in identity.principal.scopes:
-            raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
+        _check_scope(route, identity.principal)
+        return identity
 
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
         """What uvicorn calls for each connection."""
         return ClientConnection(self.admit, self._record, self._settings, server_state)
+
+
+def _check_scope(route: Route, principal: Principal) -> None:
+    if route.scope is not None and route.scope not in principal.scopes:
+        raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
 
 
 def _target(route: Route, request: Request) -> bytes:
