@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from deploy.packages import nginx_program
+from deploy.packages import debian_program
 from deploy.process import ChildProcess, Command, free_port
 from deploy.provision import Database
 from events.identity import PRINCIPAL_HEADER, PrincipalSigner
@@ -200,7 +200,13 @@ async def test_nginx_routes_a_socket_straight_to_the_notifier(
         )
         nginx = ChildProcess(
             Command(
-                argv=[str(nginx_program()), "-e", str(directory / "error.log"), "-c", str(configuration)],
+                argv=[
+                    str(debian_program("nginx", "nginx")),
+                    "-e",
+                    str(directory / "error.log"),
+                    "-c",
+                    str(configuration),
+                ],
                 log=directory / "console",
             )
         )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -228,7 +229,7 @@ async def test_a_socket_ends_with_its_credential_unless_it_is_refreshed_through_
         soon = int(time.time()) + 5
         kept, lost, foreign = [
             await greeted(site, stack, holds, expires_at=soon, ended_by=["session:1"], **terms)
-            for terms in ({}, {}, {"subject": "user:other"})
+            for terms in ({"subject": ADMIN}, {"subject": ADMIN}, {"subject": "user:other"})
         ]
 
         async def refresh(socket: ClientConnection) -> tuple[int, dict[str, object]]:
@@ -297,8 +298,8 @@ async def test_draining_sends_everybody_away_while_a_request_finishes_and_lets_n
 
         request, latecomer, prober = await wire(), await wire(), await wire()
         sockets = [await wire() for _ in range(20)]
-        for socket in sockets:
-            socket.request("GET /ws", *UPGRADE)
+        for number, socket in enumerate(sockets):
+            socket.request(f"GET /ws/{number}", *UPGRADE)
             assert (await socket.head()).status == 101
         prober.request("GET /readyz")
         assert (await prober.answer()).status == 200
@@ -336,19 +337,19 @@ async def test_open_sockets_have_a_limit(
     database: Database, open_parts_for: OpenParts, tmp_path: Path, limit: str
 ) -> None:
     async with open_site(database, open_parts_for, tmp_path, **{limit: 2}) as site, AsyncExitStack() as stack:
-        first, _ = await greeted(site, stack), await greeted(site, stack)
+        first, _ = [await greeted(site, stack, subject=ADMIN) for _ in range(2)]
         status, problem, headers = await refusal(connecting(site.gateway, "/ws", key=KEY))
         assert (status, problem["code"]) == (429, "too_many_sockets")
         assert int(headers["Retry-After"]) > 0
         if limit != "max_sockets":
             await greeted(site, stack, tenant="another")
         if limit == "max_sockets_per_subject":
-            await greeted(site, stack, subject="user:another")
+            await greeted(site, stack)
         await first.close()
         async with asyncio.timeout(PATIENCE):
             while True:  # the place is free as soon as the gateway has seen the end of it
                 try:
-                    await greeted(site, stack)
+                    await greeted(site, stack, subject=ADMIN)
                     break
                 except Exception:
                     await asyncio.sleep(0.01)
@@ -361,7 +362,7 @@ async def test_a_refused_handshake_takes_no_place(
     async with open_site(database, open_parts_for, tmp_path, max_sockets=1) as site, AsyncExitStack() as stack:
         for _ in range(3):
             assert (await refusal(connecting(site.gateway, "/ws/nonsense", key=KEY)))[0] == 422
-        await greeted(site, stack, subject=ADMIN)
+        await greeted(site, stack)
 
 
 JOB = "01a1fbea-6fbc-7335-a459-98abf90680e7"
@@ -441,7 +442,7 @@ async def test_foreign_pages_open_no_sockets(
         ) as gateway,
         gateway.wire() as wire,
     ):
-        wire.request("GET /ws", *UPGRADE, *([] if origin is None else [f"Origin: {origin}"]))
+        wire.request(f"GET /ws/{uuid4()}", *UPGRADE, *([] if origin is None else [f"Origin: {origin}"]))
         if status == 101:
             assert (await wire.head()).status == 101
         else:

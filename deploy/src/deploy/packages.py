@@ -20,9 +20,15 @@ def rabbitmq_program() -> Path:
     return _found_or_installed("rabbitmq-server", _find_rabbitmq)
 
 
-def nginx_program() -> Path:
-    """Only tests and benchmarks need it: as an edge proxy before the gateway, and as what to measure it by."""
-    return _found_or_installed("nginx", _find_nginx)
+def debian_program(package: str, name: str) -> Path:
+    """Any other program that a test or a benchmark needs, by the package that brings it."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+
+    def find() -> Path | None:
+        program = shutil.which(name, path=path)
+        return Path(program) if program else None
+
+    return _found_or_installed(package, find)
 
 
 def _find_postgres() -> Path | None:
@@ -38,11 +44,6 @@ def _find_rabbitmq() -> Path | None:
     # Debian's /usr/sbin/rabbitmq-server is a wrapper that changes user and directory: look behind it first.
     path = os.pathsep.join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", os.defpath)])
     program = shutil.which("rabbitmq-server", path=path)
-    return Path(program) if program else None
-
-
-def _find_nginx() -> Path | None:
-    program = shutil.which("nginx", path=os.pathsep.join(["/usr/sbin", os.environ.get("PATH", os.defpath)]))
     return Path(program) if program else None
 
 
