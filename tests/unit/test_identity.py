@@ -1,5 +1,6 @@
 import base64
 import time
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -15,6 +16,19 @@ ALICE = Principal("acme", "key:alice", frozenset({"jobs:read", "uploads:write"})
 
 def test_a_signed_principal_is_read_back_as_it_was() -> None:
     assert SIGNER.verify(SIGNER.sign(ALICE)) == ALICE
+
+
+def test_a_principal_that_is_bound_to_channels_may_follow_no_others() -> None:
+    bound = SIGNER.verify(SIGNER.sign(replace(ALICE, channels=frozenset({"job:1", "job:2"}))))
+    assert [bound.may_follow(channel) for channel in ("job:1", "job:2", "job:3", "tenant:acme")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    nothing = SIGNER.verify(SIGNER.sign(replace(ALICE, channels=frozenset())))
+    assert not nothing.may_follow("job:1"), "bound to none is not unbound"
+    assert ALICE.may_follow("job:3")
 
 
 def test_a_principal_signed_with_another_secret_is_refused() -> None:

@@ -25,9 +25,10 @@ from gateway.settings import GatewaySettings
 CREDENTIAL_ENDED = 4401
 SERVICE_RESTART = 1012
 RESTARTS = "The service restarts. Connect again."
+OUT_OF_HEARING = "Revocations were out of hearing. Connect again."
 
 _MISSED_SECONDS = 5.0  # within which those are closed whose revocation we may have missed
-_LAST_SECONDS = 3.0  # for the last ones to hang up
+_LAST_SECONDS = 4.0  # for the last ones to hang up
 # What ended is remembered for longer than a ticket is good for and a handshake may take.
 _MEMORY_SECONDS = 120.0
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -82,7 +83,7 @@ class Sockets:
         self._open: dict[UUID, Socket] = {}
         self._of: dict[tuple[str, ...], set[Socket]] = {}  # by tenant, subject, and what ends them
         self._ended: dict[str, float] = {}  # when we heard of it, by our loop's clock
-        self._missed_before = 0.0  # what ended before this, we may not have heard of
+        self._missed_before = self._loop.time()  # what ended before this, we may not have heard of
         self._closed: list[UUID] = []  # whose terms are to be forgotten
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -105,8 +106,12 @@ class Sockets:
 
     def check(self, identity: Identity, authenticated: float) -> None:
         """Raise if it is over. `authenticated`: the loop's time when the identity was known to be good."""
-        if self._has_ended(identity, authenticated):
+        if self._was_revoked(identity, authenticated):
             raise Unauthenticated("The credential has been revoked.")
+        if self._was_out_of_hearing(identity, authenticated):
+            raise Unauthenticated(
+                "Whether the credential has been revoked meanwhile is not known here. Make a new ticket, or try again."
+            )
         expires_at = identity.principal.expires_at
         if expires_at is not None and expires_at <= time.time():
             raise Unauthenticated("The credential has expired.")
@@ -135,13 +140,11 @@ class Sockets:
         if principal.expires_at is not None:
             await self._pool.execute(self._queries["keep_socket"], socket.id, *_terms(socket.identity))
 
-    def _has_ended(self, identity: Identity, authenticated: float) -> bool:
-        """Whether the identity was revoked since then, or may have been."""
-        if not identity.ended_by:
-            return False
-        return authenticated < self._missed_before or any(
-            self._ended.get(name, authenticated) > authenticated for name in identity.ended_by
-        )
+    def _was_revoked(self, identity: Identity, since: float) -> bool:
+        return any(self._ended.get(name, since) > since for name in identity.ended_by)
+
+    def _was_out_of_hearing(self, identity: Identity, since: float) -> bool:
+        return bool(identity.ended_by) and since < self._missed_before
 
     # Staying
 
@@ -168,8 +171,10 @@ class Sockets:
         socket.identity = Identity(socket.identity.principal, frozenset(row["ended_by"]))
         socket.expires_at = row["expires_at"]
         self._index(socket)
-        if self._has_ended(socket.identity, asked - row["age"]):
+        if self._was_revoked(socket.identity, asked - row["age"]):
             self._end(socket, CREDENTIAL_ENDED, "credential revoked")
+        elif self._was_out_of_hearing(socket.identity, asked - row["age"]):
+            self._end(socket, SERVICE_RESTART, OUT_OF_HEARING)
 
     # Going
 
@@ -178,9 +183,9 @@ class Sockets:
         now = self._loop.time()
         if name == EVERYTHING:
             self._missed_before = now
-            reason = "Revocations were out of hearing. Connect again."
             revocable = [socket for socket in self._open.values() if socket.identity.ended_by]
-            spread([partial(self._end, each, SERVICE_RESTART, reason) for each in revocable], within=_MISSED_SECONDS)
+            goodbyes = [partial(self._end, each, SERVICE_RESTART, OUT_OF_HEARING) for each in revocable]
+            spread(goodbyes, within=_MISSED_SECONDS)
         elif name.startswith(_SOCKET):
             self._terms_changed(name.removeprefix(_SOCKET))
         else:
@@ -191,7 +196,7 @@ class Sockets:
     async def beat(self) -> bool:
         """Close what has expired."""
         wall, long_ago = time.time(), self._loop.time() - _MEMORY_SECONDS
-        for socket in [each for each in self._open.values() if each.expires_at is not None]:
+        for socket in tuple(self._open.values()):
             if socket.expires_at is not None and socket.expires_at <= wall:
                 self._end(socket, CREDENTIAL_ENDED, "credential expired")
         self._ended = {name: heard for name, heard in self._ended.items() if heard > long_ago}

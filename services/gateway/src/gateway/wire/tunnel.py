@@ -27,7 +27,7 @@ _CLOSING_SECONDS = 10.0
 
 # How long the service may take to finish the frame that it is in when we hang up, and the client to read it.
 _LAST_FRAME_SECONDS = 0.5
-_HANGING_UP_SECONDS = 2.0
+_HANGING_UP_SECONDS = 3.0
 
 
 class Handshake(Forward):
