@@ -8,6 +8,7 @@ import asyncpg
 from deploy.provision import Database
 from fixtures.gateway import open_gateway
 from fixtures.limits import COUNTED, UPGRADE, connect, let_time_pass
+from gateway.limits.policy import Connects
 
 
 async def test_connects_beyond_five_are_closed_with_1013_and_beyond_twenty_refused(
@@ -43,17 +44,16 @@ async def test_the_polite_close_answers_with_the_first_subprotocol_that_was_aske
 
 
 async def test_a_connection_has_a_limit_of_its_own_and_reads_over_it_are_429(
-    database: Database, tmp_path: Path, any_service: str, database_owner: asyncpg.Connection
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
-    async with open_gateway(database, tmp_path, any_service, **COUNTED) as gateway:
-        for _ in range(10):
+    fewer = {"connection": Connects(seconds=10, free=8, most=10)}
+    async with open_gateway(database, tmp_path, any_service, limits_connects=fewer, **COUNTED) as gateway:
+        for _ in range(8):
             assert await connect(gateway, "/connection/websocket") == "open"
-        await database_owner.execute("UPDATE gateway.connects SET times = array_fill(times[1], ARRAY[100])")
+            assert (await gateway.ask("GET /connection/sse")).status == 200
         assert (await connect(gateway, "/connection/websocket")).startswith("1013 ")
-        assert (await gateway.ask("GET /connection/sse")).status == 200
-        await database_owner.execute("UPDATE gateway.connects SET times = array_fill(times[1], ARRAY[100])")
         refused = await gateway.ask("GET /connection/sse")
-        assert refused.status == 429
+        assert refused.status == 429, "what is no WebSocket has no close code"
         assert json.loads(refused.body)["violated-policies"] == ["connection-connects"]
 
 
