@@ -48,7 +48,7 @@ def test_an_unknown_class_is_named_with_those_that_there_are() -> None:
         classes({}, {"sockets": Connects(10, 1, 2)})
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (2e6, 1), (1, 0)])
+@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (2e6, 1), (1, 0), (1e-9, 1)])
 def test_a_limit_that_means_nothing_is_refused(rate: float, burst: int) -> None:
     with pytest.raises(ValueError, match="rate must be above 0"):
         Limit(rate, burst)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from events.errors import StartupError
 
+_LONGEST_WINDOW = 366 * 86_400  # seconds
+
 Per = Literal["subject", "tenant", "address"]
 
 
@@ -21,8 +23,10 @@ class Limit:
     window: int = field(init=False, repr=False)  # the same in whole seconds
 
     def __post_init__(self) -> None:
-        if not (0 < self.rate <= 1e6 and 1 <= self.burst <= 1e9):
-            raise ValueError("rate must be above 0 and at most 1000000 per second, burst at least 1")
+        if not (0 < self.rate <= 1e6 and 1 <= self.burst <= self.rate * _LONGEST_WINDOW):
+            raise ValueError(
+                "rate must be above 0 and at most 1000000 per second, burst at least 1 and filled in a year"
+            )
         interval = math.ceil(1e9 / self.rate)
         object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "capacity", interval * self.burst)
