@@ -2,76 +2,20 @@
 
 import asyncio
 import json
-from asyncio import StreamReader as Reader
-from asyncio import StreamWriter as Writer
-from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
-from fixtures.gateway import KEY, PATIENCE, Gateway, Upstream, open_gateway, read_body, read_head
-from fixtures.log import as_owner
+from fixtures.gateway import KEY, PATIENCE, Gateway, open_gateway
+from fixtures.limits import COUNTED, SLOW, connect, let_time_pass, only
 from gateway.auth.keys import new_key
 from gateway.limits.policy import Limit, Per
-
-SLOW = 0.001  # per second: nothing comes back while a test runs
-UPGRADE = (
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # of that key, by RFC 6455
-TIMEOUT = {"limits_timeout": PATIENCE}
-
-
-def only(name: str, per: Per, burst: int, rate: float = SLOW) -> dict[str, dict[Per, Limit | None]]:
-    return {name: {"subject": None, "tenant": None, "address": None, per: Limit(rate, burst)}}
-
-
-async def service(reader: Reader, writer: Writer) -> None:
-    """Answers, with limits of its own that are nobody's business; and accepts every WebSocket."""
-    while True:
-        head = await read_head(reader)
-        if head.get("upgrade"):
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Accept: from-the-service\r\n\r\n"
-            )
-            await reader.read()
-            return
-        await read_body(reader, head)
-        writer.write(
-            b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRateLimit: "inner";r=1;t=1\r\nRateLimit-Policy: "inner";q=1\r\n'
-            b"X-RateLimit-Remaining: 7\r\n\r\nok"
-        )
-
-
-@pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[str]:
-    async with Upstream.open(service) as running:
-        yield running.url
-
-
-@pytest_asyncio.fixture
-async def owner(database: Database) -> AsyncIterator[asyncpg.Connection]:
-    async with as_owner(database) as connection:
-        yield connection
-
-
-async def let_time_pass(owner: asyncpg.Connection, seconds: float) -> None:
-    await owner.execute("UPDATE gateway.buckets SET full_at = full_at - $1", round(seconds * 1e9))
-    await owner.execute(
-        "UPDATE gateway.connects SET times = ARRAY(SELECT at - $1 FROM unnest(times) AS at ORDER BY at)",
-        round(seconds * 1e9),
-    )
 
 
 async def statuses(gateway: Gateway, line: str, count: int, *fields: str, key: str | None = KEY) -> list[int]:
@@ -79,10 +23,10 @@ async def statuses(gateway: Gateway, line: str, count: int, *fields: str, key: s
 
 
 async def test_a_burst_passes_then_it_is_429_with_a_problem_until_the_wait_is_over(
-    database: Database, tmp_path: Path, upstream: str, owner: asyncpg.Connection
+    database: Database, tmp_path: Path, any_service: str, database_owner: asyncpg.Connection
 ) -> None:
     limits = only("read", "subject", 3)
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **COUNTED) as gateway:
         for left in (2, 1, 0):
             answer = await gateway.ask("GET /api/v1/jobs")
             assert (answer.status, answer.body) == (200, b"ok")
@@ -99,36 +43,36 @@ async def test_a_burst_passes_then_it_is_429_with_a_problem_until_the_wait_is_ov
         assert (problem["code"], problem["status"]) == ("quota_exceeded", 429)
         assert problem["violated-policies"] == ["read-subject"]
         assert (await gateway.ask("POST /api/v1/jobs")).status == 200, "writes are of another class"
-        await let_time_pass(owner, wait)
+        await let_time_pass(database_owner, wait)
         assert await statuses(gateway, "GET /api/v1/jobs", 2) == [200, 429]
 
 
 async def test_two_replicas_share_a_bucket_to_the_last_request(
-    database: Database, tmp_path: Path, upstream: str
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
     limits = only("read", "subject", 20)
     async with (
-        open_gateway(database, tmp_path / "1", upstream, limits=limits, **TIMEOUT) as one,
-        open_gateway(database, tmp_path / "2", upstream, limits=limits, **TIMEOUT) as other,
+        open_gateway(database, tmp_path / "1", any_service, limits=limits, **COUNTED) as one,
+        open_gateway(database, tmp_path / "2", any_service, limits=limits, **COUNTED) as other,
     ):
         found = await asyncio.gather(*(replica.ask("GET /api/v1/jobs") for replica in (one, other) for _ in range(30)))
         assert [answer.status for answer in found].count(200) == 20
 
 
-async def test_tenants_and_keys_do_not_touch_each_other(database: Database, tmp_path: Path, upstream: str) -> None:
+async def test_tenants_and_keys_do_not_touch_each_other(database: Database, tmp_path: Path, any_service: str) -> None:
     other_key = new_key()
     for per, key, tenant in (("subject", other_key, "default"), ("tenant", KEY, "other")):
         limits = only("read", per, 2)  # type: ignore[arg-type]  # mypy widens the literal
         async with (
-            open_gateway(database, tmp_path / f"{per}1", upstream, limits=limits, **TIMEOUT) as mine,
+            open_gateway(database, tmp_path / f"{per}1", any_service, limits=limits, **COUNTED) as mine,
             open_gateway(
                 database,
                 tmp_path / f"{per}2",
-                upstream,
+                any_service,
                 limits=limits,
                 admin_key=SecretStr(key),
                 admin_tenant=tenant,
-                **TIMEOUT,
+                **COUNTED,
             ) as theirs,
         ):
             assert await statuses(mine, "GET /api/v1/jobs", 3) == [200, 200, 429]
@@ -136,15 +80,15 @@ async def test_tenants_and_keys_do_not_touch_each_other(database: Database, tmp_
 
 
 async def test_a_request_that_one_bucket_refuses_costs_the_others_nothing(
-    database: Database, tmp_path: Path, upstream: str
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
     limits: dict[str, dict[Per, Limit | None]] = {
         "read": {"subject": Limit(SLOW, 2), "tenant": Limit(SLOW, 50), "address": Limit(SLOW, 50)}
     }
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **COUNTED) as gateway:
         assert await statuses(gateway, "GET /api/v1/jobs", 12) == [200] * 2 + [429] * 10
     generous = {"read": {**limits["read"], "subject": Limit(SLOW, 1000)}}
-    async with open_gateway(database, tmp_path / "2", upstream, limits=generous, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path / "2", any_service, limits=generous, **COUNTED) as gateway:
         answer = await gateway.ask("GET /api/v1/jobs")
         assert (answer.head.get("ratelimit") or "").startswith('"read-tenant";r=47;')
 
@@ -163,21 +107,19 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("line", "key", "status"), ANSWERS.values(), ids=ANSWERS)
-async def test_every_answer_says_what_is_left_once(
-    gateway_database: Database, tmp_path: Path, upstream: str, line: str, key: str | None, status: int
-) -> None:
-    async with open_gateway(gateway_database, tmp_path, upstream) as gateway:
-        answer = await gateway.ask(line, key=key)
-    assert answer.status == status
-    policies, left = answer.head.get("ratelimit-policy"), answer.head.get("ratelimit")
-    assert policies is not None
-    assert left is not None
-    name, remaining, seconds = left.split(";")
-    assert f"{name};q=" in policies
-    assert remaining.removeprefix("r=").isdigit()
-    assert seconds.removeprefix("t=").isdigit()
-    assert not any(known.startswith("x-ratelimit") for known, _ in answer.head.fields)
+async def test_every_answer_says_what_is_left_once(database: Database, tmp_path: Path, any_service: str) -> None:
+    async with open_gateway(database, tmp_path, any_service) as gateway:
+        for line, key, status in ANSWERS.values():
+            answer = await gateway.ask(line, key=key)
+            assert answer.status == status
+            policies, left = answer.head.get("ratelimit-policy"), answer.head.get("ratelimit")
+            assert policies is not None
+            assert left is not None
+            name, remaining, seconds = left.split(";")
+            assert f"{name};q=" in policies
+            assert remaining.removeprefix("r=").isdigit()
+            assert seconds.removeprefix("t=").isdigit()
+            assert not any(known.startswith("x-ratelimit") for known, _ in answer.head.fields)
 
 
 async def test_a_service_that_is_gone_is_answered_for_with_limits(database: Database, tmp_path: Path) -> None:
@@ -187,19 +129,19 @@ async def test_a_service_that_is_gone_is_answered_for_with_limits(database: Data
         assert (answer.head.get("ratelimit") or "").startswith('"read-subject";r=199;')
 
 
-async def test_health_and_ping_are_never_refused(database: Database, tmp_path: Path, upstream: str) -> None:
+async def test_health_and_ping_are_never_refused(database: Database, tmp_path: Path, any_service: str) -> None:
     limits = only("public", "address", 1) | only("read", "subject", 1)
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **COUNTED) as gateway:
         assert await statuses(gateway, "GET /", 2, key=None) == [200, 429]
         for path in ("/ping", "/api/v1/ping", "/livez", "/metrics"):
             assert await statuses(gateway, f"GET {path}", 3) == [200] * 3
 
 
 async def test_an_upload_over_the_limit_is_refused_before_its_body_is_read(
-    database: Database, tmp_path: Path, upstream: str
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
     limits = only("upload", "subject", 1)
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **COUNTED) as gateway:
         assert (await gateway.ask("POST /api/v1/uploads", body=b"x")).status == 200
         async with gateway.wire() as wire:
             wire.request("POST /api/v1/uploads", "Content-Length: 1000000000")
@@ -209,12 +151,12 @@ async def test_an_upload_over_the_limit_is_refused_before_its_body_is_read(
 
 
 async def test_guessing_is_limited_by_address_and_silences_nobody_elsewhere(
-    database: Database, tmp_path: Path, upstream: str, owner: asyncpg.Connection
+    database: Database, tmp_path: Path, any_service: str, database_owner: asyncpg.Connection
 ) -> None:
     limits = only("guess", "address", 3)
     trusted = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
     here, elsewhere = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 203.0.113.8"
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **trusted, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **trusted, **COUNTED) as gateway:
         assert (await gateway.ask("GET /api/v1/jobs", here)).status == 200
         guesses = [await gateway.ask("GET /api/v1/jobs", here, key=new_key()) for _ in range(5)]
         assert [guess.status for guess in guesses] == [401] * 3 + [429] * 2
@@ -225,9 +167,9 @@ async def test_guessing_is_limited_by_address_and_silences_nobody_elsewhere(
 
 
 async def test_registering_and_logging_in_are_strictly_limited_by_default(
-    database: Database, tmp_path: Path, upstream: str
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
-    async with open_gateway(database, tmp_path, upstream, limits={}, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits={}, **COUNTED) as gateway:
         found = [await gateway.ask("POST /api/v1/auth/login", key=None) for _ in range(25)]
         assert 0 < [answer.status for answer in found].count(429) <= 5
         refused = await gateway.ask("POST /api/v1/auth/register", key=None)
@@ -254,7 +196,7 @@ FORWARDED = {
 async def test_the_address_is_what_trusted_proxies_say_it_is(
     database: Database,
     tmp_path: Path,
-    upstream: str,
+    any_service: str,
     trusted: tuple[str, ...],
     first: str,
     others: list[str],
@@ -262,7 +204,7 @@ async def test_the_address_is_what_trusted_proxies_say_it_is(
 ) -> None:
     settings: dict[str, Any] = {"trusted_proxies": tuple(ip_network(network) for network in trusted)}
     async with open_gateway(
-        database, tmp_path, upstream, limits=only("public", "address", 1), **settings, **TIMEOUT
+        database, tmp_path, any_service, limits=only("public", "address", 1), **settings, **COUNTED
     ) as gateway:
         one, two = [(await gateway.ask("GET /", f"X-Forwarded-For: {hops}", key=None)).status for hops in others]
         assert (one, two) == (200, 200 if apart else 429)
@@ -278,11 +220,11 @@ PREAMBLES = {
 @pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
 @pytest.mark.parametrize("pieces", [1, 7])
 async def test_a_tcp_proxy_that_is_trusted_says_whom_it_connects(
-    database: Database, tmp_path: Path, upstream: str, preamble: bytes, pieces: int
+    database: Database, tmp_path: Path, any_service: str, preamble: bytes, pieces: int
 ) -> None:
     limits = only("public", "address", 1)
     trusted = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
-    async with open_gateway(database, tmp_path, upstream, limits=limits, **trusted, **TIMEOUT) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=limits, **trusted, **COUNTED) as gateway:
 
         async def ask(client: int) -> int:
             async with gateway.wire() as wire:
@@ -298,97 +240,24 @@ async def test_a_tcp_proxy_that_is_trusted_says_whom_it_connects(
 
 
 async def test_whoever_is_not_trusted_may_not_say_whom_it_connects(
-    database: Database, tmp_path: Path, upstream: str
+    database: Database, tmp_path: Path, any_service: str
 ) -> None:
-    async with open_gateway(database, tmp_path, upstream) as gateway, gateway.wire() as wire:
+    async with open_gateway(database, tmp_path, any_service) as gateway, gateway.wire() as wire:
         wire.send(PREAMBLES["a line"] % 1)
         wire.request("GET /", key=None)
         assert (await wire.answer()).status in (400, 405)
 
 
-async def test_connects_beyond_five_are_closed_with_1013_and_beyond_twenty_refused(
-    database: Database, tmp_path: Path, upstream: str, owner: asyncpg.Connection
-) -> None:
-    async with (
-        open_gateway(database, tmp_path / "1", upstream, **TIMEOUT) as one,
-        open_gateway(database, tmp_path / "2", upstream, **TIMEOUT) as other,
-    ):
-
-        async def connects(count: int, path: str = "/ws/job-1") -> list[str]:
-            return [await _connect((one, other)[n % 2], path) for n in range(count)]
-
-        assert await connects(5) == ["open"] * 5
-        assert await connects(15) == ["1013 Too many connects. Try again in 10 s."] * 15
-        assert await connects(3) == ["429 10"] * 3
-        assert await connects(1, "/ws/job-2") == ["open"], "another path is another matter"
-        await let_time_pass(owner, 10)
-        assert await connects(1) == ["open"]
-
-
-async def _connect(gateway: Gateway, path: str) -> str:
-    """`open`, a close code with its reason, or a refusal's status with its wait."""
-    async with gateway.wire() as wire:
-        wire.request(f"GET {path}", *UPGRADE)
-        head = await wire.head()
-        assert head.get("ratelimit-policy") is not None
-        assert head.get("ratelimit") is not None
-        if head.status != 101:
-            return f"{head.status} {head.get('retry-after')}"
-        if head.get("sec-websocket-accept") == "from-the-service":
-            return "open"
-        assert (head.get("sec-websocket-accept"), head.get("upgrade")) == (ACCEPT, "websocket")
-        frame = await wire.rest()  # and then the gateway's end of the stream
-        assert (frame[0], frame[1], len(frame)) == (0x88, len(frame) - 2, len(frame))
-        wire.send(b"\x88\x82\x00\x00\x00\x00\x03\xf5")  # the client's own close frame is taken
-        return f"{int.from_bytes(frame[2:4], 'big')} {frame[4:].decode()}"
-
-
-async def test_the_polite_close_answers_with_the_first_subprotocol_that_was_asked_for(
-    database: Database, tmp_path: Path, upstream: str
-) -> None:
-    async with open_gateway(database, tmp_path, upstream, **TIMEOUT) as gateway:
-        for _ in range(5):
-            assert await _connect(gateway, "/ws") == "open"
-        async with gateway.wire() as wire:
-            wire.request("GET /ws", *UPGRADE, "Sec-WebSocket-Protocol: chat, superchat")
-            assert (await wire.head()).get("sec-websocket-protocol") == "chat"
-        incomplete = await gateway.ask("GET /ws", *UPGRADE[:2])
-        assert incomplete.status == 429, "what is no whole handshake can't be accepted"
-
-
-async def test_a_connection_has_a_limit_of_its_own_and_reads_over_it_are_429(
-    database: Database, tmp_path: Path, upstream: str, owner: asyncpg.Connection
-) -> None:
-    async with open_gateway(database, tmp_path, upstream, **TIMEOUT) as gateway:
-        for _ in range(10):
-            assert await _connect(gateway, "/connection/websocket") == "open"
-        await owner.execute("UPDATE gateway.connects SET times = array_fill(times[1], ARRAY[100])")
-        assert (await _connect(gateway, "/connection/websocket")).startswith("1013 ")
-        assert (await gateway.ask("GET /connection/sse")).status == 200
-        await owner.execute("UPDATE gateway.connects SET times = array_fill(times[1], ARRAY[100])")
-        refused = await gateway.ask("GET /connection/sse")
-        assert refused.status == 429
-        assert json.loads(refused.body)["violated-policies"] == ["connection-connects"]
-
-
-async def test_a_connect_that_reaches_no_service_is_not_counted(
-    database: Database, tmp_path: Path, owner: asyncpg.Connection
-) -> None:
-    async with open_gateway(database, tmp_path, "http://127.0.0.1:9", **TIMEOUT) as gateway:
-        assert await statuses(gateway, "GET /ws", 8, *UPGRADE) == [503] * 8
-    assert await owner.fetchval("SELECT count(*) FROM gateway.connects") == 0
-
-
 async def test_without_the_database_open_classes_pass_and_closed_ones_do_not(
-    database: Database, tmp_path: Path, upstream: str, postgres_server: PostgresServer
+    database: Database, tmp_path: Path, any_service: str, postgres_server: PostgresServer
 ) -> None:
-    async with open_gateway(database, tmp_path, upstream, limits=only("read", "subject", 2)) as gateway:
+    async with open_gateway(database, tmp_path, any_service, limits=only("read", "subject", 2)) as gateway:
         assert await statuses(gateway, "GET /api/v1/jobs", 3) == [200, 200, 429]
         await postgres_server.stop()
         try:
             passed = [await gateway.ask("GET /api/v1/jobs") for _ in range(5)]
             closed = await gateway.ask("POST /api/v1/auth/login", key=None)
-            opened = await _connect(gateway, "/ws")
+            opened = await connect(gateway, "/ws")
         finally:
             await postgres_server.start()
         assert [answer.status for answer in passed] == [200] * 5

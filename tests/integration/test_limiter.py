@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from events.database import open_pool
 from events.telemetry import Telemetry
+from fixtures.limits import let_time_pass
 from fixtures.log import as_owner
 from gateway.limits.headers import Bucket
 from gateway.limits.limiter import Limiter, Verdict
@@ -52,14 +52,6 @@ async def admitted(limiters: Sequence[Limiter], each: int, *buckets: Bucket) -> 
     """How many of `each` requests at every replica, all at once, are let through."""
     verdicts = await asyncio.gather(*(spend(limiter, *buckets) for limiter in limiters for _ in range(each)))
     return sum(verdict.admitted for verdict in verdicts)
-
-
-async def let_time_pass(owner: asyncpg.Connection, seconds: float) -> None:
-    await owner.execute("UPDATE gateway.buckets SET full_at = full_at - $1", round(seconds * 1e9))
-    await owner.execute(
-        "UPDATE gateway.connects SET times = ARRAY(SELECT at - $1 FROM unnest(times) AS at ORDER BY at)",
-        round(seconds * 1e9),
-    )
 
 
 async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_again(database: Database) -> None:

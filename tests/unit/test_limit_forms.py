@@ -7,7 +7,7 @@ import pytest
 from events.errors import BadRequest, StartupError
 from gateway.limits.address import Addresses
 from gateway.limits.headers import Bucket, limit_line, policy_line
-from gateway.limits.policy import CLASSES, Limit, RouteClass, classes
+from gateway.limits.policy import CLASSES, Connects, Limit, RouteClass, classes
 from gateway.upstreams import UPSTREAMS
 from gateway.wire.heads import RequestHead
 from gateway.wire.proxy_protocol import read_preamble
@@ -16,7 +16,7 @@ SECOND = 1_000_000_000  # ns
 
 
 def test_every_route_is_of_a_class_that_exists() -> None:
-    table = classes({})
+    table = classes({}, {})
     for route in UPSTREAMS:
         for method in (b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PATCH", b"DELETE"):
             limited_as = route.limited_as(method)
@@ -30,22 +30,34 @@ def test_only_what_guards_passwords_is_closed_when_nobody_can_count() -> None:
 
 
 def test_an_operator_changes_takes_away_and_adds_limits() -> None:
-    table = classes({"read": {"subject": Limit(1, 2), "tenant": None}, "auth": {"subject": Limit(3, 4)}})
+    table = classes(
+        {"read": {"subject": Limit(1, 2), "tenant": None}, "auth": {"subject": Limit(3, 4)}},
+        {"read": Connects(10, 1, 2)},
+    )
     assert table["read"].limits["subject"] == Limit(1, 2)
     assert "tenant" not in table["read"].limits
-    assert table["read"].limits["address"] == classes({})["read"].limits["address"]
+    assert table["read"].limits["address"] == classes({}, {})["read"].limits["address"]
     assert set(table["auth"].limits) == {"address", "subject"}
+    assert table["read"].connects == Connects(10, 1, 2)
 
 
 def test_an_unknown_class_is_named_with_those_that_there_are() -> None:
     with pytest.raises(StartupError, match="MILLRACE_LIMITS names the class 'raed'; there are auth, "):
-        classes({"raed": {}})
+        classes({"raed": {}}, {})
+    with pytest.raises(StartupError, match="MILLRACE_LIMITS_CONNECTS names the class 'sockets'; there are auth, "):
+        classes({}, {"sockets": Connects(10, 1, 2)})
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (2e6, 1), (1, 0)])
+@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (2e6, 1), (1, 0), (1e-9, 1)])
 def test_a_limit_that_means_nothing_is_refused(rate: float, burst: int) -> None:
     with pytest.raises(ValueError, match="rate must be above 0"):
         Limit(rate, burst)
+
+
+@pytest.mark.parametrize(("seconds", "free", "most"), [(0, 1, 1), (61, 1, 1), (10, 0, 1), (10, 2, 1), (10, 1, 10_001)])
+def test_connects_that_mean_nothing_are_refused(seconds: int, free: int, most: int) -> None:
+    with pytest.raises(ValueError, match="seconds must be 1 to 60"):
+        Connects(seconds, free, most)
 
 
 def test_a_bucket_never_fills_faster_than_its_rate() -> None:

@@ -1,12 +1,13 @@
 """What the gateway is told at its start."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
 from events.settings import OutboxSettings
-from gateway.limits.policy import Overrides
+from gateway.limits.policy import Connects, Overrides
 
 ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
 Seconds = Annotated[float, Field(gt=0)]
@@ -36,6 +37,7 @@ class GatewaySettings(OutboxSettings):
     authz_socket_seconds: Seconds = 300.0  # seconds until a socket that the edge proxy routed must be opened again
     own_body_limit: int = Field(default=64 * 1024, ge=0)  # most bytes in a body for the gateway's own endpoints
     limits: Overrides = Field(default={})  # JSON: {"read":{"subject":{"rate":100,"burst":200},"address":null}}
+    limits_connects: Mapping[str, Connects] = Field(default={})  # JSON: {"ws":{"seconds":10,"free":5,"most":20}}
     limits_timeout: Seconds = 0.5  # seconds that the database may take to count; beyond, a class's own rule decides
     limits_sweep_seconds: Seconds = 60.0  # seconds between looks for rows of buckets that are full
     trusted_proxies: tuple[

@@ -24,7 +24,7 @@ _LONGEST_NAME = 500
 
 class Admission:
     def __init__(self, settings: GatewaySettings, limiter: Limiter, telemetry: Telemetry) -> None:
-        self._classes = classes(settings.limits)
+        self._classes = classes(settings.limits, settings.limits_connects)
         self._policies = {name: policy_line(limited) for name, limited in self._classes.items()}
         self._addresses = Addresses(settings.trusted_proxies)
         self._limiter = limiter

@@ -18,13 +18,13 @@ from asyncpg.prepared_stmt import PreparedStatement
 from events.database import Pool, database_gone, load_queries
 from events.telemetry import Telemetry
 from gateway.limits.headers import Bucket
+from gateway.limits.policy import LONGEST_SECONDS
 
 # More requests in one call gain nothing, and make everybody wait.
 _MOST_REQUESTS = 256
 _CONNECT_SECONDS = 5.0
 _RECOVERY_SECONDS = 0.5  # between looks whether the database is there again
 _SWEPT_ROWS = 5000
-_LONGEST_SPAN = 60 * 1_000_000_000  # ns; connects of longer ago are swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Limiter:
 
     async def sweep(self) -> bool:
         """Remove rows that say nothing. True if there may be more."""
-        removed: int = await self._pool.fetchval(self._queries["sweep"], _SWEPT_ROWS, _LONGEST_SPAN)
+        removed: int = await self._pool.fetchval(self._queries["sweep"], _SWEPT_ROWS, LONGEST_SECONDS * 10**9)
         return removed == _SWEPT_ROWS
 
     async def _run(self) -> None:

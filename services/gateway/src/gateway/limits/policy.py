@@ -7,6 +7,8 @@ from typing import Literal
 
 from events.errors import StartupError
 
+_LONGEST_WINDOW = 366 * 86_400  # seconds
+
 Per = Literal["subject", "tenant", "address"]
 
 
@@ -21,12 +23,17 @@ class Limit:
     window: int = field(init=False, repr=False)  # the same in whole seconds
 
     def __post_init__(self) -> None:
-        if not (0 < self.rate <= 1e6 and 1 <= self.burst <= 1e9):
-            raise ValueError("rate must be above 0 and at most 1000000 per second, burst at least 1")
+        if not (0 < self.rate <= 1e6 and 1 <= self.burst <= self.rate * _LONGEST_WINDOW):
+            raise ValueError(
+                "rate must be above 0 and at most 1000000 per second, burst at least 1 and filled in a year"
+            )
         interval = math.ceil(1e9 / self.rate)
         object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "capacity", interval * self.burst)
         object.__setattr__(self, "window", max(1, math.ceil(self.burst / self.rate)))
+
+
+LONGEST_SECONDS = 60  # that connects are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class Connects:
     seconds: int
     free: int
     most: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.seconds <= LONGEST_SECONDS and 1 <= self.free <= self.most <= 10_000):
+            raise ValueError(f"seconds must be 1 to {LONGEST_SECONDS}, and free at most most, which is at most 10000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +76,15 @@ CLASSES = (
 )
 
 
-def classes(overrides: Overrides) -> Mapping[str, RouteClass]:
-    """The table by name, with the operator's limits instead of ours. `None` takes one away."""
+def classes(limits: Overrides, connects: Mapping[str, Connects]) -> Mapping[str, RouteClass]:
+    """The table by name, with the operator's limits instead of ours."""
     table = {known.name: known for known in CLASSES}
-    for name, limits in overrides.items():
-        if name not in table:
-            raise StartupError(f"MILLRACE_LIMITS names the class {name!r}; there are {', '.join(table)}.")
-        merged = {**table[name].limits, **limits}
+    for setting, named in (("MILLRACE_LIMITS", limits), ("MILLRACE_LIMITS_CONNECTS", connects)):
+        if unknown := sorted(set(named) - set(table)):
+            raise StartupError(f"{setting} names the class {unknown[0]!r}; there are {', '.join(table)}.")
+    for name, changed in limits.items():
+        merged = {**table[name].limits, **changed}
         table[name] = replace(table[name], limits={per: limit for per, limit in merged.items() if limit is not None})
+    for name, limit in connects.items():
+        table[name] = replace(table[name], connects=limit)
     return table

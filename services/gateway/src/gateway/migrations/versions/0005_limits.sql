@@ -35,7 +35,6 @@ DECLARE
     request integer := 0;
     first integer := 1;
     last integer;
-    use integer;
     fits boolean;
 BEGIN
     INSERT INTO gateway.buckets AS kept (bucket, full_at)
@@ -52,15 +51,13 @@ BEGIN
     FOREACH last IN ARRAY ends LOOP
         fits := true;
         FOR i IN first..last LOOP
-            use := uses[i];
-            fits := fits AND debts[use] + intervals[use] <= capacities[use];
+            fits := fits AND debts[uses[i]] + intervals[uses[i]] <= capacities[uses[i]];
         END LOOP;
         FOR i IN first..last LOOP
-            use := uses[i];
             IF fits THEN
-                debts[use] := debts[use] + intervals[use];
+                debts[uses[i]] := debts[uses[i]] + intervals[uses[i]];
             END IF;
-            owed[i] := debts[use];
+            owed[i] := debts[uses[i]];
         END LOOP;
         request := request + 1;
         admitted[request] := fits;
