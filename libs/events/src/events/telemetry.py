@@ -33,7 +33,7 @@ _LOG_FILES = 5
 # Keys, tokens and passwords must not be readable in a log, whoever passed them by mistake.
 _SECRET_NAMES = re.compile(r"authorization|password|secret|token|ticket|api[-_]?key|cookie|principal", re.IGNORECASE)
 _SECRET_VALUES = re.compile(
-    r"mr_live_[0-9A-Za-z_]+"  # our keys
+    r"mr_(?:live|refresh|invite)_[\w-]+"  # our keys, refresh tokens and invitations
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JWTs
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # credentials in a URL
     r"|(?i:(?<=token=)|(?<=ticket=)|(?<=api_key=)|(?<=bearer ))[^&\s\"']+"

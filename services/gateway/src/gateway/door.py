@@ -6,9 +6,11 @@ from typing import Any
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from events.errors import Forbidden, InternalError, MillraceError, NotFound
+from events.database import database_gone
+from events.errors import Forbidden, MillraceError, NotFound
 from events.identity import PrincipalSigner
 from events.telemetry import Telemetry
+from events.web import as_millrace_error
 from gateway.auth.credentials import Authenticator, Identity, credential_of
 from gateway.settings import GatewaySettings
 from gateway.upstreams import OWN, Route, Routes
@@ -47,9 +49,10 @@ class Door:
             await self._admit(client, request)
         except MillraceError as error:
             client.refuse(error)
-        except Exception:
-            self._log.error("request failed", path=request.head.path, request_id=request.id, exc_info=True)
-            client.refuse(InternalError("Something went wrong on our side. The request id finds it in the logs."))
+        except Exception as raised:
+            if not database_gone(raised):
+                self._log.error("request failed", path=request.head.path, request_id=request.id, exc_info=True)
+            client.refuse(as_millrace_error(raised))
 
     async def _admit(self, client: ClientConnection, request: Request) -> None:
         head = request.head

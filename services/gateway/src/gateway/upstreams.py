@@ -29,6 +29,8 @@ UPSTREAMS = (
     Route("/ws", "notifier", sockets=True),
     Route("/api/v1/connection", "notifier", sockets=True),
     Route("/connection", "notifier", sockets=True),
+    Route("/api/v1/auth/me", OWN),
+    Route("/api/v1/auth/invitations", OWN),
     Route("/metrics", OWN, scope="ops"),
 )
 

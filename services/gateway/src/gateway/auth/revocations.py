@@ -1,0 +1,77 @@
+"""Revocations: told to every replica by the transaction that makes them true."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from events.database import Pool, database_gone
+from events.log import Connection
+
+CHANNEL = "millrace_revoked"
+EVERYTHING = "*"
+
+_RECONNECT_SECONDS = 0.2
+
+Ended = Callable[[str], None]
+
+
+class Revocations:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._listeners: set[Ended] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.trusted = False  # whether what was not heard of has not been revoked
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def announce(self, connection: Connection, *names: str) -> None:
+        """Say what ends, in the transaction that ends it."""
+        for name in names:
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, name)
+
+    @contextmanager
+    def listening(self, ended: Ended) -> Iterator[None]:
+        """Called with what has ended; with `*` when we could not listen for a while: everything may have."""
+        self._listeners.add(ended)
+        try:
+            yield
+        finally:
+            self._listeners.discard(ended)
+
+    def _tell(self, name: str) -> None:
+        for ended in tuple(self._listeners):
+            ended(name)
+
+    async def _listen(self) -> None:
+        def heard(_connection: Any, _pid: int, _channel: str, name: object) -> None:
+            self._tell(str(name))
+
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    lost = asyncio.Event()
+                    connection.add_termination_listener(lambda _connection, lost=lost: lost.set())
+                    await connection.add_listener(CHANNEL, heard)
+                    self.trusted = True
+                    self._tell(EVERYTHING)
+                    try:
+                        await lost.wait()
+                    finally:
+                        self.trusted = False
+                        if not connection.is_closed():
+                            await connection.remove_listener(CHANNEL, heard)
+            except Exception as error:
+                if not database_gone(error):
+                    raise
+            await asyncio.sleep(_RECONNECT_SECONDS)
