@@ -59,7 +59,7 @@ async def open_accounts(
     )
     invitations = Invitations(parts.pool, outbox, seconds=settings.invitation_seconds)
     issuers = Issuers(settings.issuers, session, parts.telemetry.log)
-    verified = Verified(revocations)
+    verified = Verified(lambda: revocations.trusted)
     try:
         with (
             Passwords(parts.telemetry, threads=settings.password_threads, queue=settings.password_queue) as passwords,

@@ -56,7 +56,8 @@ class Jwks:
         """The key of that name. Raises Unavailable if there are no keys that can be believed."""
         age = self._clock() - self._fetched_at
         if kid not in self._keys or age > _STALE_SECONDS:
-            await self._refresh()
+            self._start_refresh()
+            await self.settled()
         elif age > _FRESH_SECONDS:
             self._start_refresh()  # this one is good enough meanwhile
         if self._clock() - self._fetched_at > _STALE_SECONDS:
@@ -64,15 +65,15 @@ class Jwks:
             raise Unavailable(detail, headers={"Retry-After": "5"})
         return self._keys.get(kid)
 
+    async def settled(self) -> None:
+        """Wait for the fetch that is on its way, if any."""
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)  # others wait for the same answer
+
     async def close(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
-
-    async def _refresh(self) -> None:
-        self._start_refresh()
-        if self._fetching is not None:
-            await asyncio.shield(self._fetching)  # others wait for the same answer
 
     def _start_refresh(self) -> None:
         if self._fetching is None and self._clock() - self._tried_at > _COOL_DOWN_SECONDS:

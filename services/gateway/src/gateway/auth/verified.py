@@ -3,9 +3,9 @@
 import hashlib
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 from gateway.auth.credentials import Identity
-from gateway.auth.revocations import Revocations
 
 _MOST = 10_000
 
@@ -13,15 +13,15 @@ _MOST = 10_000
 class Verified:
     """Known by their hashes only. Relies on hearing every revocation: while that can't be, it knows nothing."""
 
-    def __init__(self, revocations: Revocations, *, most: int = _MOST) -> None:
-        self._revocations = revocations
+    def __init__(self, hears_all: Callable[[], bool], *, most: int = _MOST) -> None:
+        self._hears_all = hears_all
         self._most = most
         self._identities: dict[bytes, Identity] = {}
         self._by_end: defaultdict[str, set[bytes]] = defaultdict(set)
         self.heard = 0  # revocations so far: who looked before one must not remember after it
 
     def find(self, credential: str) -> Identity | None:
-        if not self._revocations.trusted:
+        if not self._hears_all():
             return None
         digest = _digest(credential)
         identity = self._identities.get(digest)
@@ -32,11 +32,11 @@ class Verified:
 
     def remember(self, credential: str, identity: Identity, *, heard: int) -> None:
         """Unless something was revoked since `heard` was read: it may have been this."""
-        if heard != self.heard or not self._revocations.trusted:
+        if heard != self.heard or not self._hears_all():
             return
-        while len(self._identities) >= self._most:
-            self._forget(next(iter(self._identities)))
         digest = _digest(credential)
+        if digest not in self._identities and len(self._identities) >= self._most:
+            self._forget(next(iter(self._identities)))
         self._identities[digest] = identity
         for name in identity.ended_by:
             self._by_end[name].add(digest)
