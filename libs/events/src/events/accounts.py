@@ -1,5 +1,6 @@
 """What is said of accounts: audit facts of the gateway. Ids only, never an address. Streams are `user:<id>`."""
 
+from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
@@ -43,3 +44,9 @@ class SessionReuseDetected(Payload):
 
     session_id: UUID
     user_id: UUID
+
+
+# All of them: the intake appends them as they are, and nothing follows from them.
+FACTS: Mapping[str, type[Payload]] = {
+    fact.event_type: fact for fact in (UserRegistered, UserLockedOut, UserInvited, SessionEnded, SessionReuseDetected)
+}
