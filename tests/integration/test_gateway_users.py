@@ -128,6 +128,7 @@ async def test_wrong_password_unknown_address_and_locked_account_get_one_answer(
     unknown = problem(await post(gateway, "login", email="nobody@example.org", password="wrong password"))
     assert await hashed(gateway) == before + 1, "an unknown address costs a hash as well"
     assert (wrong["status"], wrong["code"]) == (401, "login_refused")
+    assert wrong.keys() == {"type", "title", "status", "detail", "instance", "code"}
     assert wrong == unknown
     await rows.execute("UPDATE gateway.users SET locked_until = now() + interval '1 hour' WHERE id = $1", user["id"])
     before = await hashed(gateway)

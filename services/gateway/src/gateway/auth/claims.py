@@ -10,11 +10,21 @@ from jwt.types import Options
 from events.errors import Unauthenticated
 
 LEEWAY_SECONDS = 10
+_END_OF_TIME = 253_402_300_800  # the year 10,000: what is later is no time
 _OPTIONS: Options = {"require": ["exp", "iss", "aud", "sub"]}
+
+
+class TokenExpired(Unauthenticated):
+    """Its own code: a client answers it with a refresh, and shows nobody anything."""
+
+    code, title = "token_expired", "Token expired"
+
+    def __init__(self) -> None:
+        super().__init__("The token has expired.")
+
 
 # What is wrong, by what PyJWT raises; the first that fits.
 _WRONG: Sequence[tuple[type[jwt.PyJWTError], str]] = (
-    (jwt.ExpiredSignatureError, "The token has expired."),
     (jwt.ImmatureSignatureError, "The token is not valid yet (nbf or iat)."),
     (jwt.InvalidAudienceError, "The token is meant for another audience (aud)."),
     (jwt.InvalidIssuerError, "The token's issuer (iss) is not trusted here."),
@@ -37,11 +47,15 @@ def verified_claims(token: str, key: Any, *, algorithms: Sequence[str], issuer: 
             leeway=LEEWAY_SECONDS,
             options=_OPTIONS,
         )
+    except jwt.ExpiredSignatureError:
+        raise TokenExpired() from None
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as refused:
         says = (sentence for kind, sentence in _WRONG if isinstance(refused, kind))
         raise Unauthenticated(next(says, "The token is malformed.")) from None
     if claims["exp"] <= time.time():  # the leeway is for a token that comes too early, not for one that comes too late
-        raise Unauthenticated("The token has expired.")
+        raise TokenExpired()
+    if claims["exp"] >= _END_OF_TIME:
+        raise Unauthenticated("The token's expiry (exp) is malformed.")
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise Unauthenticated("The token's subject (sub) is malformed.")
     return claims

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from events.database import Pool, load_queries
-from events.errors import MillraceError
 from gateway.auth.derived import derived_key
 
 # Longer than a replica or a reader of our JWKS may not have looked.
@@ -26,8 +25,8 @@ _UNKNOWN_KID_COOL_DOWN = 1.0
 _NONCE_BYTES = 12
 
 
-class SealedForAnother(MillraceError):
-    code, title = "sealed_for_another", "Wrong pepper"
+class SealedForAnother(Exception):
+    """The operator's to mend, and none of a client's business."""
 
 
 @dataclass(frozen=True, slots=True)
