@@ -194,6 +194,10 @@ ATTACKS: dict[str, tuple[Callable[[Good], str], str]] = {
     "exp a second ago": (lambda t: t.with_claims(exp=int(time.time()) - 1), EXPIRED),
     "exp is text": (lambda t: t.with_claims(exp="tomorrow"), MALFORMED),
     "exp is infinite": (lambda t: t.with_claims(exp=float("inf")), NO_JSON),
+    "exp is digits in quotes": (
+        lambda t: t.with_claims(exp=str(int(time.time()) + 300)),
+        "The token's expiry (exp) is malformed.",
+    ),
     "exp beyond all time": (lambda t: t.with_claims(exp=1e300), "The token's expiry (exp) is malformed."),
     "nbf future": (lambda t: t.with_claims(nbf=int(time.time()) + 3600), EARLY),
     "iat future": (lambda t: t.with_claims(iat=int(time.time()) + 3600), EARLY),
@@ -288,24 +292,24 @@ async def test_a_replica_that_cannot_hear_of_a_logout_trusts_nothing_that_it_rem
 async def test_with_the_database_away_a_token_is_503_and_good_again_afterwards(
     database: Database, postgres_server: PostgresServer, upstream: Upstream, tmp_path: Path
 ) -> None:
-    async def until(status: int) -> Answer:
-        async with asyncio.timeout(30):
-            while True:
-                answer = await gateway.ask("GET /api/v1/jobs", login.bearer, key=None)
-                if answer.status == status:
-                    return answer
-
     async with open_gateway(database, tmp_path, upstream.url) as gateway:
         login = await register(gateway, "ada@example.org")
-        await until(200)
+        await jobs_until(gateway, login, 200)
         await postgres_server.stop()
         try:
-            refused = await until(503)
+            refused = await jobs_until(gateway, login, 503)
             assert (problem(refused)["code"], refused.head.get("retry-after")) == ("unavailable", "1")
             assert (await gateway.ask("GET /api/v1/jobs")).status == 200, "the admin key needs no database"
         finally:
             await postgres_server.start()
-        await until(200)
+        await jobs_until(gateway, login, 200)
+
+
+async def jobs_until(gateway: Gateway, login: Login, status: int) -> Answer:
+    async with asyncio.timeout(30):
+        while (answer := await gateway.ask("GET /api/v1/jobs", login.bearer, key=None)).status != status:
+            pass
+    return answer
 
 
 # Signing keys, on a database of their own, since these tests move time

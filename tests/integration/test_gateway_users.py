@@ -14,6 +14,8 @@ from deploy.provision import Database
 from events.telemetry import configure_logging
 from fixtures.accounts import PASSWORD, logged_in, me, post, problem, register
 from fixtures.gateway import KEY, Gateway, Upstream, open_gateway, read_body, read_head
+from fixtures.ingest import open_ingest
+from fixtures.parts import OpenParts
 
 
 async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -215,6 +217,21 @@ async def test_an_invitation_lets_one_person_into_the_tenant_with_its_role(
     assert scopes == ["auctions:read", "events:read", "jobs:read", "meetings:read", "workflows:read"]
     assert (await post(gateway, "invitations", viewer.bearer, role="viewer")).status == 403
     assert len(await events(rows, "user.invited", invitation_id=json.loads(made.body)["id"])) == 1
+
+
+async def test_a_viewer_cannot_write_and_a_member_can(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path
+) -> None:
+    async with (
+        open_ingest(database, open_parts_for, "memory://", tmp_path) as ingest,
+        open_gateway(database, tmp_path, ingest.address.url) as gateway,
+    ):
+        admin = await register(gateway, "host@example.org")
+        for role, status in {"viewer": 403, "member": 202}.items():
+            made = json.loads((await post(gateway, "invitations", admin.bearer, role=role)).body)
+            guest = await register(gateway, f"{role}@example.org", invitation=made["invitation"])
+            answer = await gateway.ask("POST /api/v1/uploads", guest.bearer, body=b"a\n1\n", key=None)
+            assert answer.status == status
 
 
 async def test_an_expired_invitation_is_none(gateway: Gateway, rows: asyncpg.Connection) -> None:

@@ -52,10 +52,11 @@ def verified_claims(token: str, key: Any, *, algorithms: Sequence[str], issuer: 
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as refused:
         says = (sentence for kind, sentence in _WRONG if isinstance(refused, kind))
         raise Unauthenticated(next(says, "The token is malformed.")) from None
-    if claims["exp"] <= time.time():  # the leeway is for a token that comes too early, not for one that comes too late
-        raise TokenExpired()
-    if claims["exp"] >= _END_OF_TIME:
+    expiry = claims["exp"]
+    if not isinstance(expiry, int | float) or expiry >= _END_OF_TIME:
         raise Unauthenticated("The token's expiry (exp) is malformed.")
+    if expiry <= time.time():  # the leeway is for a token that comes too early, not for one that comes too late
+        raise TokenExpired()
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise Unauthenticated("The token's subject (sub) is malformed.")
     return claims

@@ -15,15 +15,14 @@ from gateway.users.sessions import Granted, Sessions
 from gateway.users.users import Registration, User, Users
 
 # Whether mail arrives there, only mail can tell: this only refuses what cannot be an address.
-_PRINTABLE = r"[^@\s\x00-\x1f\x7f]"
+_MAIL = r"[^@\s\x00-\x1f\x7f]"
+_ANY, _VISIBLE = r"[^\x00-\x1f\x7f]", r"[^\s\x00-\x1f\x7f]"
 Email = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True, max_length=254, pattern=rf"^{_PRINTABLE}{{1,64}}@{_PRINTABLE}+\.{_PRINTABLE}+$"
-    ),
+    StringConstraints(strip_whitespace=True, max_length=254, pattern=rf"^{_MAIL}{{1,64}}@{_MAIL}+\.{_MAIL}+$"),
 ]
 Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=rf"^{_ANY}*{_VISIBLE}{_ANY}*$")
 ]
 
 
