@@ -60,7 +60,13 @@ async def _servers(folder: Path, admin_key: str) -> AsyncIterator[tuple[Watched,
         gateway = running(
             "gateway",
             python("-m", "gateway"),
-            common | behind | {"MILLRACE_DATABASE_URL": database.url("gateway"), "MILLRACE_ADMIN_KEY": admin_key},
+            common
+            | behind
+            | {
+                "MILLRACE_DATABASE_URL": database.url("gateway"),
+                "MILLRACE_ADMIN_KEY": admin_key,
+                "MILLRACE_KEY_PEPPER": _SECRET,
+            },
             folder,
         )
         yield servers[0], servers[1], await parts.enter_async_context(gateway)

@@ -37,6 +37,7 @@ async def gateway_process(
             "MILLRACE_DATABASE_URL": settings.database_url.get_secret_value(),
             "MILLRACE_PRINCIPAL_SECRET": settings.principal_secret.get_secret_value(),
             "MILLRACE_ADMIN_KEY": key,
+            "MILLRACE_KEY_PEPPER": settings.key_pepper.get_secret_value(),
             "MILLRACE_INGEST_URL": upstream,
             "MILLRACE_PROCESSOR_URL": upstream,
             "MILLRACE_NOTIFIER_URL": upstream,

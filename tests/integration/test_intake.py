@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from events.accounts import UserLockedOut
 from events.append import Appender, AppendRequest
 from events.broker import Exchange, Message
 from events.envelope import Event, encode_event, new_event, stream_name
@@ -46,6 +47,22 @@ async def test_a_repetition_is_recognised_even_if_we_word_the_job_otherwise_by_n
         await processor.broker.publish(Exchange.INTAKE, Message("last", b"", "x"))
         async with asyncio.timeout(90):
             assert (await anext(dead)).id == "last", "nothing else is parked"
+
+
+async def test_what_the_gateway_says_of_accounts_is_recorded_once(processor: Processor) -> None:
+    user = new_id()
+    event = new_event(
+        type=UserLockedOut.event_type,
+        stream=stream_name("user", user),
+        tenant="acme",
+        source="/millrace/gateway",
+        data=UserLockedOut(user_id=user, failures=5).encode(),
+    )
+    await processor.tell(event)
+    await processor.tell(event)
+    await processor.run(b"a\n1\n")  # what is behind it in the queue is handled after it
+    _, page = await processor.get(f"/streams/{event.subject}/events")
+    assert [(each["type"], each["data"]["failures"]) for each in page["items"]] == [("user.locked_out", 5)]
 
 
 def _changed(event: Event, **changes: object) -> Event:

@@ -26,6 +26,7 @@ VERSION = 1
 @dataclass(frozen=True, slots=True)
 class Secrets:
     principal: str
+    key_pepper: str  # seals what the gateway keeps of secrets
     postgres: str  # the superuser's password
     rabbitmq: str
     roles: Mapping[str, str] = field(repr=False)  # login role → password
@@ -94,11 +95,15 @@ def _check_version(path: Path) -> None:
 
 
 def _secrets(file: Path) -> Secrets:
-    if not file.exists():
-        made = {name: secrets.token_urlsafe(32) for name in ("principal", "postgres", "rabbitmq")}
-        roles = {role: secrets.token_urlsafe(32) for role in ROLES}
-        _write_secret(file, json.dumps({**made, "roles": roles}, indent=2) + "\n")
-    return Secrets(**json.loads(file.read_text()))
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    made: dict[str, object] = {
+        name: secrets.token_urlsafe(32) for name in ("principal", "key_pepper", "postgres", "rabbitmq")
+    }
+    made["roles"] = {role: secrets.token_urlsafe(32) for role in ROLES}
+    if kept.keys() != made.keys():  # there are none yet, or an older Millrace knew fewer
+        kept = made | kept
+        _write_secret(file, json.dumps(kept, indent=2) + "\n")
+    return Secrets(**kept)
 
 
 def _write_secret(file: Path, content: str) -> None:

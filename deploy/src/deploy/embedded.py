@@ -65,6 +65,7 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
                 "processor_url": processor_at.url,
                 "notifier_url": notifier_at.url,
                 "admin_key": data.admin_key(new_key),
+                "key_pepper": data.secrets.key_pepper,
             }
         )
         yield await opened("gateway", door, gateway.app.open_service)

@@ -175,5 +175,6 @@ class Stack:
                 "MILLRACE_PROCESSOR_URL": self.url("processor"),
                 "MILLRACE_NOTIFIER_URL": self.url("notifier"),
                 "MILLRACE_ADMIN_KEY": self.admin_key,
+                "MILLRACE_KEY_PEPPER": self._data.secrets.key_pepper,
             }
         return passed_on | settings

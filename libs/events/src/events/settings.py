@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from events.errors import StartupError
 
@@ -34,6 +34,8 @@ class ServiceSettings(BaseSettings):
                 for error in invalid.errors(include_input=False)
             )
             raise StartupError(f"Settings are missing or wrong: {wrong}.") from None
+        except SettingsError as unreadable:  # it names the setting, and does not repeat what was given
+            raise StartupError(f"Settings are wrong, JSON is expected: {unreadable}.") from None
 
 
 class OutboxSettings(ServiceSettings):

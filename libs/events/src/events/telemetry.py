@@ -33,8 +33,7 @@ _LOG_FILES = 5
 # Keys, tokens and passwords must not be readable in a log, whoever passed them by mistake.
 _SECRET_NAMES = re.compile(r"authorization|password|secret|token|ticket|api[-_]?key|cookie|principal", re.IGNORECASE)
 _SECRET_VALUES = re.compile(
-    r"mr_live_[0-9A-Za-z_]+"  # our keys
-    r"|mr_tkt_[0-9A-Za-z_-]+"  # our tickets
+    r"mr_(?:live|tkt|refresh|invite)_[\w-]+"  # our keys, tickets, refresh tokens and invitations
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JWTs
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # credentials in a URL
     r"|(?i:(?<=token=)|(?<=ticket=)|(?<=api_key=)|(?<=[?&]key=)|(?<=bearer ))[^&\s\"']+"

@@ -237,4 +237,5 @@ def _problem_response(raised: Exception, path: str, request_id: str) -> Response
     if error.status >= 500:
         structlog.stdlib.get_logger("web").error("request failed", path=path, exc_info=raised)
     body = problem_body(error, instance=path, request_id=request_id)
-    return Response(body, status_code=error.status, media_type=PROBLEM_JSON, headers=error.headers)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return Response(body, status_code=error.status, media_type=PROBLEM_JSON, headers={**headers, **error.headers})

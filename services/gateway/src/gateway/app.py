@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import aiohttp
 
@@ -11,7 +12,8 @@ from events.errors import MillraceError, StartupError
 from events.lifecycle import Parts, Service, loops, ticking
 from events.outbox import Outbox
 from events.web import new_app
-from gateway.auth.credentials import AdminKey
+from gateway.accounts import open_accounts
+from gateway.auth.credentials import AdminKey, Authenticators
 from gateway.auth.keys import ApiKey, parse_key
 from gateway.auth.revocations import Revocations
 from gateway.door import Door
@@ -55,22 +57,28 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         limiter,
         loops(parts.telemetry) as running,
         _hearing(revocations, sockets),
+        open_accounts(settings, parts, session, revocations, outbox) as accounts,
     ):
         running.start("outbox.sweep", lambda: ticking(outbox.sweep, every=settings.outbox_sweep_seconds))
         running.start("limits.sweep", lambda: ticking(limiter.sweep, every=settings.limits_sweep_seconds))
         running.start("sockets.beat", lambda: ticking(sockets.beat, every=_BEAT_SECONDS))
         running.start("sockets.sweep", lambda: ticking(sockets.sweep, every=_SWEEP_SECONDS))
         running.start("tickets.sweep", lambda: ticking(tickets.sweep, every=_SWEEP_SECONDS))
+        for name, run_once in accounts.loops.items():
+            running.start(name, partial(ticking, run_once, every=_SWEEP_SECONDS))
         app = new_app(parts, title="Millrace", running=running, draining=lambda: sockets.draining)
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
         app.include_router(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
         app.include_router(ticket_routes(tickets, sockets))
+        for routes in accounts.routes:
+            app.include_router(routes)
         record = recorder(parts.telemetry)
+        authenticator = Authenticators(admin, accounts.authenticator)
         limits = Admission(settings, limiter, parts.telemetry)
         door = Door(
-            settings, Routes(UPSTREAMS), admin, tickets, limits, sockets, parts.signer, pools, app, record,
+            settings, Routes(UPSTREAMS), authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
             parts.telemetry,
         )  # fmt: skip
         try:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints
 
 from events.settings import OutboxSettings
+from gateway.auth.issuer import Issuer
 from gateway.limits.policy import Connects, Overrides
 
 ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
@@ -43,3 +44,19 @@ class GatewaySettings(OutboxSettings):
     trusted_proxies: tuple[
         IPv4Network | IPv6Network, ...
     ] = ()  # JSON list of CIDRs; what they say of clients is believed
+    key_pepper: SecretStr = Field(min_length=32)  # shared by the gateways; seals what they keep of secrets
+    token_issuer: str = Field(default="millrace", min_length=1)  # what our access tokens say of who made them (iss)
+    token_audience: str = Field(default="millrace", min_length=1)  # and of who is to accept them (aud)
+    access_token_seconds: int = Field(default=600, ge=1, le=86_400)  # seconds that an access token is good for
+    signing_key_seconds: float = Field(default=7 * 86_400.0, ge=3_600)  # seconds that a key signs access tokens
+    session_idle_seconds: float = Field(
+        default=30 * 86_400.0, ge=60
+    )  # seconds until a session ends that nobody refreshes
+    invitation_seconds: float = Field(default=7 * 86_400.0, ge=60)  # seconds that an invitation may be used
+    open_registration: bool = True  # whether a stranger may make a tenant; if not, everybody needs an invitation
+    password_threads: int = Field(default=2, ge=1, le=64)  # passwords that are hashed at once, 19 MiB each
+    password_queue: int = Field(default=16, ge=0, le=1_000)  # passwords that wait for that; one more is a 503
+    lockout_failures: int = Field(default=5, ge=1)  # wrong passwords in a row that lock an account
+    lockout_seconds: Seconds = 30.0  # seconds that it is locked then, doubled by each further wrong password
+    lockout_longest_seconds: Seconds = 3_600.0  # seconds that it is locked at most
+    issuers: tuple[Issuer, ...] = ()  # whose tokens are accepted beside ours, as JSON; see below

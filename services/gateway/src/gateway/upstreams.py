@@ -45,6 +45,8 @@ UPSTREAMS = (
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),
+    Route("/api/v1/auth/me", OWN),
+    Route("/api/v1/auth/invitations", OWN),
     Route("/api/v1/auth/tickets", OWN),
     Route("/api/v1/auth/sockets", OWN),
     Route("/api/v1/authz", AUTHZ, public=True, limited=None),  # counted as what is asked for

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import msgspec
 from pydantic import ValidationError
 
+from events import accounts
 from events.append import Appended, Appender, AppendRequest, Duplicate, Expected
 from events.broker import Message
+from events.catalog import P
 from events.envelope import Event, check_stream, decode_event, new_event, stream_name
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
@@ -50,15 +52,22 @@ def _consequences(event: Event, exceeded: JobError | None) -> tuple[AppendReques
     match event.type:
         case UploadCompleted.event_type:
             return (_job_for(event, _upload(event), exceeded),)
+        case kind if kind in accounts.FACTS:
+            _checked(accounts.FACTS[kind], event)
+            return ()
         case unknown:
             raise InvalidInput(f"The intake does not know the event type {unknown!r:.80}.")
 
 
-def _upload(event: Event) -> UploadCompleted:
+def _checked(payload: type[P], event: Event) -> P:
     try:
-        upload = UploadCompleted.model_validate_json(bytes(event.data))
+        return payload.model_validate_json(bytes(event.data))
     except ValidationError as wrong:
         raise InvalidInput(f"The event {event.id} does not say what {event.type} must: {wrong}.") from None
+
+
+def _upload(event: Event) -> UploadCompleted:
+    upload = _checked(UploadCompleted, event)
     if event.subject != stream_name("upload", upload.upload_id):
         raise InvalidInput(f"The event {event.id} of the upload {upload.upload_id} is in the stream {event.subject}.")
     return upload

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from events.errors import Unauthenticated
 from events.identity import Principal
+from gateway.auth.jwt_header import looks_like_token
 from gateway.auth.keys import ApiKey, hash_key, parse_key
 from gateway.wire.heads import RequestHead
 
@@ -71,6 +72,17 @@ class AdminKey:
             return self._identity
         parse_key(credential)  # says it, if the key is only mistyped
         raise Unauthenticated("The API key is unknown or revoked.")
+
+
+class Authenticators:
+    """Each credential to the one who knows its form."""
+
+    def __init__(self, keys: Authenticator, tokens: Authenticator) -> None:
+        self._keys = keys
+        self._tokens = tokens
+
+    async def authenticate(self, credential: str) -> Identity:
+        return await (self._tokens if looks_like_token(credential) else self._keys).authenticate(credential)
 
 
 def credential_of(request: RequestHead) -> str:

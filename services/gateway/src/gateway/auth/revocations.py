@@ -1,18 +1,20 @@
 """Revocations: told to every replica by the transaction that makes them true."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from events.database import Pool, database_gone
 from events.log import Connection
+from events.tasks import end
 
 CHANNEL = "millrace_revoked"
 EVERYTHING = "*"
 
 _RECONNECT_SECONDS = 0.2
+_BEAT_SECONDS = 0.4
 
 Ended = Callable[[str], None]
 
@@ -32,15 +34,14 @@ class Revocations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def announce(self, connection: Connection, *names: str) -> None:
         """Say what ends, in the transaction that ends it."""
         for name in names:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, name)
 
-    @contextmanager
+    @contextlib.contextmanager
     def listening(self, ended: Ended) -> Iterator[None]:
         """Called with what has ended; with `*` when we could not listen for a while: everything may have."""
         self._listeners.add(ended)
@@ -66,11 +67,14 @@ class Revocations:
                     self.trusted = True
                     self._tell(EVERYTHING)
                     try:
-                        await lost.wait()
+                        while not lost.is_set():
+                            with contextlib.suppress(TimeoutError):
+                                await asyncio.wait_for(lost.wait(), _BEAT_SECONDS)
+                            # A server that vanished without a word would leave us trusting for ever.
+                            await connection.execute("SELECT 1", timeout=_BEAT_SECONDS)
                     finally:
                         self.trusted = False
-                        if not connection.is_closed():
-                            await connection.remove_listener(CHANNEL, heard)
+                        connection.terminate()  # it may be stuck, and then would not hear an UNLISTEN
             except Exception as error:
                 if not database_gone(error):
                     raise

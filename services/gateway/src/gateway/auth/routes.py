@@ -1,0 +1,20 @@
+"""What others need to verify our access tokens by themselves."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from gateway.auth.signing_keys import LEAD_SECONDS, SigningKeys
+
+
+def jwks_routes(keys: SigningKeys) -> APIRouter:
+    routes = APIRouter(tags=["accounts"])
+
+    @routes.get("/api/v1/auth/jwks.json")
+    @routes.get("/.well-known/jwks.json", include_in_schema=False)
+    async def jwks(response: Response) -> dict[str, Any]:
+        """The public keys of our access tokens, as a JSON Web Key Set."""
+        response.headers["Cache-Control"] = f"public, max-age={LEAD_SECONDS / 3:.0f}"
+        return await keys.jwks()
+
+    return routes
