@@ -105,8 +105,9 @@ class Door:
         signed, timeout = self._signer.sign(principal), self._settings.handshake_timeout
         handshake.start(_target(route, request), signed, timeout=timeout)
 
-    async def _bearer(self, route: Route, request: Request, head: RequestHead) -> tuple[UUID, Identity]:
-        """Who opens a WebSocket, by a ticket or a header, and what the socket is called."""
+    async def _bearer(self, route: Route, request: Request, head: RequestHead) -> tuple[UUID, Identity, float]:
+        """Who opens a WebSocket, by a ticket or a header; what the socket is called; and when that was known, in the
+        loop's time."""
         ticket = ticket_of(head)
         authenticated = asyncio.get_running_loop().time()
         if ticket is None:
@@ -117,8 +118,7 @@ class Door:
             authenticated -= redeemed.age
         request.tenant = identity.principal.tenant
         _check_scope(route, identity.principal)
-        self._sockets.check(identity, authenticated)
-        return socket_id, identity
+        return socket_id, identity, authenticated
 
     async def _answer_authz(self, client: ClientConnection, request: Request, asked: Route) -> None:
         """Say whether an edge proxy may route a request itself, and what it shall pass on with it."""
@@ -133,7 +133,8 @@ class Door:
             return
         if route.sockets:
             self._origins.check(original, original.header(b"x-forwarded-host") or original.header(b"host"))
-            _, identity = await self._bearer(route, request, original)
+            _, identity, authenticated = await self._bearer(route, request, original)
+            self._sockets.check(identity, authenticated)
             principal = leased(identity.principal, self._settings.authz_socket_seconds)
         else:
             principal = (await self._authenticated(route, request)).principal
