@@ -198,10 +198,11 @@ async def test_nginx_routes_a_socket_straight_to_the_notifier(
         configuration.write_text(
             NGINX.format(directory=directory, port=port, notifier=site.notifier.address.url, gateway=site.gateway.url)
         )
+        program = debian_program("nginx-light", "nginx")
         nginx = ChildProcess(
             Command(
                 argv=[
-                    str(debian_program("nginx", "nginx")),
+                    str(program),
                     "-e",
                     str(directory / "error.log"),
                     "-c",

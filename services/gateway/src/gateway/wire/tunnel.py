@@ -67,10 +67,6 @@ class Handshake(Forward):
         service.write(sent_early)
         self._socket.opened(service)
 
-    def give_up(self) -> None:
-        """Before it has started: nobody is told."""
-        self._finish()
-
     def _finish(self) -> None:
         super()._finish()
         self._socket.leave()
