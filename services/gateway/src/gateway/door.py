@@ -108,9 +108,9 @@ class Door:
     async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
         self._origins.check(request.head, request.head.header(b"host"))
         self._sockets.check_open()
-        socket_id, identity = await self._bearer(request, request.head)
+        socket_id, identity, authenticated = await self._bearer(request, request.head)
         await self._let_in(route, request, request.head, identity)
-        socket = self._sockets.enter(socket_id, identity)
+        socket = self._sockets.enter(socket_id, identity, authenticated)
         pool, upstream = self._pools[route.service], None
         try:
             await self._sockets.keep_terms(socket)
@@ -144,7 +144,8 @@ class Door:
             return
         if route.sockets:
             self._origins.check(original, original.header(b"x-forwarded-host") or original.header(b"host"))
-            _, identity = await self._bearer(request, original)
+            _, identity, authenticated = await self._bearer(request, original)
+            self._sockets.check(identity, authenticated)
             principal = leased(identity.principal, self._settings.authz_socket_seconds)
         else:
             identity = await self._sender(request, original)
@@ -160,8 +161,9 @@ class Door:
 
         return await self._unless_guessed(request, authenticate)
 
-    async def _bearer(self, request: Request, head: RequestHead) -> tuple[UUID, Identity]:
-        """Who opens a WebSocket, by a ticket or a header, and what the socket is called."""
+    async def _bearer(self, request: Request, head: RequestHead) -> tuple[UUID, Identity, float]:
+        """Who opens a WebSocket, by a ticket or a header; what the socket is called; and when that was known, in the
+        loop's time."""
         authenticated = asyncio.get_running_loop().time()
         ticket = ticket_of(head)
         if ticket is None:
@@ -170,8 +172,7 @@ class Door:
             redeemed = await self._unless_guessed(request, lambda: self._tickets.redeem(ticket))
             socket_id, identity = redeemed.socket, redeemed.identity
             authenticated -= redeemed.age
-        self._sockets.check(identity, authenticated)
-        return socket_id, identity
+        return socket_id, identity, authenticated
 
     async def _unless_guessed(self, request: Request, authenticate: Callable[[], Awaitable[T]]) -> T:
         """Count what does not authenticate, and listen to nobody who guesses."""

@@ -116,9 +116,10 @@ class Sockets:
         if expires_at is not None and expires_at <= time.time():
             raise Unauthenticated("The credential has expired.")
 
-    def enter(self, socket_id: UUID, identity: Identity) -> Socket:
-        """Take a place, before the handshake."""
+    def enter(self, socket_id: UUID, identity: Identity, authenticated: float) -> Socket:
+        """Take a place, before the handshake: from now on what ends the identity ends the socket."""
         self.check_open()
+        self.check(identity, authenticated)
         settings = self._settings
         for limit, found, whose in (
             (settings.max_sockets, len(self._open), "this replica"),
