@@ -337,6 +337,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, database: Database, folder: Pat
     for name, value in (
         gateway_settings(database, folder, "http://127.0.0.1:9").model_dump(exclude_defaults=True).items()
     ):
-        text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        if hasattr(value, "get_secret_value"):
+            value = value.get_secret_value()
+        text = json.dumps(value) if isinstance(value, dict | list | tuple) else str(value)
         monkeypatch.setenv(f"MILLRACE_{name.upper()}", text)
     monkeypatch.setenv("MILLRACE_ISSUERS", issuers)

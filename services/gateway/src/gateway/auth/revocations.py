@@ -71,7 +71,7 @@ class Revocations:
                             with contextlib.suppress(TimeoutError):
                                 await asyncio.wait_for(lost.wait(), _BEAT_SECONDS)
                             # A server that vanished without a word would leave us trusting for ever.
-                            await connection.execute("SELECT 1", timeout=_BEAT_SECONDS)
+                            await connection.execute(f"LISTEN {CHANNEL}", timeout=_BEAT_SECONDS)
                     finally:
                         self.trusted = False
                         connection.terminate()  # it may be stuck, and then would not hear an UNLISTEN
