@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,9 @@ PRINCIPAL_HEADER = "X-Millrace-Principal"
 
 # A signed principal is used at once, on the way from the gateway to a service: this only absorbs clock skew.
 FRESH_SECONDS = 60
+# So many principals are kept signed, for so long: signing costs more than the rest of an authentication.
+_KEPT_SIGNED = 10_000
+_KEPT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,19 @@ class PrincipalSigner:
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()
         self._decoder = msgspec.json.Decoder(_Signed)
+        self._kept = lru_cache(_KEPT_SIGNED)(self._sign)
 
     def sign(self, principal: Principal) -> str:
+        now = int(time.time())
+        return self._kept(principal, now - now % _KEPT_SECONDS)
+
+    def _sign(self, principal: Principal, signed_at: int) -> str:
         signed = _Signed(
             principal.tenant,
             principal.subject,
             sorted(principal.scopes),
             principal.expires_at,
-            int(time.time()),
+            signed_at,
             None if principal.channels is None else sorted(principal.channels),
         )
         payload = base64.urlsafe_b64encode(msgspec.json.encode(signed))

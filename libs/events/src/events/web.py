@@ -1,10 +1,10 @@
 """What every service's HTTP side does the same way: request ids, spans, metrics, principals, problems."""
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Annotated, Any
-from uuid import uuid4
 
 import structlog
 from fastapi import Depends, FastAPI, Request, Response
@@ -182,7 +182,7 @@ def _route_of(scope: Scope) -> str:
 
 
 def accepted_request_id(given: str | None) -> str:
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def problem_body(error: MillraceError, *, instance: str, request_id: str) -> bytes:

@@ -1,7 +1,6 @@
 """The gateway, wired."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -46,8 +45,7 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         )
         for service, url in urls.items()
     }
-    # The key comes with the settings and is nowhere at rest, so its hash need not outlive the process.
-    admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant, pepper=os.urandom(32))
+    admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant)
     outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)
     tickets, revocations = Tickets(parts.pool), Revocations(parts.pool)
     sockets = Sockets(parts, settings, revocations)

@@ -10,4 +10,5 @@ def traceparent_of(given: bytes | None) -> bytes:
     """The caller's trace, if it names a valid one; else a new one."""
     if given is not None and _TRACEPARENT.fullmatch(given):
         return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
+    fresh = secrets.token_hex(24)
+    return f"00-{fresh[:32]}-{fresh[32:]}-01".encode()
