@@ -84,7 +84,7 @@ async def test_a_mistyped_key_is_told_apart_from_a_wrong_one(gateway: Gateway) -
         return str(json.loads((await gateway.ask("GET /api/v1/jobs", key=key)).body)["detail"])
 
     assert "mistyped" in await detail(MISTYPED)
-    assert "unknown or revoked" in await detail(OTHER_KEY)
+    assert "is unknown" in await detail(OTHER_KEY)
 
 
 async def test_an_upload_without_a_key_is_refused_before_its_body_is_read(gateway: Gateway) -> None:

@@ -1,4 +1,5 @@
-"""What is said of accounts: audit facts of the gateway. Ids only, never an address. Streams are `user:<id>`."""
+"""What is said of accounts: audit facts of the gateway. Ids only, never an address. Streams are
+`user:<id>`, `invitation:<id>` and `key:<id>`."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -46,7 +47,34 @@ class SessionReuseDetected(Payload):
     user_id: UUID
 
 
+@event("key.created")
+class KeyCreated(Payload):
+    key_id: str  # the public part of the key
+    scopes: list[str]
+    made_by: str  # `user:<id>` or `key:<id>`
+
+
+@event("key.rotated")
+class KeyRotated(Payload):
+    """The key ends after the overlap; its successor is good already."""
+
+    key_id: str
+    successor_id: str
+    rotated_by: str
+    overlap_seconds: float
+
+
+@event("key.revoked")
+class KeyRevoked(Payload):
+    key_id: str
+    revoked_by: str
+
+
 # All of them: the intake appends them as they are, and nothing follows from them.
 FACTS: Mapping[str, type[Payload]] = {
-    fact.event_type: fact for fact in (UserRegistered, UserLockedOut, UserInvited, SessionEnded, SessionReuseDetected)
+    fact.event_type: fact
+    for fact in (
+        *(UserRegistered, UserLockedOut, UserInvited, SessionEnded, SessionReuseDetected),
+        *(KeyCreated, KeyRotated, KeyRevoked),
+    )
 }

@@ -1,4 +1,4 @@
-"""Users and their tokens, wired."""
+"""Users, their tokens, and keys, wired."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +16,9 @@ from gateway.auth.routes import jwks_routes
 from gateway.auth.signing_keys import LEAD_SECONDS, SigningKeys
 from gateway.auth.tokens import AccessTokens, TokenAuthenticator
 from gateway.auth.verified import Verified
+from gateway.keys.at_the_door import KeysAtTheDoor
+from gateway.keys.keys import Keys
+from gateway.keys.routes import key_routes
 from gateway.settings import GatewaySettings
 from gateway.users.invitations import Invitations
 from gateway.users.passwords import Passwords
@@ -24,12 +27,16 @@ from gateway.users.routes import user_routes
 from gateway.users.sessions import Sessions
 from gateway.users.users import Users
 
+_SWEEP_SECONDS = 10.0
+_EXPIRY_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    authenticator: Authenticator
+    keys: Authenticator
+    tokens: Authenticator
     routes: Sequence[APIRouter]
-    loops: Mapping[str, Callable[[], Awaitable[bool]]]  # what to run again and again
+    loops: Mapping[str, tuple[Callable[[], Awaitable[bool]], float]]  # what to run again after so many seconds
 
 
 @asynccontextmanager
@@ -41,7 +48,7 @@ async def open_accounts(
     outbox: Outbox,
 ) -> AsyncIterator[Accounts]:
     pepper = settings.key_pepper.get_secret_value()
-    keys = SigningKeys(
+    signing_keys = SigningKeys(
         parts.pool,
         pepper,
         period=settings.signing_key_seconds,
@@ -49,7 +56,7 @@ async def open_accounts(
     )
     tokens = AccessTokens(
         parts.pool,
-        keys,
+        signing_keys,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         seconds=settings.access_token_seconds,
@@ -60,6 +67,8 @@ async def open_accounts(
     invitations = Invitations(parts.pool, outbox, seconds=settings.invitation_seconds)
     issuers = Issuers(settings.issuers, session, parts.telemetry.log)
     verified = Verified(lambda: revocations.trusted)
+    keys = Keys(parts.pool, pepper, revocations, outbox)
+    at_the_door = KeysAtTheDoor(parts.pool, keys, verified)
     try:
         with (
             Passwords(parts.telemetry, threads=settings.password_threads, queue=settings.password_queue) as passwords,
@@ -67,9 +76,15 @@ async def open_accounts(
         ):
             users = Users(parts, settings, passwords, sessions, invitations, outbox)
             yield Accounts(
+                at_the_door,
                 TokenAuthenticator(tokens, issuers, verified),
-                [user_routes(users, sessions, invitations), jwks_routes(keys)],
-                {"signing_keys.rotate": keys.rotate, "sessions.sweep": sessions.sweep},
+                [user_routes(users, sessions, invitations), key_routes(keys), jwks_routes(signing_keys)],
+                {
+                    "signing_keys.rotate": (signing_keys.rotate, _SWEEP_SECONDS),
+                    "sessions.sweep": (sessions.sweep, _SWEEP_SECONDS),
+                    "keys.end_expired": (keys.end_expired, _EXPIRY_SECONDS),
+                    "keys.note_uses": (at_the_door.note_uses, _SWEEP_SECONDS),
+                },
             )
     finally:
         await issuers.close()

@@ -62,8 +62,8 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         running.start("sockets.beat", lambda: ticking(sockets.beat, every=_BEAT_SECONDS))
         running.start("sockets.sweep", lambda: ticking(sockets.sweep, every=_SWEEP_SECONDS))
         running.start("tickets.sweep", lambda: ticking(tickets.sweep, every=_SWEEP_SECONDS))
-        for name, run_once in accounts.loops.items():
-            running.start(name, partial(ticking, run_once, every=_SWEEP_SECONDS))
+        for name, (run_once, seconds) in accounts.loops.items():
+            running.start(name, partial(ticking, run_once, every=seconds))
         app = new_app(parts, title="Millrace", running=running, draining=lambda: sockets.draining)
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
@@ -73,7 +73,7 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         for routes in accounts.routes:
             app.include_router(routes)
         record = recorder(parts.telemetry)
-        authenticator = Authenticators(admin, accounts.authenticator)
+        authenticator = Authenticators(admin, accounts.keys, accounts.tokens)
         limits = Admission(settings, limiter, parts.telemetry)
         door = Door(
             settings, Routes(UPSTREAMS), authenticator, tickets, limits, sockets, parts.signer, pools, app, record,

@@ -7,7 +7,7 @@ from events.envelope import Event, new_event, stream_name
 from events.telemetry import current_traceparent
 
 
-def audit_event(payload: Payload, *, tenant: str, about: tuple[str, UUID]) -> Event:
+def audit_event(payload: Payload, *, tenant: str, about: tuple[str, UUID | str]) -> Event:
     """The fact in the stream of whom it is about: `("user", id)`."""
     return new_event(
         type=payload.event_type,

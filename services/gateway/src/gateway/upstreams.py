@@ -45,6 +45,7 @@ UPSTREAMS = (
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),
+    Route("/api/v1/keys", OWN, scope="keys:admin"),
     Route("/api/v1/auth/me", OWN),
     Route("/api/v1/auth/invitations", OWN),
     Route("/api/v1/auth/tickets", OWN),

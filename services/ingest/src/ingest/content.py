@@ -3,9 +3,10 @@
 import re
 from urllib.parse import quote
 
-from fastapi import Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from events.answers import unchanged
 from events.blobs import Blobs
 from events.errors import MillraceError
 from ingest.uploads import Upload
@@ -18,7 +19,7 @@ class RangeNotSatisfiable(MillraceError):
     code, status, title = "range_not_satisfiable", 416, "Range not satisfiable"
 
 
-def content_response(blobs: Blobs, upload: Upload, range_header: str | None, if_none_match: str | None) -> Response:
+def content_response(request: Request, blobs: Blobs, upload: Upload, range_header: str | None) -> Response:
     etag = f'"{upload.sha256}"'
     headers = {
         "ETag": etag,
@@ -26,8 +27,9 @@ def content_response(blobs: Blobs, upload: Upload, range_header: str | None, if_
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(upload.filename or str(upload.id), safe='')}",
         "X-Content-Type-Options": "nosniff",
     }
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers=headers)
+    known = unchanged(request, etag)
+    if known is not None:
+        return known
     wanted = _wanted(range_header, upload.bytes)
     start, end = wanted or (0, upload.bytes)
     headers["Content-Length"] = str(end - start)
@@ -35,11 +37,6 @@ def content_response(blobs: Blobs, upload: Upload, range_header: str | None, if_
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{upload.bytes}"
     chunks = blobs.read(upload.blob, start, end)
     return StreamingResponse(chunks, 206 if wanted else 200, headers, media_type="application/octet-stream")
-
-
-def matches(if_none_match: str | None, etag: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
-    return etag in tags or "*" in tags
 
 
 def _wanted(header: str | None, size: int) -> tuple[int, int] | None:

@@ -1,11 +1,9 @@
 """What a client may say of an upload, beside its bytes."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from fastapi import Request
 
 from events.errors import FieldError, InvalidInput
 
@@ -16,22 +14,6 @@ _OPTIONS_DEPTH = 32
 
 def invalid(field: str, code: str, detail: str) -> InvalidInput:
     return InvalidInput(detail, errors=[FieldError(field, code, detail)])
-
-
-def only(*known: str) -> Callable[[Request], None]:
-    """A dependency: a misspelt or repeated query parameter must not silently mean something else."""
-
-    def check(request: Request) -> None:
-        given = [name for name, _ in request.query_params.multi_items()]
-        errors = [
-            FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.")
-            for name in sorted(set(given) - set(known))
-        ]
-        errors += [FieldError(f"query.{name}", "repeated", "Give it once.") for name in known if given.count(name) > 1]
-        if errors:
-            raise InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors[:10]), errors=errors[:10])
-
-    return check
 
 
 def checked_filename(filename: str | None, field: str) -> str | None:

@@ -1,19 +1,19 @@
 """What clients can do with uploads."""
 
-import hashlib
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from events.answers import no_unknown_parameters, read_answer
 from events.blobs import Blobs
 from events.envelope import encode_json
 from events.errors import Forbidden
 from events.identity import Principal
 from events.web import PrincipalOf, require
 from ingest.body import Body
-from ingest.content import content_response, matches
-from ingest.fields import checked_filename, checked_options, only
+from ingest.content import content_response
+from ingest.fields import checked_filename, checked_options
 from ingest.settings import IngestSettings
 from ingest.uploads import Upload, Uploads, Wish
 
@@ -27,13 +27,12 @@ def reader(principal: PrincipalOf) -> Principal:
 
 
 Reader = Annotated[Principal, Depends(reader)]
-IfNoneMatch = Annotated[str | None, Header()]
 
 
 def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
-    @routes.post("", status_code=202, dependencies=[Depends(only("workflow", "options", "filename"))])
+    @routes.post("", status_code=202, dependencies=[Depends(no_unknown_parameters)])
     async def upload(
         request: Request,
         principal: Uploader,
@@ -60,32 +59,29 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         headers = {"Location": f"/api/v1/jobs/{accepted.job_id}"}
         return Response(encode_json(promise), 202, headers, media_type="application/json")
 
-    @routes.get("", dependencies=[Depends(only("limit", "cursor"))])
+    @routes.get("", dependencies=[Depends(no_unknown_parameters)])
     async def page(
-        principal: Reader,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: UUID | None = None,
-        if_none_match: IfNoneMatch = None,
+        request: Request, principal: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: UUID | None = None
     ) -> Response:
         """The tenant's uploads, newest first."""
         found = await uploads.page(principal.tenant, cursor, limit + 1)
         items = [_public(upload) for upload in found[:limit]]
         next_cursor = items[-1]["id"] if len(found) > limit else None
-        return _unless_known({"items": items, "next_cursor": next_cursor}, if_none_match)
+        return read_answer(request, {"items": items, "next_cursor": next_cursor})
 
     @routes.get("/{upload_id}")
-    async def one(upload_id: UUID, principal: Reader, if_none_match: IfNoneMatch = None) -> Response:
-        return _unless_known(_public(await uploads.one(principal.tenant, upload_id)), if_none_match)
+    async def one(request: Request, upload_id: UUID, principal: Reader) -> Response:
+        return read_answer(request, _public(await uploads.one(principal.tenant, upload_id)))
 
     @routes.get("/{upload_id}/content")
     async def content(
+        request: Request,
         upload_id: UUID,
         principal: Reader,
         range_header: Annotated[str | None, Header(alias="range")] = None,
-        if_none_match: IfNoneMatch = None,
     ) -> Response:
         """The bytes as they were sent; a part of them by `Range: bytes=first-last`."""
-        return content_response(blobs, await uploads.one(principal.tenant, upload_id), range_header, if_none_match)
+        return content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
 
     @routes.delete("/{upload_id}", status_code=204)
     async def delete(upload_id: UUID, principal: Uploader) -> None:
@@ -107,12 +103,3 @@ def _public(upload: Upload) -> dict[str, Any]:
         "sha256": upload.sha256,
         "created_at": upload.created_at,
     }
-
-
-def _unless_known(value: Any, if_none_match: str | None) -> Response:
-    """The value, or 304 if the client has it already."""
-    body = encode_json(value)
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})
-    return Response(body, media_type="application/json", headers={"ETag": etag})

@@ -6,9 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from events.answers import no_unknown_parameters, read_answer
 from events.identity import Principal
 from events.web import require
-from processor.answers import no_unknown_parameters, read_answer
 from processor.dead_letters import REPLAY_LIMIT, DeadLetters, Selection
 
 Operator = Annotated[Principal, Depends(require("ops"))]

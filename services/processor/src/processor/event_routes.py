@@ -6,13 +6,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from events.accounts import FACTS
+from events.answers import no_unknown_parameters, read_answer
 from events.cursor import after_of, cursor_of
 from events.envelope import RecordedEvent, check_stream, stream_name
 from events.errors import CursorExpired, NotFound
 from events.identity import Principal
 from events.log import EventLog
 from events.web import require
-from processor.answers import no_unknown_parameters, read_answer
 
 JobReader = Annotated[Principal, Depends(require("jobs:read"))]
 EventReader = Annotated[Principal, Depends(require("events:read"))]
@@ -23,34 +24,34 @@ After = Annotated[str, Query(max_length=64, description="A version or position, 
 def router(log: EventLog) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["events"], dependencies=[Depends(no_unknown_parameters)])
 
-    async def stream_page(request: Request, tenant: str, stream: str, after: str, limit: int) -> Response:
+    async def stream_page(request: Request, reader: Principal, stream: str, after: str, limit: int) -> Response:
         epoch = (await log.head()).epoch
-        newest = await log.stream_version(tenant, stream)
+        newest = await log.stream_version(reader.tenant, stream)
         if newest is None:
             raise NotFound(f"There is no stream {stream}.")
-        found = await log.read_stream(tenant, stream, _reached(after, epoch, newest), limit)
-        return _answer(request, found, epoch, [event.version for event in found], limit)
+        found = await log.read_stream(reader.tenant, stream, _reached(after, epoch, newest), limit)
+        return _answer(request, reader, found, epoch, [event.version for event in found], limit)
 
     @routes.get("/jobs/{job_id}/events", tags=["jobs"])
     async def job_events(
         request: Request, job_id: UUID, principal: JobReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened to the job, after a version."""
-        return await stream_page(request, principal.tenant, stream_name("job", job_id), after, limit)
+        return await stream_page(request, principal, stream_name("job", job_id), after, limit)
 
     @routes.get("/streams/{stream}/events")
     async def stream_events(
         request: Request, stream: str, principal: EventReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened in a stream, after a version."""
-        return await stream_page(request, principal.tenant, check_stream(stream), after, limit)
+        return await stream_page(request, principal, check_stream(stream), after, limit)
 
     @routes.get("/events")
     async def all_events(request: Request, principal: EventReader, after: After = "0", limit: Limit = 100) -> Response:
         """The tenant's whole log, after a position. Positions rise, but are not dense."""
         head = await log.head()
         found = await log.read(_reached(after, head.epoch, head.position), limit, tenant=principal.tenant)
-        return _answer(request, found, head.epoch, [event.position for event in found], limit)
+        return _answer(request, principal, found, head.epoch, [event.position for event in found], limit)
 
     return routes
 
@@ -63,7 +64,14 @@ def _reached(after: str, epoch: UUID, newest: int) -> int:
 
 
 def _answer(
-    request: Request, found: Sequence[RecordedEvent], epoch: UUID, numbers: Sequence[int], limit: int
+    request: Request,
+    reader: Principal,
+    found: Sequence[RecordedEvent],
+    epoch: UUID,
+    numbers: Sequence[int],
+    limit: int,
 ) -> Response:
+    """What the gateway notes of keys and logins is for who operates the system: others do not see it, and read on."""
     more = cursor_of(epoch, numbers[-1]) if len(found) == limit else None
-    return read_answer(request, {"items": found, "next_cursor": more})
+    items = found if "ops" in reader.scopes else [event for event in found if event.type not in FACTS]
+    return read_answer(request, {"items": items, "next_cursor": more})

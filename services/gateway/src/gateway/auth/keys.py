@@ -29,8 +29,13 @@ class ApiKey:
 
 
 def new_key() -> str:
-    body = f"mr_live_{_random(_ID_LENGTH)}_{_random(_SECRET_LENGTH)}"
-    return body + _crc(body)
+    return _key(_random(_ID_LENGTH), _random(_SECRET_LENGTH)).text
+
+
+def derive_key(secret: bytes, purpose: bytes) -> ApiKey:
+    """The one key that belongs to a purpose, for who has the secret."""
+    id_, body = (hmac.digest(secret, label + purpose, hashlib.sha512) for label in (b"id ", b"secret "))
+    return _key(_digits(int.from_bytes(id_), _ID_LENGTH), _digits(int.from_bytes(body), _SECRET_LENGTH))
 
 
 def parse_key(text: str) -> ApiKey:
@@ -52,9 +57,19 @@ def _random(length: int) -> str:
     return "".join(secrets.choice(_BASE62) for _ in range(length))
 
 
+def _key(id_: str, secret: str) -> ApiKey:
+    body = f"mr_live_{id_}_{secret}"
+    return ApiKey(id_, body + _crc(body))
+
+
 def _crc(body: str) -> str:
-    number, digits = zlib.crc32(body.encode()), ""
-    for _ in range(_CRC_LENGTH):
+    return _digits(zlib.crc32(body.encode()), _CRC_LENGTH)
+
+
+def _digits(number: int, length: int) -> str:
+    """The last digits of the number in base 62."""
+    digits = ""
+    for _ in range(length):
         number, digit = divmod(number, 62)
         digits = _BASE62[digit] + digits
     return digits

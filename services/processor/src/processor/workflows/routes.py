@@ -7,11 +7,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AfterValidator
 
+from events.answers import no_unknown_parameters, read_answer, unchanged
 from events.envelope import encode_json
 from events.identity import Principal
 from events.jobs import JobStatus
 from events.web import require
-from processor.answers import no_unknown_parameters, read_answer, unchanged
 from processor.workflows.definition import WORKFLOWS
 from processor.workflows.jobs import Filter, Jobs
 

@@ -24,9 +24,15 @@ def unchanged(request: Request, etag: str) -> Response | None:
 
 
 def no_unknown_parameters(request: Request) -> None:
-    """A dependency: a misspelt parameter must not silently mean its default."""
+    """A dependency: a misspelt or repeated parameter must not silently mean something else."""
     dependant: Dependant = request.scope["route"].dependant
     known = {parameter.alias for parameter in dependant.query_params}
-    if unknown := sorted(set(request.query_params) - known):
-        errors = [FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.") for name in unknown]
-        raise InvalidInput(f"Unknown parameters: {', '.join(unknown)[:200]}.", errors=errors)
+    given = [name for name, _ in request.query_params.multi_items()]
+    errors = [
+        FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.") for name in sorted({*given} - known)
+    ]
+    errors += [
+        FieldError(f"query.{name}", "repeated", "Give it once.") for name in sorted(known) if given.count(name) > 1
+    ]
+    if errors:
+        raise InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors[:10]), errors=errors[:10])

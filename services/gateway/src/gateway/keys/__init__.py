@@ -1,0 +1,1 @@
+"""API keys: made, listed, rotated, revoked, and recognised at the door."""

@@ -1,0 +1,44 @@
+-- name: insert_key
+-- Nothing is inserted, and nothing returned, if its maker has used the idempotency key before.
+INSERT INTO gateway.keys (id, tenant, hash, name, scopes, made_by, idempotency_key, request_hash, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT DO NOTHING
+RETURNING *;
+
+-- name: key_by_idempotency_key
+SELECT * FROM gateway.keys WHERE tenant = $1 AND made_by = $2 AND idempotency_key = $3;
+
+-- name: key
+SELECT * FROM gateway.keys WHERE tenant = $1 AND id = $2;
+
+-- name: lock_key
+SELECT *, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS is_good
+FROM gateway.keys WHERE tenant = $1 AND id = $2 FOR UPDATE;
+
+-- name: keys
+-- Newest first, older than a given one.
+SELECT * FROM gateway.keys
+WHERE tenant = $1 AND ($2::text IS NULL OR number < (SELECT number FROM gateway.keys WHERE tenant = $1 AND id = $2))
+ORDER BY number DESC
+LIMIT $3;
+
+-- name: known_key
+-- What the door wants to know of a key that is shown to it.
+SELECT tenant, hash, scopes, expires_at, revoked_at, expires_at <= now() AS expired FROM gateway.keys WHERE id = $1;
+
+-- name: revoke_key
+-- Returns nothing if it was revoked before.
+UPDATE gateway.keys SET revoked_at = now(), ended = true
+WHERE tenant = $1 AND id = $2 AND revoked_at IS NULL
+RETURNING id;
+
+-- name: expire_key
+-- In so many seconds, unless it expires earlier.
+UPDATE gateway.keys SET expires_at = least(expires_at, now() + make_interval(secs => $2)) WHERE id = $1;
+
+-- name: end_expired_keys
+-- Those whose time has come since the last look.
+UPDATE gateway.keys SET ended = true WHERE NOT ended AND expires_at <= now() RETURNING id;
+
+-- name: note_use
+UPDATE gateway.keys SET last_used_at = now() WHERE id = ANY ($1::text[]);
