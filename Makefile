@@ -6,7 +6,7 @@ NAME ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test bench soak lint fmt migrate lock sync clean
+.PHONY: help run stack test bench soak fuzz lint fmt migrate lock sync clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ bench: sync ## Run the benchmarks, or one of them (NAME=log)
 
 soak: sync ## Run the long tests: a million events against kills and rollbacks
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)
+
+fuzz: sync ## Look for an hour or so for what the OpenAPI document does not tell
+	@exec $(BIN)/pytest tests/fuzz -s --timeout=14400 $(ARGS)
 
 lint: sync ## Check style, types, import rules and the repository itself
 	@$(BIN)/ruff check

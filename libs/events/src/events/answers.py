@@ -12,7 +12,11 @@ from events.errors import FieldError, InvalidInput
 
 def read_answer(request: Request, value: Any) -> Response:
     """The value as JSON, or a 304 if the client has it already."""
-    body = encode_json(value)
+    return bytes_answer(request, encode_json(value))
+
+
+def bytes_answer(request: Request, body: bytes) -> Response:
+    """The same for JSON that is encoded already."""
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     return unchanged(request, etag) or Response(body, media_type="application/json", headers={"ETag": etag})
 

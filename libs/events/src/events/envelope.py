@@ -14,7 +14,8 @@ import msgspec
 from events.errors import InvalidInput
 from events.ids import new_id
 
-_STREAM = re.compile(r"[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._-]{1,128}")
+STREAM_PATTERN = r"^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9._-]{1,128}$"
+_STREAM = re.compile(STREAM_PATTERN)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,8 +7,9 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader, HTTPBearer
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.datastructures import MutableHeaders
@@ -31,9 +32,8 @@ from events.errors import (
 )
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.lifecycle import Loops, Parts
+from events.openapi import PROBLEM_JSON, DescribedApp
 from events.telemetry import Telemetry
-
-PROBLEM_JSON = "application/problem+json"
 
 # A caller's request id is kept when it is harmless in a log and a header, else replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
@@ -55,8 +55,8 @@ def new_app(
         "database": lambda: parts.pool.fetchval("SELECT 1"),
         "storage": parts.blobs.ping,
     }
-    app = FastAPI(title=title, openapi_url="/openapi.json", docs_url=None, redoc_url=None)
-    for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE):
+    app = DescribedApp(title)
+    for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE, Exception):
         app.add_exception_handler(kind, _answer_problem)
 
     @app.get("/livez", include_in_schema=False)
@@ -94,7 +94,16 @@ async def _state(check: Check) -> str:
     return "ok"
 
 
-def principal_of(request: Request) -> Principal:
+# The gateway has read the credential before; these only tell in OpenAPI how it is sent.
+_KEY = Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False))
+_TOKEN = Security(HTTPBearer(scheme_name="token", description="An API key or an access token.", auto_error=False))
+
+
+def credential(_key: Annotated[object, _KEY], _token: Annotated[object, _TOKEN]) -> None:
+    """A dependency of whatever needs one."""
+
+
+def principal_of(request: Request, _: Annotated[None, Depends(credential)]) -> Principal:
     signer: PrincipalSigner = request.app.state.signer
     principal = signer.verify(request.headers.get(PRINCIPAL_HEADER, ""))
     structlog.contextvars.bind_contextvars(tenant=principal.tenant)
@@ -104,15 +113,15 @@ def principal_of(request: Request) -> Principal:
 PrincipalOf = Annotated[Principal, Depends(principal_of)]
 
 
-def require(scope: str) -> Callable[[Principal], Principal]:
-    """A dependency: the principal, if it has the scope."""
+def require(*scopes: str) -> Any:
+    """A dependency: the principal, if it has one of the scopes."""
 
     def check(principal: PrincipalOf) -> Principal:
-        if scope not in principal.scopes:
-            raise Forbidden(f"This needs the scope {scope}, which your credential does not have.")
+        if principal.scopes.isdisjoint(scopes):
+            raise Forbidden(f"This needs the scope {' or '.join(scopes)}, which your credential does not have.")
         return principal
 
-    return check
+    return Security(check, scopes=scopes)
 
 
 class RequestContext:

@@ -15,6 +15,8 @@ from gateway.accounts import open_accounts
 from gateway.auth.credentials import AdminKey, Authenticators
 from gateway.auth.keys import ApiKey, parse_key
 from gateway.auth.revocations import Revocations
+from gateway.document.document import ApiDocument
+from gateway.document.routes import document_routes
 from gateway.door import Door
 from gateway.health import Health
 from gateway.limits.admission import Admission
@@ -70,13 +72,15 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         app.include_router(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
         app.include_router(ticket_routes(tickets, sockets))
-        for routes in accounts.routes:
-            app.include_router(routes)
+        for own in accounts.routes:
+            app.include_router(own)
+        routes = Routes(UPSTREAMS)
+        app.include_router(document_routes(ApiDocument(session, urls, app, routes)))
         record = recorder(parts.telemetry)
         authenticator = Authenticators(admin, accounts.keys, accounts.tokens)
         limits = Admission(settings, limiter, parts.telemetry)
         door = Door(
-            settings, Routes(UPSTREAMS), authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
+            settings, routes, authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
             parts.telemetry,
         )  # fmt: skip
         try:

@@ -6,6 +6,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from events.openapi import example
 from gateway.health import Health
 
 State = Literal["ok", "down"]
@@ -28,26 +29,42 @@ class HealthReport(BaseModel):
     version: str
 
 
+_LINKS = {
+    "health": "/health",
+    "ping": "/ping",
+    "pipelines": "/pipelines",
+    "openapi": "/api/v1/openapi.json",
+    "docs": "/docs",
+}
+_INDEX = Index(name="Millrace", version=version("millrace-gateway"), links=_LINKS)
+_HEALTHY = HealthReport(broker="ok", database="ok", storage="ok", version=_INDEX.version)
+
+
 def public_routes(health: Health) -> APIRouter:
     """What anybody may ask."""
     router = APIRouter(tags=["public"])
-    this_version = version("millrace-gateway")
 
-    @router.get("/")
+    @router.get("/", responses=example(_INDEX))
     async def index() -> Index:
         """What this is, and where to go."""
-        links = {"health": "/health", "ping": "/ping", "pipelines": "/pipelines", "api": "/api/v1/"}
-        return Index(name="Millrace", version=this_version, links=links)
+        links = {
+            "health": "/health",
+            "ping": "/ping",
+            "pipelines": "/pipelines",
+            "openapi": "/api/v1/openapi.json",
+            "docs": "/docs",
+        }
+        return Index(name="Millrace", version=_INDEX.version, links=links)
 
-    @router.get("/ping")
+    @router.get("/ping", responses=example(Pong(pong=True)))
     async def ping() -> Pong:
         return Pong(pong=True)
 
-    @router.get("/health", responses={503: {"model": HealthReport}})
+    @router.get("/health", responses=example(_HEALTHY) | {503: {"model": HealthReport}})
     async def report(response: Response) -> HealthReport:
         """Whether broker, database and storage answer: 200 if all do, else 503."""
         parts = await health.parts()
         response.status_code = 200 if set(parts.values()) == {"ok"} else 503
-        return HealthReport.model_validate({**parts, "version": this_version})
+        return HealthReport.model_validate({**parts, "version": _INDEX.version})
 
     return router

@@ -4,40 +4,79 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from events.answers import no_unknown_parameters, read_answer
 from events.blobs import Blobs
 from events.envelope import encode_json
-from events.errors import Forbidden
+from events.errors import BadRequest, InvalidInput, NotFound, QuotaExceeded, RequestTimeout, TooLarge
 from events.identity import Principal
-from events.web import PrincipalOf, require
+from events.openapi import Page, Responses, answers, links, problems
+from events.web import require
 from ingest.body import Body
-from ingest.content import content_response
+from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
 from ingest.settings import IngestSettings
-from ingest.uploads import Upload, Uploads, Wish
+from ingest.uploads import EmptyUpload, Gone, IdempotencyKeyReused, Uploads, Wish
+from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
 
-Uploader = Annotated[Principal, Depends(require("uploads:write"))]
+Uploader = Annotated[Principal, require("uploads:write")]
+Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
+
+_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "options",
+            "in": "query",
+            "description": "What the workflow shall do, as a JSON object.",
+            "content": {"application/json": {"schema": {"type": "object"}, "example": {}}},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "The file, of any content type; or a form with one part `file`.",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
+                    "additionalProperties": False,
+                }
+            },
+        },
+    },
+}
+_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_CONTENT: Responses = {200: {"description": "All of it"} | _BYTES, 206: {"description": "The part asked for"} | _BYTES}
 
 
-def reader(principal: PrincipalOf) -> Principal:
-    if not principal.scopes & {"uploads:write", "jobs:read"}:
-        raise Forbidden("This needs the scope uploads:write or jobs:read, which your credential does not have.")
-    return principal
-
-
-Reader = Annotated[Principal, Depends(reader)]
+_LINKS = links("uploads", "one", "content", "delete", upload_id="$response.body#/upload_id") | links(
+    "jobs", "one", job_id="$response.body#/job_id"
+)
 
 
 def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
-    @routes.post("", status_code=202, dependencies=[Depends(no_unknown_parameters)])
+    @routes.post(
+        "",
+        status_code=202,
+        dependencies=[Depends(no_unknown_parameters)],
+        responses=answers(
+            Promise, PROMISE, status=202, description="Accepted: it will become exactly one job", links=_LINKS
+        )
+        | problems(
+            BadRequest, EmptyUpload, IdempotencyKeyReused, InvalidInput, QuotaExceeded, RequestTimeout, TooLarge
+        ),
+        openapi_extra=_BODY,
+    )
     async def upload(
         request: Request,
         principal: Uploader,
         workflow: Annotated[str, Query(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "csv-profile",
-        options: Annotated[str, Query(max_length=16_384)] = "{}",
+        options: Annotated[str, Query(max_length=16_384, include_in_schema=False)] = "{}",
         filename: str | None = None,
         idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")] = None,
     ) -> Response:
@@ -49,31 +88,27 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
             idempotency_key=idempotency_key,
         )
         accepted = await uploads.accept(principal.tenant, wish, Body(request, settings))
-        promise = {
-            "upload_id": accepted.id,
-            "job_id": accepted.job_id,
-            "channel": f"job:{accepted.job_id}",
-            "sha256": accepted.sha256,
-            "bytes": accepted.bytes,
-        }
         headers = {"Location": f"/api/v1/jobs/{accepted.job_id}"}
-        return Response(encode_json(promise), 202, headers, media_type="application/json")
+        return Response(encode_json(promise_of(accepted)), 202, headers, media_type="application/json")
 
-    @routes.get("", dependencies=[Depends(no_unknown_parameters)])
+    @routes.get("", dependencies=[Depends(no_unknown_parameters)], responses=answers(Page[UploadView], UPLOADS))
     async def page(
         request: Request, principal: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: UUID | None = None
     ) -> Response:
         """The tenant's uploads, newest first."""
         found = await uploads.page(principal.tenant, cursor, limit + 1)
-        items = [_public(upload) for upload in found[:limit]]
-        next_cursor = items[-1]["id"] if len(found) > limit else None
-        return read_answer(request, {"items": items, "next_cursor": next_cursor})
+        items = [view_of(upload) for upload in found[:limit]]
+        return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/{upload_id}")
+    @routes.get("/{upload_id}", responses=answers(UploadView, UPLOAD) | problems(NotFound, Gone))
     async def one(request: Request, upload_id: UUID, principal: Reader) -> Response:
-        return read_answer(request, _public(await uploads.one(principal.tenant, upload_id)))
+        return read_answer(request, view_of(await uploads.one(principal.tenant, upload_id)))
 
-    @routes.get("/{upload_id}/content")
+    @routes.get(
+        "/{upload_id}/content",
+        response_class=StreamingResponse,
+        responses=_CONTENT | problems(NotFound, Gone, RangeNotSatisfiable),
+    )
     async def content(
         request: Request,
         upload_id: UUID,
@@ -83,23 +118,9 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         """The bytes as they were sent; a part of them by `Range: bytes=first-last`."""
         return content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
 
-    @routes.delete("/{upload_id}", status_code=204)
+    @routes.delete("/{upload_id}", status_code=204, responses=problems(NotFound))
     async def delete(upload_id: UUID, principal: Uploader) -> None:
         """Delete its bytes. Its job, and what the job has found, stay."""
         await uploads.delete(principal.tenant, upload_id)
 
     return routes
-
-
-def _public(upload: Upload) -> dict[str, Any]:
-    return {
-        "id": upload.id,
-        "job_id": upload.job_id,
-        "workflow": upload.workflow,
-        "options": upload.options,
-        "filename": upload.filename,
-        "content_type": upload.content_type,
-        "bytes": upload.bytes,
-        "sha256": upload.sha256,
-        "created_at": upload.created_at,
-    }

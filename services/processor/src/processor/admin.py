@@ -1,6 +1,8 @@
 """What operators can do with parked messages."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -8,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from events.answers import no_unknown_parameters, read_answer
 from events.identity import Principal
+from events.openapi import Page, answers, example
 from events.web import require
-from processor.dead_letters import REPLAY_LIMIT, DeadLetters, Selection
+from processor.dead_letters import REPLAY_LIMIT, DeadLetter, DeadLetters, Selection
 
-Operator = Annotated[Principal, Depends(require("ops"))]
+Operator = Annotated[Principal, require("ops")]
 
 
 class Replay(BaseModel):
@@ -25,12 +28,38 @@ class Replay(BaseModel):
     limit: int = Field(default=REPLAY_LIMIT, ge=1, le=REPLAY_LIMIT)
 
 
+class Replayed(BaseModel):
+    replayed: int
+    ids: Sequence[UUID]
+
+
+_PAGE = Page(
+    [
+        DeadLetter(
+            id=UUID("01a1fbf3-0a52-7c0e-9a55-0b1f6a1f8e21"),
+            queue="processor.uploads",
+            message_id="01a1fbea-6e13-7d45-ac0a-768cee331159",
+            tenant="default",
+            routing_key="upload.completed",
+            reason="invalid_input: data.bytes: Input should be a valid integer",
+            attempts=5,
+            bytes=612,
+            parked_at=datetime(2026, 11, 21, 2, 30, tzinfo=UTC),
+            replayed_at=None,
+        )
+    ],
+    None,
+)
+
+_REPLAYED = Replayed(replayed=1, ids=[_PAGE.items[0].id])
+
+
 def router(dead_letters: DeadLetters) -> APIRouter:
     routes = APIRouter(
         prefix="/api/v1/admin/dead-letters", tags=["operations"], dependencies=[Depends(no_unknown_parameters)]
     )
 
-    @routes.get("")
+    @routes.get("", responses=answers(Page[DeadLetter], _PAGE))
     async def page(
         request: Request,
         principal: Operator,
@@ -44,13 +73,13 @@ def router(dead_letters: DeadLetters) -> APIRouter:
         selection = Selection(principal.tenant, queue=queue, routing_key=routing_key)
         found = await dead_letters.page(selection, before=cursor, limit=limit + 1, replayed=replayed)
         items = found[:limit]
-        return read_answer(request, {"items": items, "next_cursor": items[-1].id if len(found) > limit else None})
+        return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.post("/replay")
-    async def replay(principal: Operator, wish: Replay) -> dict[str, Any]:
+    @routes.post("/replay", responses=example(_REPLAYED))
+    async def replay(principal: Operator, wish: Replay) -> Replayed:
         """Publish parked messages to where they came from."""
         selection = Selection(principal.tenant, ids=wish.ids, queue=wish.queue, routing_key=wish.routing_key)
         ids = await dead_letters.replay(selection, limit=wish.limit)
-        return {"replayed": len(ids), "ids": [str(id_) for id_ in ids]}
+        return Replayed(replayed=len(ids), ids=ids)
 
     return routes

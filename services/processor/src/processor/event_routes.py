@@ -1,24 +1,56 @@
 """What clients can read of the log: a job, a stream, all that is the tenant's."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from events.accounts import FACTS
 from events.answers import no_unknown_parameters, read_answer
 from events.cursor import after_of, cursor_of
-from events.envelope import RecordedEvent, check_stream, stream_name
+from events.envelope import STREAM_PATTERN, RecordedEvent, stream_name
 from events.errors import CursorExpired, NotFound
 from events.identity import Principal
 from events.log import EventLog
+from events.openapi import Page, answers, problems
 from events.web import require
 
-JobReader = Annotated[Principal, Depends(require("jobs:read"))]
-EventReader = Annotated[Principal, Depends(require("events:read"))]
+JobReader = Annotated[Principal, require("jobs:read")]
+EventReader = Annotated[Principal, require("events:read")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-After = Annotated[str, Query(max_length=64, description="A version or position, `<epoch>.<n>` or `<n>`.")]
+After = Annotated[
+    str,
+    Query(
+        pattern=r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\.)?[0-9]{1,18}$",
+        description="A version or position, `<epoch>.<n>` or `<n>`.",
+    ),
+]
+Stream = Annotated[str, Path(pattern=STREAM_PATTERN, description="Such as `job:<id>`.")]
+
+_PAGE = Page(
+    [
+        RecordedEvent(
+            id=UUID("01a1fbea-7d20-7c55-8b7e-2f6d1f0f4a10"),
+            source="/millrace/processor",
+            type="job.started",
+            subject="job:01a1fbea-6fbc-7335-a459-98abf90680e7",
+            time=datetime(2026, 11, 21, 2, 23, 28, tzinfo=UTC),
+            tenant="default",
+            data=msgspec.Raw(
+                b'{"status":"PROCESSING","progress_percent":0,"current_step":"csv-profile","step_message":null}'
+            ),
+            version=2,
+            position=41,
+        )
+    ],
+    "01a1fbe0-3c5e-7b1a-9d52-0b6a7f2f3c11.2",
+)
+
+
+_PAGES = answers(Page[RecordedEvent], _PAGE) | problems(CursorExpired)
 
 
 def router(log: EventLog) -> APIRouter:
@@ -32,21 +64,21 @@ def router(log: EventLog) -> APIRouter:
         found = await log.read_stream(reader.tenant, stream, _reached(after, epoch, newest), limit)
         return _answer(request, reader, found, epoch, [event.version for event in found], limit)
 
-    @routes.get("/jobs/{job_id}/events", tags=["jobs"])
+    @routes.get("/jobs/{job_id}/events", tags=["jobs"], responses=_PAGES | problems(NotFound))
     async def job_events(
         request: Request, job_id: UUID, principal: JobReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened to the job, after a version."""
         return await stream_page(request, principal, stream_name("job", job_id), after, limit)
 
-    @routes.get("/streams/{stream}/events")
+    @routes.get("/streams/{stream}/events", responses=_PAGES | problems(NotFound))
     async def stream_events(
-        request: Request, stream: str, principal: EventReader, after: After = "0", limit: Limit = 100
+        request: Request, stream: Stream, principal: EventReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened in a stream, after a version."""
-        return await stream_page(request, principal, check_stream(stream), after, limit)
+        return await stream_page(request, principal, stream, after, limit)
 
-    @routes.get("/events")
+    @routes.get("/events", responses=_PAGES)
     async def all_events(request: Request, principal: EventReader, after: After = "0", limit: Limit = 100) -> Response:
         """The tenant's whole log, after a position. Positions rise, but are not dense."""
         head = await log.head()
@@ -74,4 +106,4 @@ def _answer(
     """What the gateway notes of keys and logins is for who operates the system: others do not see it, and read on."""
     more = cursor_of(epoch, numbers[-1]) if len(found) == limit else None
     items = found if "ops" in reader.scopes else [event for event in found if event.type not in FACTS]
-    return read_answer(request, {"items": items, "next_cursor": more})
+    return read_answer(request, Page(list(items), more))

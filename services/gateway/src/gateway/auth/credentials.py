@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from events.errors import Unauthenticated
 from events.identity import Principal
+from events.web import credential
 from gateway.auth.jwt_header import looks_like_token
 from gateway.auth.keys import ApiKey
 from gateway.wire.heads import RequestHead
@@ -41,7 +42,7 @@ class Identity:
     ended_by: frozenset[str] = frozenset()  # revoking any of these ends it: `key:<id>`, `user:<id>`, `session:<id>`
 
 
-def identity_of(request: Request) -> Identity:
+def identity_of(request: Request, _: Annotated[None, Depends(credential)]) -> Identity:
     """For the gateway's own endpoints: services get the signed principal."""
     identity: Identity | None = request.scope["state"].get("identity")
     if identity is None:

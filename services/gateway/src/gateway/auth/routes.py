@@ -6,11 +6,14 @@ from fastapi import APIRouter, Response
 
 from gateway.auth.signing_keys import LEAD_SECONDS, SigningKeys
 
+_KEY = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "…", "x": "…"}
+_KEYS = {"keys": [_KEY]}
+
 
 def jwks_routes(keys: SigningKeys) -> APIRouter:
     routes = APIRouter(tags=["accounts"])
 
-    @routes.get("/api/v1/auth/jwks.json")
+    @routes.get("/api/v1/auth/jwks.json", responses={200: {"content": {"application/json": {"example": _KEYS}}}})
     @routes.get("/.well-known/jwks.json", include_in_schema=False)
     async def jwks(response: Response) -> dict[str, Any]:
         """The public keys of our access tokens, as a JSON Web Key Set."""

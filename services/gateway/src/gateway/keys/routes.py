@@ -1,17 +1,21 @@
 """What a tenant's administrators do with its keys."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
+from events.errors import Conflict, Forbidden, NotFound
 from events.identity import Principal
+from events.openapi import Page, answers, links, problems
 from events.web import require
 from gateway.auth.credentials import SCOPES
-from gateway.keys.keys import Key, Keys, Made, Wish
+from gateway.keys.keys import IdempotencyKeyReused, Key, Keys, Made, Wish
 
 _LONGEST_OVERLAP = 7 * 86_400
 
@@ -28,11 +32,13 @@ def _in_the_future(moment: datetime) -> datetime:
     return moment
 
 
-Admin = Annotated[Principal, Depends(require("keys:admin"))]
+Admin = Annotated[Principal, require("keys:admin")]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
-Scope = Annotated[str, AfterValidator(_known_scope)]
+Scope = Annotated[
+    str, AfterValidator(_known_scope), WithJsonSchema({"type": "string", "enum": sorted(SCOPES), "title": "Scope"})
+]
 Future = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
 KeyId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{12}$")]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z]{12}$")]
@@ -53,34 +59,74 @@ class Rotation(BaseModel):
     overlap_seconds: Annotated[int, Field(ge=0, le=_LONGEST_OVERLAP)] = 0
 
 
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    prefix: str
+    name: str
+    scopes: list[str]
+    made_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class KeyMade(KeyView, frozen=True, kw_only=True):
+    key: str  # shown this once
+
+
+_KEY = KeyView(
+    id="mXq4TzvR0bLk",
+    prefix="mr_live_mXq4TzvR0bLk",
+    name="dashboard",
+    scopes=["events:read", "jobs:read"],
+    made_by="user:01a1fbea-6e13-7d45-ac0a-768cee331159",
+    created_at=datetime(2026, 11, 21, 2, 23, 27, tzinfo=UTC),
+    expires_at=None,
+    revoked_at=None,
+    last_used_at=None,
+)
+_LINKS = links("keys", "one", "revoke", "rotate", key_id="$response.body#/id")
+_MADE = KeyMade(**msgspec.structs.asdict(_KEY), key="mr_live_mXq4TzvR0bLk_…")
+
+
 def key_routes(keys: Keys) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/keys", tags=["keys"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.post("", status_code=201)
+    @routes.post(
+        "",
+        status_code=201,
+        responses=answers(KeyMade, _MADE, status=201, links=_LINKS) | problems(Forbidden, IdempotencyKeyReused),
+    )
     async def make(admin: Admin, wish: KeyWish, idempotency_key: IdempotencyKey = None) -> Response:
         """Make a key that may do no more than you. Its secret is in this answer and nowhere else."""
         asked = Wish(wish.name, frozenset(wish.scopes), wish.expires_at)
         return _made(await keys.make(admin, asked, idempotency_key))
 
-    @routes.get("")
+    @routes.get("", responses=answers(Page[KeyView], Page([_KEY], None)))
     async def page(
         request: Request, admin: Admin, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: Cursor = None
     ) -> Response:
         """The tenant's keys, newest first; revoked and expired ones too."""
         found = await keys.page(admin.tenant, cursor, limit + 1)
-        items = [_public(key) for key in found[:limit]]
-        return read_answer(request, {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None})
+        items = [_view(key) for key in found[:limit]]
+        return read_answer(request, Page(items, items[-1].id if len(found) > limit else None))
 
-    @routes.get("/{key_id}")
+    @routes.get("/{key_id}", responses=answers(KeyView, _KEY) | problems(NotFound))
     async def one(request: Request, admin: Admin, key_id: KeyId) -> Response:
-        return read_answer(request, _public(await keys.one(admin.tenant, key_id)))
+        return read_answer(request, _view(await keys.one(admin.tenant, key_id)))
 
-    @routes.delete("/{key_id}", status_code=204)
+    @routes.delete("/{key_id}", status_code=204, responses=problems(NotFound))
     async def revoke(admin: Admin, key_id: KeyId) -> None:
         """It ends within a second, and so do the WebSockets that it opened."""
         await keys.revoke(admin, key_id)
 
-    @routes.post("/{key_id}/rotate", status_code=201)
+    @routes.post(
+        "/{key_id}/rotate",
+        status_code=201,
+        responses=answers(KeyMade, _MADE, status=201, links=_LINKS)
+        | problems(Forbidden, NotFound, Conflict, IdempotencyKeyReused),
+    )
     async def rotate(
         admin: Admin, key_id: KeyId, rotation: Rotation | None = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -91,21 +137,11 @@ def key_routes(keys: Keys) -> APIRouter:
     return routes
 
 
-def _public(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "prefix": f"mr_live_{key.id}",
-        "name": key.name,
-        "scopes": key.scopes,
-        "made_by": key.made_by,
-        "created_at": key.created_at,
-        "expires_at": key.expires_at,
-        "revoked_at": key.revoked_at,
-        "last_used_at": key.last_used_at,
-    }
+def _view(key: Key) -> KeyView:
+    return KeyView(prefix=f"mr_live_{key.id}", **asdict(key))
 
 
 def _made(made: Made) -> Response:
     headers = {"Location": f"/api/v1/keys/{made.key.id}", "Cache-Control": "no-store"}
-    body = encode_json({**_public(made.key), "key": made.secret.text})
+    body = encode_json(KeyMade(key=made.secret.text, **msgspec.structs.asdict(_view(made.key))))
     return Response(body, 201, headers, media_type="application/json")

@@ -7,6 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from events.errors import NotFound
+from events.openapi import example, problems
 from gateway.auth.credentials import IdentityOf
 from gateway.sockets import Sockets
 from gateway.tickets.channels import MOST_CHANNELS, checked_channels
@@ -35,10 +37,23 @@ class SocketTerms(BaseModel):
     expires_at: datetime | None = Field(description="When its credential expires now; null for never.")
 
 
+_MADE = TicketMade(
+    ticket="mr_tkt_…",
+    expires_at=datetime(2026, 11, 21, 2, 24, 1, tzinfo=UTC),
+    socket=UUID("01a1fbec-51c6-7a0e-9b3d-4e2f8c7a6b10"),
+    channels=["job:01a1fbea-6fbc-7335-a459-98abf90680e7"],
+)
+_TERMS = SocketTerms(socket=_MADE.socket, expires_at=datetime(2026, 11, 21, 2, 33, 27, tzinfo=UTC))
+
+
 def ticket_routes(tickets: Tickets, sockets: Sockets) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/auth", tags=["sockets"])
 
-    @routes.post("/tickets", status_code=201)
+    @routes.post(
+        "/tickets",
+        status_code=201,
+        responses=example(_MADE, status=201),
+    )
     async def make(identity: IdentityOf, response: Response, wish: TicketWish | None = None) -> TicketMade:
         """Make a ticket: it opens one WebSocket within 30 seconds, as you, for who cannot send headers."""
         given = wish.channels if wish is not None else None
@@ -47,7 +62,7 @@ def ticket_routes(tickets: Tickets, sockets: Sockets) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         return TicketMade(ticket=ticket.text, expires_at=ticket.expires_at, socket=ticket.socket, channels=channels)
 
-    @routes.post("/sockets/{socket}/refresh")
+    @routes.post("/sockets/{socket}/refresh", responses=example(_TERMS) | problems(NotFound))
     async def refresh(identity: IdentityOf, socket: UUID) -> SocketTerms:
         """Keep a socket open beyond its credential's expiry: it lives by the one that you send now."""
         await sockets.refresh(socket, identity)

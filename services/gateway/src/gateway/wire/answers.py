@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from events.errors import MillraceError
-from events.web import PROBLEM_JSON, problem_body
+from events.openapi import PROBLEM_JSON
+from events.web import problem_body
 from gateway.wire.framing import END_OF_CHUNKS, as_chunk
 from gateway.wire.headers import encode
 from gateway.wire.heads import Headers, RequestHead

@@ -129,14 +129,14 @@ def parse_request(head: bytes) -> RequestHead:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserInvalidMethodError:
-        raise MethodNotAllowed("This method is not known here.") from None
+        raise _unknown_method() from None
     except httptools.HttpParserError as error:
         raise BadRequest(f"The request's head is malformed: {error}.") from None
     method, version = parser.get_method(), parser.get_http_version()
     if version not in ("1.1", "1.0") or not head.startswith(b"%b %b HTTP/1." % (method, found.target)):
         raise BadRequest("The request line is malformed.")
     if method not in _METHODS:
-        raise MethodNotAllowed("This method is not known here.")
+        raise _unknown_method()
     if not found.target.startswith(b"/") or b"#" in found.target:
         raise BadRequest("The request's target must be a path.")
     hosts = lengths = encodings = 0
@@ -184,3 +184,8 @@ def parse_response(head: bytes) -> ResponseHead:
 
 def _tokens(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for token in value.split(b","))
+
+
+def _unknown_method() -> MethodNotAllowed:
+    allowed = ", ".join(sorted(method.decode() for method in _METHODS))
+    return MethodNotAllowed("This method is not known here.", headers={"Allow": allowed})

@@ -38,6 +38,8 @@ class OwnExchange:
         self._body = bytearray()
         self._ready = asyncio.Event()  # the client takes more
         self._ready.set()
+        self._received = False  # the app has the body
+        self._gone = asyncio.Event()  # the client has left, or has its answer
         self._running: asyncio.Task[None] | None = None
         self._start: Message | None = None
         self._answered = False
@@ -65,6 +67,7 @@ class OwnExchange:
         self._ready.set()
 
     def client_lost(self) -> None:
+        self._gone.set()
         if self._running is not None:
             self._running.cancel()
 
@@ -105,8 +108,11 @@ class OwnExchange:
         }
 
     async def _receive(self) -> Message:
-        body, self._body = bytes(self._body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": False}
+        if self._received:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        self._received = True
+        return {"type": "http.request", "body": bytes(self._body), "more_body": False}
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -122,4 +128,5 @@ class OwnExchange:
             await self._ready.wait()
             self._client.send((body,))
         if not more:
+            self._gone.set()
             self._client.end_answer()

@@ -9,13 +9,15 @@ from pydantic import AfterValidator
 
 from events.answers import no_unknown_parameters, read_answer, unchanged
 from events.envelope import encode_json
+from events.errors import NotFound
 from events.identity import Principal
 from events.jobs import JobStatus
+from events.openapi import Page, answers, problems
 from events.web import require
-from processor.workflows.definition import WORKFLOWS
-from processor.workflows.jobs import Filter, Jobs
+from processor.workflows.jobs import Filter, Job, Jobs
+from processor.workflows.views import JOB, JOBS, PIPELINES, Pipeline
 
-JobReader = Annotated[Principal, Depends(require("jobs:read"))]
+JobReader = Annotated[Principal, require("jobs:read")]
 
 
 def _utc_by_default(time: datetime) -> datetime:
@@ -28,7 +30,7 @@ Time = Annotated[datetime, AfterValidator(_utc_by_default)]
 def router(jobs: Jobs) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.get("/jobs")
+    @routes.get("/jobs", responses=answers(Page[Job], JOBS))
     async def page(
         request: Request,
         principal: JobReader,
@@ -43,9 +45,9 @@ def router(jobs: Jobs) -> APIRouter:
         wanted = Filter(status, workflow, created_after, created_before)
         found = await jobs.page(principal.tenant, wanted, before=cursor, limit=limit + 1)
         items = found[:limit]
-        return read_answer(request, {"items": items, "next_cursor": items[-1].id if len(found) > limit else None})
+        return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/jobs/{job_id}")
+    @routes.get("/jobs/{job_id}", responses=answers(Job, JOB) | problems(NotFound))
     async def one(request: Request, job_id: UUID, principal: JobReader) -> Response:
         """The job with its whole result. A job that was acknowledged is PENDING until its work begins."""
         job = await jobs.one(principal.tenant, job_id)
@@ -55,20 +57,9 @@ def router(jobs: Jobs) -> APIRouter:
         body = encode_json(await jobs.with_whole_result(job))
         return Response(body, media_type="application/json", headers={"ETag": etag})
 
-    @routes.get("/pipelines", tags=["workflows"])
+    @routes.get("/pipelines", tags=["workflows"], responses=answers(Page[Pipeline], PIPELINES))
     async def pipelines(request: Request) -> Response:
         """The built-in workflows, their steps and their options."""
-        items = [
-            {
-                "id": workflow.name,
-                "version": workflow.version,
-                "title": workflow.title,
-                "description": workflow.description,
-                "steps": workflow.steps,
-                "options": workflow.options_schema,
-            }
-            for workflow in WORKFLOWS.values()
-        ]
-        return read_answer(request, {"items": items, "next_cursor": None})
+        return read_answer(request, PIPELINES)
 
     return routes

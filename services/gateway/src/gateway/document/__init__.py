@@ -1,0 +1,1 @@
+"""What the whole API is, for machines and for people."""

@@ -1,0 +1,115 @@
+"""The one document of the whole API: it shows all of it, and a fuzzer finds nothing that it does not say."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import jsonschema_rs
+import pytest
+import pytest_asyncio
+
+from fixtures.fuzz import UNLIMITED, fuzz
+from fixtures.millrace import Run, running
+
+Document = dict[str, Any]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def millrace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    async with running(tmp_path_factory.mktemp("millrace") / "data", UNLIMITED) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module")
+async def client(millrace: Run) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(millrace.url, headers={"X-API-Key": millrace.admin_key}) as session:
+        yield session
+
+
+@pytest_asyncio.fixture(scope="module")
+async def document(client: aiohttp.ClientSession) -> Document:
+    async with client.get("/api/v1/openapi.json") as answer:
+        assert answer.status == 200
+        return dict(await answer.json())
+
+
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+async def test_a_fuzzer_finds_nothing(millrace: Run) -> None:
+    code, found = await fuzz(millrace, "--seed=1", "--max-examples=15")
+    assert code == 0, found
+    tested = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", found)
+    assert tested is not None
+    assert len(set(tested.groups())) == 1, tested.group()
+
+
+async def test_it_shows_every_service(document: Document) -> None:
+    shown = dict(operations(document))
+    for known in ("POST /api/v1/uploads", "GET /api/v1/jobs/{job_id}", "POST /api/v1/keys", "GET /health"):
+        assert known in shown
+    ids = [operation["operationId"] for operation in shown.values()]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_it_tells_of_each_operation_what_can_go_wrong_and_shows_it(document: Document) -> None:
+    for name, operation in operations(document):
+        assert {"400", "422", "429", "431", "500", "503"} <= operation["responses"].keys(), name
+        assert operation.get("security") is None or {"401", "403"} <= operation["responses"].keys(), name
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                examples = response["content"]["application/problem+json"]["examples"]
+                assert all(example["value"]["status"] == int(status) for example in examples.values()), name
+                assert examples, name
+            assert {"X-Request-ID", "RateLimit", "RateLimit-Policy"} <= response["headers"].keys(), name
+
+
+async def test_its_examples_are_of_the_schemas_beside_them(document: Document) -> None:
+    checked = 0
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
+                shown = [example["value"] for example in content.get("examples", {}).values()]
+                shown += [content["example"]] if "example" in content else []
+                schema = content["schema"] | {"components": document["components"]}
+                for example in shown:
+                    checked += 1
+                    problem = [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(example)]
+                    assert problem == [], f"{name} {status}"
+                if status < "300" and "format" not in content["schema"]:
+                    assert shown, f"{name} {status} has no example"
+    assert checked > 200
+
+
+async def test_a_path_that_needs_a_scope_names_it(document: Document) -> None:
+    shown = dict(operations(document))
+    assert shown["GET /api/v1/jobs"]["security"] == [{"key": ["jobs:read"]}, {"token": ["jobs:read"]}]
+    assert shown["GET /api/v1/admin/dead-letters"]["security"] == [{"key": ["ops"]}, {"token": ["ops"]}]
+    assert "security" not in shown["GET /health"]
+    assert shown["GET /api/v1/auth/me"]["security"] == [{"key": []}, {"token": []}]
+
+
+async def test_who_has_the_document_need_not_get_it_again(client: aiohttp.ClientSession) -> None:
+    async with client.get("/api/v1/openapi.json") as first:
+        etag = first.headers["ETag"]
+    async with client.get("/api/v1/openapi.json", headers={"If-None-Match": etag}) as again:
+        assert again.status == 304
+
+
+async def test_its_page_needs_nothing_from_elsewhere(client: aiohttp.ClientSession) -> None:
+    async with client.get("/docs") as answer:
+        assert answer.status == 200
+        policy = answer.headers["Content-Security-Policy"]
+        page = await answer.text()
+    assert "default-src 'none'" in policy
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(parts) == 4
+    for part in parts:
+        assert part.startswith("/docs/")
+        async with client.get(part) as answer:
+            assert answer.status == 200, part
+            assert await answer.read()
