@@ -51,7 +51,7 @@ async def test_a_person_registers_logs_in_refreshes_and_logs_out(gateway: Gatewa
     assert (registered.user["role"], registered.user["gender"]) == ("admin", "female")
     login = logged_in(await post(gateway, "login", email=" ADA@example.ORG ", password=PASSWORD))
     answer = await me(gateway, login.access)
-    assert answer.head.get("cache-control") == "no-store"
+    assert answer.head.get("cache-control") == "private, no-cache"
     who = json.loads(answer.body)
     assert who["user"] == login.user == registered.user
     assert (who["subject"], who["tenant"]) == (f"user:{login.user['id']}", login.user["tenant"])

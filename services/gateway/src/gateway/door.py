@@ -18,7 +18,7 @@ from gateway.auth.credentials import Authenticator, Identity, credential_of
 from gateway.auth.in_query import ticket_of, without_ticket
 from gateway.authz import leased, original_request, verdict
 from gateway.limits.admission import Admission
-from gateway.origins import Origins
+from gateway.origins import Origins, asks_before_sending
 from gateway.settings import GatewaySettings
 from gateway.sockets import Sockets
 from gateway.tickets.tickets import Tickets
@@ -57,6 +57,7 @@ class Door:
         self._limits = limits
         self._sockets = sockets
         self._origins = Origins(settings.allowed_origins)
+        self._terms = _https_only(settings.https_only_seconds)
         self._signer = signer
         self._pools = pools
         self._app = app
@@ -78,8 +79,12 @@ class Door:
             client.refuse(error)
 
     async def _admit(self, client: ClientConnection, request: Request) -> None:
+        request.terms = self._terms + self._origins.said_of(request.head)
         if not request.head.unambiguous:
             raise NotFound("There is nothing at this path.")
+        if asks_before_sending(request.head):
+            client.answer(204, self._origins.preflight(request.head), b"")
+            return
         route = self._routes.find(request.head.path)
         request.route = route.prefix or "own"
         self._limits.locate(client.peer, request)
@@ -193,6 +198,10 @@ class Door:
             await self._limits.admit(request, limited_as, principal)
         if route.scope is not None and (principal is None or route.scope not in principal.scopes):
             raise Forbidden(f"This needs the scope {route.scope}, which your credential does not have.")
+
+
+def _https_only(seconds: int) -> bytes:
+    return b"strict-transport-security: max-age=%d\r\n" % seconds if seconds else b""
 
 
 def _target(route: Route, request: Request) -> bytes:

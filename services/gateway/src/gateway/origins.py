@@ -1,11 +1,27 @@
-"""Which web pages may talk to us from a browser."""
+"""Which web pages may talk to us from a browser (CORS, and the origins of WebSockets).
+
+No cookies are ours, so no answer needs to allow credentials: a page sends a key or a token that it has.
+"""
 
 import re
 
 from events.errors import Forbidden, StartupError
-from gateway.wire.heads import RequestHead
+from gateway.wire.heads import Headers, RequestHead
 
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
+_NAMES = re.compile(rb"[A-Za-z0-9-]{1,64}(?:[ \t]*,[ \t]*[A-Za-z0-9-]{1,64}){0,63}")
+_KEPT_SECONDS = b"7200"  # the longest that browsers go without asking again
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_EXPOSED = b"access-control-expose-headers: *\r\n"
+_VARIES = b"vary: origin\r\n"
+
+
+def asks_before_sending(head: RequestHead) -> bool:
+    return (
+        head.method == b"OPTIONS"
+        and head.header(b"origin") is not None
+        and head.header(b"access-control-request-method") is not None
+    )
 
 
 class Origins:
@@ -21,6 +37,27 @@ class Origins:
 
     def allows(self, origin: str) -> bool:
         return "*" in self._named or origin.lower() in self._named
+
+    def said_of(self, head: RequestHead) -> bytes:
+        """The header lines by which a browser lets a page read the answer."""
+        if "*" in self._named:
+            return b"access-control-allow-origin: *\r\n" + _EXPOSED
+        if not self._named:
+            return b""
+        origin = head.header(b"origin")
+        if origin is None or not self.allows(origin.decode("latin-1")):
+            return _VARIES
+        return b"access-control-allow-origin: %b\r\n%b%b" % (origin, _EXPOSED, _VARIES)
+
+    def preflight(self, head: RequestHead) -> Headers:
+        """What a page may send, to a browser that asks before sending it."""
+        if not self.allows((head.header(b"origin") or b"").decode("latin-1")):
+            raise Forbidden("Web pages of this origin may not send requests here: it is not among the allowed ones.")
+        answer = [(b"access-control-allow-methods", _METHODS), (b"access-control-max-age", _KEPT_SECONDS)]
+        asked = head.header(b"access-control-request-headers")
+        if asked is not None and _NAMES.fullmatch(asked):
+            answer.append((b"access-control-allow-headers", asked))
+        return answer
 
     def check(self, head: RequestHead, host: bytes | None) -> None:
         """Raise Forbidden if a page of somebody else's opens a WebSocket. Who sends no Origin is no browser."""

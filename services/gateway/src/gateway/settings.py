@@ -30,6 +30,8 @@ class GatewaySettings(OutboxSettings):
     handshake_timeout: Seconds = 10.0  # seconds that a WebSocket's handshake may take at the service
     upstream_connections: int = Field(default=10_000, ge=1)  # most connections to one service, sockets included
     allowed_origins: str = ""  # other origins whose pages may use us from a browser, separated by commas; * for any
+    compress: bool = True  # make answers smaller for clients that accept gzip or zstd
+    https_only_seconds: int = Field(default=0, ge=0)  # seconds that browsers shall come by https only; 0 says nothing
     max_sockets: int = Field(default=10_000, ge=1)  # open WebSockets of this replica; one more is a 429
     max_sockets_per_tenant: int = Field(default=5_000, ge=1)  # those of one tenant
     max_sockets_per_subject: int = Field(default=200, ge=1)  # those of one key or user

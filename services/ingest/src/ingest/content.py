@@ -25,7 +25,6 @@ def content_response(request: Request, blobs: Blobs, upload: Upload, range_heade
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(upload.filename or str(upload.id), safe='')}",
-        "X-Content-Type-Options": "nosniff",
     }
     known = unchanged(request, etag)
     if known is not None:

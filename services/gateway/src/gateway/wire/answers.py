@@ -6,8 +6,9 @@ from http import HTTPStatus
 from events.errors import MillraceError
 from events.openapi import PROBLEM_JSON
 from events.web import problem_body
+from gateway.wire.compression import Compression, compressible, compression_for
 from gateway.wire.framing import END_OF_CHUNKS, as_chunk
-from gateway.wire.headers import encode
+from gateway.wire.headers import SAFE, SAFE_ALONE, encode
 from gateway.wire.heads import Headers, RequestHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -29,12 +30,21 @@ class Answer:
         headers: Headers,
         content_length: int | None,
         *,
-        limits: bytes,
+        said: bytes,
         keep_alive: bool,
+        compress: bool,
     ) -> None:
         self.status = status
         self.keep_alive = keep_alive
         self.until_close = False
+        self._compression: Compression | None = None
+        if compress and compressible(request, status, headers, content_length):
+            assert request is not None
+            self._compression = compression_for(request, content_length)
+            headers = [*headers, (b"vary", b"accept-encoding")]
+            if self._compression is not None:
+                headers = _recoded(headers, self._compression.coding)
+                content_length = None
         self._bodiless = status in (204, 304) or (request is not None and request.method == b"HEAD")
         self._chunked = False
         framing = b""
@@ -47,21 +57,35 @@ class Answer:
             self.until_close, self.keep_alive = True, False
         if not self.keep_alive:
             framing += b"connection: close\r\n"
-        self.head = b"%b%bx-request-id: %b\r\n%b%b\r\n" % (
+        self.head = b"%b%b%bx-request-id: %b\r\n%b%b\r\n" % (
             status_line(status),
             encode(headers),
+            SAFE if any(name == b"content-security-policy" for name, _ in headers) else SAFE_ALONE,
             request_id.encode(),
-            limits,
+            said,
             framing,
         )
 
     def encode(self, payload: Sequence[bytes]) -> Sequence[bytes]:
         if self._bodiless:
             return ()
+        if self._compression is not None:
+            payload = (self._compression.encode(payload),)
         return as_chunk(payload) if self._chunked else payload
 
     def end(self) -> Sequence[bytes]:
-        return (END_OF_CHUNKS,) if self._chunked else ()
+        last = () if self._compression is None else (self._compression.end(),)
+        return (*as_chunk(last), END_OF_CHUNKS) if self._chunked else last
+
+
+def _recoded(headers: Headers, coding: str) -> Headers:
+    """Those bytes are others, of the same meaning."""
+    weaker = [
+        (name, b"W/" + value) if name == b"etag" and not value.startswith(b"W/") else (name, value)
+        for name, value in headers
+        if name != b"accept-ranges"
+    ]
+    return [*weaker, (b"content-encoding", coding.encode())]
 
 
 def problem(error: MillraceError, *, path: str, request_id: str) -> tuple[Headers, bytes]:

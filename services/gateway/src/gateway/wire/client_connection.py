@@ -15,6 +15,7 @@ from gateway.wire.answers import CONTINUE, Answer, problem
 from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
+from gateway.wire.headers import PRIVATE
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
 from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
@@ -95,12 +96,25 @@ class ClientConnection(asyncio.Protocol):
 
     def start_answer(self, status: int, headers: Headers, content_length: int | None) -> None:
         """The head goes out with what is sent next, be it nothing: each write is a system call."""
-        head = self._request.head if self._request is not None else None
+        request = self._request
+        head = request.head if request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not self._draining
-        limits = (self._request.limits if self._request is not None else b"") or UNLIMITED
+        if (
+            request is not None
+            and request.tenant is not None
+            and not any(name == b"cache-control" for name, _ in headers)
+        ):
+            headers = [*headers, PRIVATE]
         self._answer = Answer(
-            head, self._request_id, status, headers, content_length, limits=limits, keep_alive=keep_alive
+            head,
+            self._request_id,
+            status,
+            headers,
+            content_length,
+            said=request.said if request is not None else UNLIMITED,
+            keep_alive=keep_alive,
+            compress=self._settings.compress,
         )
         self._unsent = self._answer.head
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gateway.wire import headers
 from gateway.wire.answers import status_line
+from gateway.wire.boundaries import close_frame
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.heads import Headers, RequestHead
 from gateway.wire.requests import Request
@@ -17,8 +18,6 @@ TRY_AGAIN_LATER = 1013
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _PROTOCOL = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_CLOSE = 0x88  # a whole frame, of the kind close
-_LONGEST_REASON = 123
 _GOODBYE_SECONDS = 5.0  # that the client may take to answer and leave
 
 
@@ -41,9 +40,8 @@ def accept_and_close(client: ClientConnection, request: Request, code: int, reas
     connections.add(leaving)
     transport.set_protocol(leaving)
     accepted = headers.encode(_accepted(request.head))
-    head = b"%b%bx-request-id: %b\r\n%b\r\n" % (status_line(101), accepted, request.id.encode(), request.limits)
-    said = code.to_bytes(2) + reason.encode()[:_LONGEST_REASON]
-    transport.write(head + bytes((_CLOSE, len(said))) + said)
+    head = b"%b%bx-request-id: %b\r\n%b\r\n" % (status_line(101), accepted, request.id.encode(), request.said)
+    transport.write(head + close_frame(code, reason))
     transport.write_eof()
 
 

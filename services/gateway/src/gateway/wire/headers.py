@@ -38,9 +38,27 @@ _NOT_INWARDS_PREFIXES = (
     b"x-envoy-",
     b"x-authenticated-",
 )
-# What limits an answer is ours to say.
-_NOT_OUTWARDS = _HOP_BY_HOP | {b"content-length", b"server", b"x-request-id", b"ratelimit", b"ratelimit-policy"}
-_NOT_OUTWARDS_PREFIXES = (b"x-millrace-", b"x-ratelimit-")
+# What limits an answer, which pages may read it, and what keeps it safe in a browser is ours to say.
+_NOT_OUTWARDS = _HOP_BY_HOP | {
+    b"content-length",
+    b"deprecation",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"referrer-policy",
+    b"server",
+    b"strict-transport-security",
+    b"sunset",
+    b"x-content-type-options",
+    b"x-request-id",
+}
+_NOT_OUTWARDS_PREFIXES = (b"x-millrace-", b"x-ratelimit-", b"access-control-")
+
+# Of what was answered to somebody: a cache on the way keeps it for nobody else.
+PRIVATE = (b"cache-control", b"private, no-cache")
+
+# In a browser, nothing of ours is run, framed or taken for something else; but a page of ours may have its own policy.
+SAFE = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+SAFE_ALONE = b"%bcontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n" % SAFE
 
 
 def inwards(head: RequestHead) -> Headers:

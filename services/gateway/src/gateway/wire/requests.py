@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 
 from events.telemetry import Telemetry
 from events.web import accepted_request_id
+from gateway.limits.headers import UNLIMITED
 from gateway.wire.heads import RequestHead
 from gateway.wire.tracing import traceparent_of
 
@@ -25,8 +26,14 @@ class Request:
     tenant: str | None = None
     address: str = "local"  # of whom its limits by address count
     limits: bytes = b""  # what its answer says of them: header lines, empty while nothing was counted
+    terms: bytes = b""  # what its answer says besides: header lines for other origins, of the version
     served: bool = False  # a service or our own app has answered, and logs it under the same request id
     began: float = field(default_factory=perf_counter)
+
+    @property
+    def said(self) -> bytes:
+        """The header lines of its answer that are the door's."""
+        return (self.limits or UNLIMITED) + self.terms
 
 
 def arrived(head: RequestHead) -> Request:

@@ -8,7 +8,6 @@ says one thing only: why it hangs up.
 import asyncio
 from collections.abc import Callable
 
-from gateway.limits.headers import UNLIMITED
 from gateway.sockets import RESTARTS, SERVICE_RESTART, Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
@@ -63,8 +62,7 @@ class Handshake(Forward):
         connections.add(client)
         client.begin(service)
         service.begin(client)
-        limits = self._request.limits or UNLIMITED
-        client.write(b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), limits))
+        client.write(b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), self._request.said))
         service.data_received(early)
         service.write(sent_early)
         self._socket.opened(service)
