@@ -27,6 +27,7 @@ from gateway.sockets import Sockets
 from gateway.tickets.routes import ticket_routes
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import UPSTREAMS, Routes
+from gateway.wire.breaker import breakers
 from gateway.wire.pool import Pool
 from gateway.wire.requests import recorder
 
@@ -38,10 +39,12 @@ _HEARING_SECONDS = 1.0  # that the start waits for the database
 @asynccontextmanager
 async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator[Service]:
     urls = {"ingest": settings.ingest_url, "processor": settings.processor_url, "notifier": settings.notifier_url}
+    breaker_of = breakers(urls, parts.telemetry)
     pools = {
         service: Pool(
             service,
             url,
+            breaker_of[service],
             connect_timeout=settings.connect_timeout,
             most_connections=settings.upstream_connections,
         )

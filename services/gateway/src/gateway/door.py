@@ -119,7 +119,7 @@ class Door:
         pool, upstream = self._pools[route.service], None
         try:
             await self._sockets.keep_terms(socket)
-            upstream = await pool.connect()
+            upstream = await pool.acquire_new()
             wait = await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
         except BaseException:
             if upstream is not None:

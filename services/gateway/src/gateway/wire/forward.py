@@ -81,6 +81,7 @@ class Forward:
 
     def response_head(self, head: ResponseHead) -> None:
         self._answered = self._request.served = True
+        self._pool.breaker.succeeded()
         self._client.start_answer(head.status, headers.outwards(head.headers, head.connection), head.content_length)
 
     def response_body(self, payload: Sequence[bytes]) -> None:
@@ -105,11 +106,15 @@ class Forward:
         if stale and self._request.head.method in _REPEATABLE and not self._request.head.has_body:
             self._client.begin_again()
             return
+        if not self._answered:
+            self._pool.breaker.failed()
         self._warn("service lost", service=self._pool.service, reason=reason, request_id=self._request.id)
         self._client.refuse(UpstreamUnavailable(f"The {self._pool.service} broke off. Try again."))
 
     def upstream_silent(self) -> None:
         self._finish()
+        if not self._answered:
+            self._pool.breaker.failed()
         self._warn("service silent", service=self._pool.service, request_id=self._request.id)
         self._client.refuse(UpstreamTimeout(f"The {self._pool.service} did not answer in time."))
 

@@ -4,6 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 from events.errors import Unavailable
+from gateway.wire.breaker import Breaker
 from gateway.wire.upstream_connection import UpstreamConnection
 
 # uvicorn closes an idle connection after 75 s; we let go of ours long before, so that we don't write into a close.
@@ -12,11 +13,14 @@ _MOST_IDLE = 64
 
 
 class Pool:
-    def __init__(self, service: str, url: str, *, connect_timeout: float, most_connections: int) -> None:
+    def __init__(
+        self, service: str, url: str, breaker: Breaker, *, connect_timeout: float, most_connections: int
+    ) -> None:
         place = urlsplit(url)
         assert place.hostname is not None
         assert place.port is not None
         self.service = service
+        self.breaker = breaker
         self.authority = place.netloc.encode()
         self._host, self._port = place.hostname, place.port
         self._connect_timeout = connect_timeout
@@ -28,6 +32,7 @@ class Pool:
 
     async def acquire(self) -> UpstreamConnection:
         """A connection that is yours until you `release` it."""
+        self.breaker.check()
         loop = asyncio.get_running_loop()
         while self._idle:
             connection = self._idle.pop()
@@ -36,10 +41,14 @@ class Pool:
             if loop.time() - connection.idle_since < _LONGEST_IDLE_SECONDS:
                 return connection
             connection.transport.abort()
-        return await self.connect()
+        return await self._connect()
 
-    async def connect(self) -> UpstreamConnection:
-        """A connection that nobody has used."""
+    async def acquire_new(self) -> UpstreamConnection:
+        """The same, but one that nobody has used."""
+        self.breaker.check()
+        return await self._connect()
+
+    async def _connect(self) -> UpstreamConnection:
         if len(self._open) + len(self._tunnels) + self._opening >= self._most_connections:
             raise Unavailable(
                 f"Too many requests are open to the {self.service}. Try again.", headers={"Retry-After": "1"}
@@ -52,6 +61,7 @@ class Pool:
                     lambda: UpstreamConnection(loop, self._forget), self._host, self._port
                 )
         except (OSError, TimeoutError):
+            self.breaker.failed()
             raise Unavailable(
                 f"The {self.service} does not answer now. Try again.", headers={"Retry-After": "1"}
             ) from None

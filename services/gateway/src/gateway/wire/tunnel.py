@@ -46,6 +46,7 @@ class Handshake(Forward):
         return super()._headers(principal) + _UPGRADE
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
+        self._pool.breaker.succeeded()
         answer = headers.outwards(head.headers, head.connection) + _UPGRADE
         answer.append((b"x-request-id", self._request.id.encode()))
         answer.append((b"x-socket-id", str(self._socket.id).encode()))
