@@ -154,7 +154,7 @@ async def test_guessing_is_limited_by_address_and_silences_nobody_elsewhere(
     database: Database, tmp_path: Path, any_service: str, database_owner: asyncpg.Connection
 ) -> None:
     limits = only("guess", "address", 3)
-    trusted = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
+    trusted: dict[str, Any] = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
     here, elsewhere = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 203.0.113.8"
     async with open_gateway(database, tmp_path, any_service, limits=limits, **trusted, **COUNTED) as gateway:
         assert (await gateway.ask("GET /api/v1/jobs", here)).status == 200
@@ -223,7 +223,7 @@ async def test_a_tcp_proxy_that_is_trusted_says_whom_it_connects(
     database: Database, tmp_path: Path, any_service: str, preamble: bytes, pieces: int
 ) -> None:
     limits = only("public", "address", 1)
-    trusted = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
+    trusted: dict[str, Any] = {"trusted_proxies": (ip_network("127.0.0.0/8"),)}
     async with open_gateway(database, tmp_path, any_service, limits=limits, **trusted, **COUNTED) as gateway:
 
         async def ask(client: int) -> int:

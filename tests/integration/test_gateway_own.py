@@ -24,14 +24,23 @@ def states() -> Ready:
 async def gateway(states: Ready, database: Database, tmp_path: Path) -> AsyncIterator[Gateway]:
     async def readyz(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            assert (await read_head(reader)).line.split()[1] == "/readyz"
-            body = json.dumps(states).encode()
+            path = (await read_head(reader)).line.split()[1]
+            body = json.dumps(states if path == "/readyz" else {"state": "ok", "asked": path}).encode()
             fields = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
             status = b"503 Service Unavailable" if "down" in states.values() else b"200 OK"
             writer.write(b"HTTP/1.1 %b\r\n%b\r\n\r\n%b" % (status, fields, body))
 
     async with Upstream.open(readyz) as upstream, open_gateway(database, tmp_path, upstream.url) as running:
         yield running
+
+
+async def all_ready(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    body = b'{"broker":"ok","database":"ok","storage":"ok","state":"ok"}'
+    while True:
+        await read_head(reader)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
@@ -56,7 +65,38 @@ async def test_health_vouches_for_nothing_when_nobody_answers(database: Database
     async with open_gateway(database, tmp_path, "http://127.0.0.1:9") as gateway:
         health = await gateway.ask("GET /health", key=None)
         assert health.status == 503
-        assert set(json.loads(health.body).values()) == {"down", "0.1.0"}
+        said = json.loads(health.body)
+        assert said.pop("services") == dict.fromkeys(("ingest", "processor", "notifier"), "down")
+        assert set(said.values()) == {"down", "0.1.0"}
+
+
+async def test_a_service_that_is_gone_is_not_healthy(database: Database, tmp_path: Path) -> None:
+    """The others vouch for the parts, but not for it."""
+    async with (
+        Upstream.open(all_ready) as upstream,
+        open_gateway(database, tmp_path, upstream.url, notifier_url="http://127.0.0.1:9") as gateway,
+    ):
+        health = await gateway.ask("GET /health", key=None)
+        said = json.loads(health.body)
+        assert (health.status, said["services"]) == (503, {"notifier": "down"})
+        assert {said[part] for part in ("broker", "database", "storage")} == {"ok"}
+        detailed = json.loads((await gateway.ask("GET /health/detailed")).body)
+        assert detailed["details"]["notifier"] == {"state": "down"}
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_details_are_for_operators(gateway: Gateway, prefix: str) -> None:
+    assert (await gateway.ask(f"GET {prefix}/health/detailed", key=None)).status == 401
+    assert (await gateway.ask("GET /statusz", key=None)).status == 401
+    answer = await gateway.ask(f"GET {prefix}/health/detailed")
+    said = json.loads(answer.body)
+    assert (answer.status, said["broker"], said["version"]) == (200, "ok", "0.1.0")
+    own = said["details"]["gateway"]
+    assert (own["state"], own["halted_loops"], own["parts"]["database"]["state"]) == ("ok", [], "ok")
+    assert own["parts"]["database"]["latency_ms"] > 0
+    assert own["uptime_seconds"] >= 0
+    for service in ("ingest", "processor", "notifier"):
+        assert said["details"][service] == {"state": "ok", "asked": "/statusz"}
 
 
 async def test_the_gateway_says_that_it_lives_and_is_ready(gateway: Gateway) -> None:

@@ -113,10 +113,10 @@ ALWAYS = problems(InvalidInput, InternalError, Unavailable)
 
 
 class DescribedApp(FastAPI):
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, openapi_url: str | None) -> None:
         super().__init__(
             title=title,
-            openapi_url="/openapi.json",
+            openapi_url=openapi_url,
             docs_url=None,
             redoc_url=None,
             responses=ALWAYS,

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -33,29 +33,27 @@ from events.errors import (
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.lifecycle import Loops, Parts
 from events.openapi import PROBLEM_JSON, DescribedApp
+from events.status import Facts, Status
 from events.telemetry import Telemetry
 
 # A caller's request id is kept when it is harmless in a log and a header, else replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-# What a service can do without for a while: a 202, a read and a frame need no broker.
-_SPARED = frozenset({"broker"})
-
-Check = Callable[[], Awaitable[object]]
-
 
 def new_app(
-    parts: Parts, *, title: str, running: Loops | None = None, draining: Callable[[], bool] = lambda: False
+    parts: Parts,
+    *,
+    title: str,
+    running: Loops | None = None,
+    draining: Callable[[], bool] = lambda: False,
+    facts: Facts | None = None,
+    openapi_url: str | None = "/openapi.json",
 ) -> FastAPI:
-    """An app that answers every error as a problem, and has `/livez`, `/readyz` and `/metrics`. It is not ready
-    while it is draining."""
-    checks: dict[str, Check] = {
-        "broker": parts.broker.ping,
-        "database": lambda: parts.pool.fetchval("SELECT 1"),
-        "storage": parts.blobs.ping,
-    }
-    app = DescribedApp(title)
+    """An app that answers every error as a problem, and has `/livez`, `/readyz`, `/statusz` and `/metrics`. It is not
+    ready while it is draining. `facts` are what its status says besides."""
+    status = Status(parts, running, draining, facts)
+    app = DescribedApp(title, openapi_url)
     for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE, Exception):
         app.add_exception_handler(kind, _answer_problem)
 
@@ -65,33 +63,22 @@ def new_app(
 
     @app.get("/readyz", include_in_schema=False)
     async def ready(response: Response) -> dict[str, str]:
-        found = {name: await _state(check) for name, check in checks.items()}
-        if draining():
-            response.headers["Retry-After"] = "1"
-            found["service"] = "down"
-        found |= {f"loop.{name}": "down" for name in (running.halted if running else {})}
-        response.status_code = (
-            503 if any(state == "down" and name not in _SPARED for name, state in found.items()) else 200
-        )
+        is_ready, found = await status.ready()
+        if not is_ready:
+            response.status_code, response.headers["Retry-After"] = 503, "1"
         return found
+
+    @app.get("/statusz", include_in_schema=False)
+    async def report() -> dict[str, Any]:
+        return await status.report()
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(parts.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.state.signer = parts.signer
+    app.state.signer, app.state.status = parts.signer, status
     app.add_middleware(RequestContext, telemetry=parts.telemetry)
     return app
-
-
-async def _state(check: Check) -> str:
-    try:
-        await check()
-    except Exception as raised:
-        if isinstance(raised, MillraceError) or database_gone(raised):
-            return "down"
-        raise
-    return "ok"
 
 
 # The gateway has read the credential before; these only tell in OpenAPI how it is sent.

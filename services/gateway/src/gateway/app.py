@@ -1,7 +1,7 @@
 """The gateway, wired."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -26,7 +26,8 @@ from gateway.settings import GatewaySettings
 from gateway.sockets import Sockets
 from gateway.tickets.routes import ticket_routes
 from gateway.tickets.tickets import Tickets
-from gateway.upstreams import UPSTREAMS, Routes
+from gateway.upstreams import UPSTREAMS, Route, Routes
+from gateway.versions import Versions
 from gateway.wire.breaker import breakers
 from gateway.wire.pool import Pool
 from gateway.wire.requests import recorder
@@ -37,7 +38,9 @@ _HEARING_SECONDS = 1.0  # that the start waits for the database
 
 
 @asynccontextmanager
-async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator[Service]:
+async def open_service(
+    settings: GatewaySettings, parts: Parts, table: Sequence[Route] = UPSTREAMS
+) -> AsyncIterator[Service]:
     urls = {"ingest": settings.ingest_url, "processor": settings.processor_url, "notifier": settings.notifier_url}
     breaker_of = breakers(urls, parts.telemetry)
     pools = {
@@ -69,7 +72,9 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         running.start("tickets.sweep", lambda: ticking(tickets.sweep, every=_SWEEP_SECONDS))
         for name, (run_once, seconds) in accounts.loops.items():
             running.start(name, partial(ticking, run_once, every=seconds))
-        app = new_app(parts, title="Millrace", running=running, draining=lambda: sockets.draining)
+        app = new_app(
+            parts, title="Millrace", running=running, draining=lambda: sockets.draining, openapi_url=None
+        )  # fmt: skip
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
         app.include_router(public)
@@ -77,13 +82,14 @@ async def open_service(settings: GatewaySettings, parts: Parts) -> AsyncIterator
         app.include_router(ticket_routes(tickets, sockets))
         for own in accounts.routes:
             app.include_router(own)
-        routes = Routes(UPSTREAMS)
+        routes = Routes(table)
         app.include_router(document_routes(ApiDocument(session, urls, app, routes)))
         record = recorder(parts.telemetry)
         authenticator = Authenticators(admin, accounts.keys, accounts.tokens)
         limits = Admission(settings, limiter, parts.telemetry)
+        versions = Versions(table, settings.deprecated_versions)
         door = Door(
-            settings, routes, authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
+            settings, routes, versions, authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
             parts.telemetry,
         )  # fmt: skip
         try:

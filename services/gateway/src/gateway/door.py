@@ -23,6 +23,7 @@ from gateway.settings import GatewaySettings
 from gateway.sockets import Sockets
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import AUTHZ, OWN, Route, Routes
+from gateway.versions import Versions
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward
 from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close
@@ -40,6 +41,7 @@ class Door:
         self,
         settings: GatewaySettings,
         routes: Routes,
+        versions: Versions,
         authenticator: Authenticator,
         tickets: Tickets,
         limits: Admission,
@@ -52,6 +54,7 @@ class Door:
     ) -> None:
         self._settings = settings
         self._routes = routes
+        self._versions = versions
         self._authenticator = authenticator
         self._tickets = tickets
         self._limits = limits
@@ -79,13 +82,15 @@ class Door:
             client.refuse(error)
 
     async def _admit(self, client: ClientConnection, request: Request) -> None:
-        request.terms = self._terms + self._origins.said_of(request.head)
+        path = request.head.path
+        request.terms = self._terms + self._origins.said_of(request.head) + self._versions.said_of(path)
         if not request.head.unambiguous:
             raise NotFound("There is nothing at this path.")
         if asks_before_sending(request.head):
             client.answer(204, self._origins.preflight(request.head), b"")
             return
-        route = self._routes.find(request.head.path)
+        self._versions.check(path)
+        route = self._routes.find(path)
         request.route = route.prefix or "own"
         self._limits.locate(client.peer, request)
         if route.service == AUTHZ:
@@ -104,7 +109,8 @@ class Door:
         signed = self._signer.sign(identity.principal) if identity is not None else None
         if route.service == OWN:
             limit = self._settings.own_body_limit
-            OwnExchange(client, request, self._app, signed, identity, body_limit=limit, warn=self._log.error).start()
+            own = OwnExchange(client, request, self._app, signed, identity, body_limit=limit, warn=self._log.error)
+            own.start(_target(route, request))
             return
         pool = self._pools[route.service]
         forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)

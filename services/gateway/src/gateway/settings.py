@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from events.settings import OutboxSettings
 from gateway.auth.issuer import Issuer
 from gateway.limits.policy import Connects, Overrides
+from gateway.versions import Deprecation
 
 ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
 Seconds = Annotated[float, Field(gt=0)]
@@ -32,6 +33,9 @@ class GatewaySettings(OutboxSettings):
     allowed_origins: str = ""  # other origins whose pages may use us from a browser, separated by commas; * for any
     compress: bool = True  # make answers smaller for clients that accept gzip or zstd
     https_only_seconds: int = Field(default=0, ge=0)  # seconds that browsers shall come by https only; 0 says nothing
+    deprecated_versions: Mapping[str, Deprecation] = Field(
+        default={}
+    )  # JSON: {"v1":{"deprecated_at":"…Z","sunset_at":…}}
     max_sockets: int = Field(default=10_000, ge=1)  # open WebSockets of this replica; one more is a 429
     max_sockets_per_tenant: int = Field(default=5_000, ge=1)  # those of one tenant
     max_sockets_per_subject: int = Field(default=200, ge=1)  # those of one key or user

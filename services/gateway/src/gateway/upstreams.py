@@ -1,5 +1,6 @@
 """Which path goes to which service."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 OWN = "gateway"
@@ -52,7 +53,10 @@ UPSTREAMS = (
     Route("/api/v1/auth/sockets", OWN),
     Route("/api/v1/authz", AUTHZ, public=True, limited=None),  # counted as what is asked for
     Route("/authz", AUTHZ, public=True, limited=None),
-    Route("/metrics", OWN, scope="ops", limited=None),
+    *(
+        Route(path, OWN, scope="ops", limited=None)
+        for path in ("/metrics", "/statusz", "/health/detailed", "/api/v1/health/detailed")
+    ),
     *(
         Route(prefix + path, OWN, public=True, limited=None)
         for prefix in ("", "/api/v1")
@@ -65,7 +69,7 @@ _OWN = Route("", OWN, public=True, limited=_PUBLIC)
 
 
 class Routes:
-    def __init__(self, table: tuple[Route, ...]) -> None:
+    def __init__(self, table: Sequence[Route]) -> None:
         self._by_prefix = {route.prefix: route for route in table}
 
     def find(self, path: str) -> Route:

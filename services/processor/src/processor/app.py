@@ -19,6 +19,7 @@ from processor.leases import Leases
 from processor.quota import JobQuota
 from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
+from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
 from processor.worker import Worker
 from processor.workflows import routes
@@ -62,7 +63,7 @@ async def open_service(
         running.start("leases.sweep", lambda: ticking(leases.sweep, every=_SWEEP_SECONDS))
 
         log = EventLog(parts.pool)
-        app = new_app(parts, title="Millrace processor", running=running)
+        app = new_app(parts, title="Millrace processor", running=running, facts=Backlog(parts.pool, parts.broker).facts)
         app.include_router(routes.router(Jobs(parts.pool, parts.blobs, log)))
         app.include_router(event_routes.router(log))
         app.include_router(admin.router(dead_letters))

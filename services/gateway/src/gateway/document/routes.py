@@ -39,6 +39,7 @@ _KEPT = {"Cache-Control": "public, max-age=86400"}
 def document_routes(document: ApiDocument) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
+    @routes.get("/openapi.json")
     @routes.get("/api/v1/openapi.json")
     async def openapi(request: Request) -> Response:
         return bytes_answer(request, await document.current())

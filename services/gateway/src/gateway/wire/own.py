@@ -38,13 +38,15 @@ class OwnExchange:
         self._body = bytearray()
         self._ready = asyncio.Event()  # the client takes more
         self._ready.set()
+        self._path = self._query = b""
         self._received = False  # the app has the body
         self._gone = asyncio.Event()  # the client has left, or has its answer
         self._running: asyncio.Task[None] | None = None
         self._start: Message | None = None
         self._answered = False
 
-    def start(self) -> None:
+    def start(self, target: bytes) -> None:
+        self._path, _, self._query = target.partition(b"?")
         if self._request.head.expects_continue and (self._request.head.content_length or 0) <= self._body_limit:
             self._client.continue_body()
         self._client.attach(self)
@@ -97,9 +99,9 @@ class OwnExchange:
             "http_version": "1.0" if head.http_1_0 else "1.1",
             "method": head.method.decode(),
             "scheme": "http",
-            "path": unquote_to_bytes(head.path).decode("utf-8", "replace"),
-            "raw_path": head.path.encode(),
-            "query_string": head.query,
+            "path": unquote_to_bytes(self._path).decode("utf-8", "replace"),
+            "raw_path": self._path,
+            "query_string": self._query,
             "root_path": "",
             "headers": headers,
             "client": None,
