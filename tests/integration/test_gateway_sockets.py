@@ -314,6 +314,7 @@ async def test_draining_sends_everybody_away_while_a_request_finishes_and_lets_n
         not_ready = await prober.answer()
         assert (not_ready.status, json.loads(not_ready.body)["service"]) == (503, "down")
         assert not_ready.head.get("retry-after") == "1"
+        assert not_ready.head.get("connection") == "close", "its next request goes to another replica"
         latecomer.request("GET /ws", *UPGRADE)
         refused = await latecomer.answer()
         assert (refused.status, json.loads(refused.body)["code"]) == (503, "unavailable")

@@ -212,6 +212,9 @@ def as_millrace_error(raised: Exception) -> MillraceError:
             return MethodNotAllowed("This path does not take that method.", headers=raised.headers)
         case HTTPException(status_code=401):
             return Unauthenticated(raised.detail)
+        case HTTPException(status_code=400):
+            detail = "The body is not JSON that can be read here. It may be compressed, too deep, or of another kind."
+            return BadRequest(detail, errors=[FieldError("body", "unreadable", detail)])
         case HTTPException():
             return BadRequest(raised.detail)
         case _ if database_gone(raised):

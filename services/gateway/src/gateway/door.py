@@ -69,7 +69,9 @@ class Door:
 
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
         """What uvicorn calls for each connection."""
-        return ClientConnection(self.admit, self._record, self._settings, server_state)
+        return ClientConnection(
+            self.admit, self._record, self._settings, server_state, stopping=lambda: self._sockets.draining
+        )
 
     async def admit(self, client: ClientConnection, request: Request) -> None:
         """Send the request where it belongs, or refuse it."""

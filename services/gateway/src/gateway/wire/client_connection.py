@@ -29,7 +29,14 @@ Admit = Callable[["ClientConnection", Request], Coroutine[None, None, None]]
 
 
 class ClientConnection(asyncio.Protocol):
-    def __init__(self, admit: Admit, record: Record, settings: GatewaySettings, server: ServerState) -> None:
+    def __init__(
+        self,
+        admit: Admit,
+        record: Record,
+        settings: GatewaySettings,
+        server: ServerState,
+        stopping: Callable[[], bool],
+    ) -> None:
         self.transport: asyncio.Transport
         self.peer = ""  # the address at the other end, or what a trusted proxy says that it is
         self._admit = admit
@@ -42,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         self._writing = Deadline(self._loop)
         self._receive: Callable[[bytes], None] = self._receive_head
         self._unparsed = b""
+        self._stopping = stopping  # so that clients go elsewhere with their next request
         self._draining = False
         self._paused = False
         self._full = False  # the client takes no more for now
@@ -99,7 +107,7 @@ class ClientConnection(asyncio.Protocol):
         request = self._request
         head = request.head if request is not None else None
         whole = self._body is not None and self._body.done
-        keep_alive = whole and head is not None and head.keep_alive and not self._draining
+        keep_alive = whole and head is not None and head.keep_alive and not (self._draining or self._stopping())
         if (
             request is not None
             and request.tenant is not None
