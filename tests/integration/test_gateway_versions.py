@@ -12,9 +12,11 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from deploy.provision import Database
+from events.errors import StartupError
 from fixtures.gateway import Gateway, Upstream, gateway_settings, open_gateway, read_body, read_head
 from fixtures.limits import UPGRADE
 from gateway.upstreams import OWN, UPSTREAMS, Route
+from gateway.versions import Deprecation, Versions
 
 # What this test declares: a path that only the new version has, one that means the same as before, and an own one.
 V2 = (
@@ -100,6 +102,7 @@ async def test_a_version_that_does_not_exist_is_told_with_those_that_do(gateway:
         {"deprecated_at": "2027-01-01"},
         {"deprecated_at": "2027-01-01T00:00:00Z", "link": "https://a\r\nX: y"},
         {"deprecated_at": "2027-01-01T00:00:00Z", "sunset": "2027-01-01T00:00:00Z"},
+        {"deprecated_at": "2027-01-02T00:00:00Z", "sunset_at": "2027-01-01T00:00:00Z"},
         {},
     ],
 )
@@ -108,3 +111,9 @@ async def test_a_wrong_announcement_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(ValidationError, match="deprecated_versions"):
         gateway_settings(database, tmp_path, "http://127.0.0.1:1", deprecated_versions={"v1": wrong})
+
+
+@pytest.mark.parametrize("version", ["v3", "V1", "1"])
+async def test_a_version_that_does_not_exist_is_not_announced(version: str) -> None:
+    with pytest.raises(StartupError, match=f"names {version}. There is v1.$"):
+        Versions(UPSTREAMS, {version: Deprecation.model_validate(DEPRECATED["v1"])})

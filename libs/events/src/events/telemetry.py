@@ -39,7 +39,6 @@ _SECRET_VALUES = re.compile(
     r"|(?i:(?<=token=)|(?<=ticket=)|(?<=api_key=)|(?<=[?&]key=)|(?<=bearer ))[^&\s\"']+"
 )
 
-
 # Libraries whose DEBUG lines would drown ours.
 _NOISY = ("aio_pika", "aiormq", "aiohttp", "alembic", "asyncio", "pamqp", "sqlalchemy", "uvicorn")
 
@@ -120,16 +119,7 @@ def configure_logging(log_file: Path, console_level: str) -> None:
     file = logging.handlers.RotatingFileHandler(log_file, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES)
     file.setFormatter(as_json)
     logging.basicConfig(level=logging.DEBUG, handlers=[console, file], force=True)
-    for noisy in (
-        "aio_pika",
-        "aiormq",
-        "asyncio",
-        "sqlalchemy",
-        "alembic",
-        "aiohttp.access",
-        "uvicorn",
-        "pamqp",
-    ):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

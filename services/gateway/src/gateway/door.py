@@ -91,8 +91,9 @@ class Door:
         if asks_before_sending(request.head):
             client.answer(204, self._origins.preflight(request.head), b"")
             return
-        self._versions.check(path)
         route = self._routes.find(path)
+        if not route.prefix:
+            self._versions.check(path)
         request.route = route.prefix or "own"
         self._limits.locate(client.peer, request)
         if route.service == AUTHZ:

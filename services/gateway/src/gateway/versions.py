@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, model_validator
 
-from events.errors import NotFound
+from events.errors import NotFound, StartupError
 from gateway.upstreams import Route
 
 _VERSION = re.compile(r"/api/(v[0-9]{1,4})(?:/|$)")
@@ -24,6 +24,12 @@ class Deprecation(BaseModel):
     deprecated_at: AwareDatetime
     sunset_at: AwareDatetime | None = None
     link: Annotated[str, StringConstraints(pattern=r"^https?://[!#-;=?-~]+$")] | None = None  # what to do about it
+
+    @model_validator(mode="after")
+    def _goes_after_its_announcement(self) -> Self:
+        if self.sunset_at is not None and self.sunset_at < self.deprecated_at:
+            raise ValueError("sunset_at is before deprecated_at")
+        return self
 
     @property
     def lines(self) -> bytes:
@@ -38,11 +44,18 @@ class Deprecation(BaseModel):
 
 class Versions:
     def __init__(self, table: Sequence[Route], deprecated: Mapping[str, Deprecation]) -> None:
-        self._known = sorted({match[1] for route in table if (match := _VERSION.match(route.prefix))})
+        known = {match[1] for route in table if (match := _VERSION.match(route.prefix))}
+        self._known = sorted(known, key=lambda version: int(version[1:]))
+        if unknown := sorted(deprecated.keys() - known):
+            raise StartupError(
+                f"MILLRACE_DEPRECATED_VERSIONS names {unknown[0]}. There is {' and '.join(self._known)}."
+            )
         self._lines = {f"/api/{version}": deprecation.lines for version, deprecation in deprecated.items()}
 
     def said_of(self, path: str) -> bytes:
         """The header lines that every answer under a deprecated version has."""
+        if not self._lines:
+            return b""
         return next((lines for prefix, lines in self._lines.items() if f"{path}/".startswith(f"{prefix}/")), b"")
 
     def check(self, path: str) -> None:
