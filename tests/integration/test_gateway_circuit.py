@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from deploy.process import free_port
 from deploy.provision import Database
 from fixtures.gateway import PATIENCE, Gateway, Upstream, open_gateway, read_body, read_head
 from fixtures.limits import UPGRADE
@@ -141,4 +142,41 @@ async def test_failures_with_answers_between_them_are_no_illness(gateway: Gatewa
         services.ill = True
         assert [await status(gateway) for _ in range(FAILURES - 1)] == [502] * (FAILURES - 1)
         services.ill = False
+        assert await status(gateway) == 200
+
+
+async def test_who_is_gone_is_not_even_connected_to_and_is_found_when_it_is_back(
+    database: Database, tmp_path: Path
+) -> None:
+    port, asked, go_on = free_port(), asyncio.Event(), asyncio.Event()
+
+    async def hesitant(reader: Reader, writer: Writer) -> None:
+        while True:
+            await read_head(reader)
+            asked.set()
+            await go_on.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with open_gateway(database, tmp_path, f"http://127.0.0.1:{port}") as gateway:
+        assert [await status(gateway) for _ in range(FAILURES)] == [503] * FAILURES
+        assert "for a while" in json.loads((await gateway.ask("GET /api/v1/jobs")).body)["detail"]
+        async with Upstream.open(hesitant, port=port) as upstream:
+            asking = [asyncio.create_task(healed(gateway)) for _ in range(20)]
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            assert upstream.connections == 1, "of twenty who ask"
+            go_on.set()
+            await asyncio.gather(*asking)
+
+
+async def test_clients_that_stall_are_no_failures(database: Database, tmp_path: Path, services: Services) -> None:
+    services.ill = False
+    async with (
+        Upstream.open(services.serve) as upstream,
+        open_gateway(database, tmp_path, upstream.url, body_timeout=0.05) as gateway,
+    ):
+        for _ in range(2 * FAILURES):
+            async with gateway.wire() as wire:
+                wire.request("POST /api/v1/jobs", "Content-Length: 10")
+                wire.send(b"half")
+                assert (await wire.answer()).status == 408
         assert await status(gateway) == 200

@@ -24,7 +24,6 @@ class Breaker:
         self._failures = 0
         self._pause = _FIRST_PAUSE
         self._next_try: float | None = None  # in the loop's time; None while the service answers
-        self._trying = False  # a request was let through after a pause, and has not failed yet
 
     def check(self) -> None:
         """Raise Unavailable, or let a request through."""
@@ -36,12 +35,13 @@ class Breaker:
                 f"The {self._service} has not answered for a while. Try again.",
                 headers={"Retry-After": str(ceil(self._next_try - now))},
             )
-        self._trying = True
-        self._next_try = now + self._pause  # if this one's client leaves, it is the next one's turn
+        # Whether it fails, or hears nothing, or its client leaves: the next one's turn is after a longer pause.
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._wait(now)
 
     def succeeded(self) -> None:
         if self._failures:
-            self._failures, self._pause, self._next_try, self._trying = 0, _FIRST_PAUSE, None, False
+            self._failures, self._pause, self._next_try = 0, _FIRST_PAUSE, None
             self._is_open.set(0)
 
     def failed(self) -> None:
@@ -49,15 +49,11 @@ class Breaker:
         if self._next_try is None and self._failures == _FAILURES:
             self._is_open.set(1)
             self._openings.inc()
-            self._wait()
-        elif self._trying:
-            self._trying = False
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-            self._wait()
+            self._wait(asyncio.get_running_loop().time())
 
-    def _wait(self) -> None:
+    def _wait(self, now: float) -> None:
         """Replicas do not try all at the same moment."""
-        self._next_try = asyncio.get_running_loop().time() + self._pause * random.uniform(0.8, 1.2)  # noqa: S311
+        self._next_try = now + self._pause * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 def breakers(services: Iterable[str], telemetry: Telemetry) -> dict[str, Breaker]:
