@@ -93,7 +93,10 @@ HELD = {
     "smuggling: a bare line feed": Held(400, "bad_request", FRAMING, "a bare line feed in the head"),
     "smuggling: a chunk's size": Held(400, "bad_request", CHUNKS, "a sign"),
     "duplicate Host": Held(400, "bad_request", FRAMING, "two hosts"),
-    "header drip": Held(408, "request_timeout", HOSTILE + "test_a_head_that_drips_is_408"),
+    "header drip": Held(408, "request_timeout", HOSTILE + "test_what_drips_is_408", "a head"),
+    "body drip to the gateway": Held(
+        408, "request_timeout", HOSTILE + "test_what_drips_is_408", "a body for ourselves"
+    ),
     "a body that stops": Held(408, "request_timeout", HOSTILE + "test_a_body_that_stops_is_408"),
     "body drip to ingest": Held(408, "request_timeout", "test_ingest_refusals.py::test_a_body_that_drips_is_given_up"),
     "an endless head": Held(431, "head_too_large", HOSTILE + "test_a_head_has_a_largest_size"),
