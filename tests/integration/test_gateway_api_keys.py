@@ -152,18 +152,6 @@ async def test_nobody_makes_or_rotates_a_key_that_may_do_more_than_he(gateway: G
     assert (await post(gateway, f"/{strong['id']}/rotate", {}, key=weak["key"])).status == 403
 
 
-async def test_another_tenants_keys_are_not_there(gateway: Gateway) -> None:
-    stranger = await register(gateway, "stranger@example.org")
-    mine = await make(gateway)
-    path = f"/api/v1/keys/{mine['id']}"
-    for line in (f"GET {path}", f"DELETE {path}", f"POST {path}/rotate"):
-        refused = await gateway.ask(line, stranger.bearer, key=None)
-        assert (refused.status, problem(refused)["detail"]) == (404, "There is no such key.")
-    listed = await gateway.ask("GET /api/v1/keys", stranger.bearer, key=None)
-    assert json.loads(listed.body) == {"items": [], "next_cursor": None}
-    assert await status(gateway, mine["key"]) == 200
-
-
 async def test_a_wrong_secret_is_refused_and_a_mistyped_one_asks_nobody(gateway: Gateway) -> None:
     secret = (await make(gateway))["key"]
     for text, says in (

@@ -9,7 +9,6 @@ import pytest
 
 from deploy.provision import Database
 from fixtures.gateway import Upstream, open_gateway, read_body, read_head
-from fixtures.limits import UPGRADE
 
 OURS = "https://app.example.org"
 PREFLIGHT = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization, upload-offset")
@@ -106,27 +105,3 @@ async def test_http_only_is_promised_to_nobody_by_default(database: Database, tm
     async with Upstream.open(page) as upstream, open_gateway(database, tmp_path, upstream.url) as gateway:
         answer = await gateway.ask("GET /api/v1/jobs")
         assert answer.head.get("strict-transport-security") is None
-
-
-@pytest.mark.parametrize(
-    ("fields", "status"),
-    [
-        ((f"Origin: {OURS}",), 101),
-        (("Origin: http://millrace.example",), 101),
-        ((), 101),
-        (("Origin: https://evil.example",), 403),
-        (("Origin: null",), 403),
-        ((f"Origin: {OURS}.evil.example",), 403),
-        ((f"Origin: {OURS}", "Origin: https://evil.example"), 403),
-    ],
-    ids=["ours", "the same", "no browser", "another's", "null", "one that looks like ours", "two"],
-)
-async def test_only_pages_of_ours_open_websockets(
-    database: Database, tmp_path: Path, any_service: str, fields: tuple[str, ...], status: int
-) -> None:
-    async with open_gateway(database, tmp_path, any_service, allowed_origins=OURS) as gateway, gateway.wire() as wire:
-        wire.request("GET /ws", *UPGRADE, *fields)
-        head = await wire.head()
-        assert head.status == status
-        if status == 403:
-            assert head.get("content-type") == "application/problem+json"

@@ -178,10 +178,22 @@ async def test_a_head_has_a_largest_size(gateway: Gateway, service: Untouched, e
     assert service.heads == []
 
 
-async def test_a_head_that_drips_is_408(gateway: Gateway) -> None:
+# What comes in drops never pauses for long, and would never end.
+DRIPS = {
+    "a head": (b"", b"GET /ping HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 1000),
+    "a body for ourselves": (
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n",
+        b"x" * 1000,
+    ),
+}
+
+
+@pytest.mark.parametrize(("at_once", "drops"), DRIPS.values(), ids=DRIPS)
+async def test_what_drips_is_408(gateway: Gateway, at_once: bytes, drops: bytes) -> None:
     async with gateway.wire() as wire:
+        wire.send(at_once)
         answered = asyncio.create_task(wire.answer())
-        for letter in b"GET /ping HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 1000:
+        for letter in drops:
             wire.send(bytes([letter]))
             if (await asyncio.wait({answered}, timeout=0.05))[0]:
                 break

@@ -132,13 +132,6 @@ async def test_a_bound_ticket_sees_its_channels_and_nothing_else(site: Site) -> 
         assert (await received(socket))["version"] == 2
 
 
-async def test_a_ticket_bound_to_another_tenants_job_opens_nothing_of_it(site: Site) -> None:
-    foreign = await site.writer.job(1, tenant="evil")
-    ticket = (await site.ticket([f"job:{foreign}"]))["ticket"]
-    status, problem, _ = await refusal(connecting(site.gateway, f"/ws/{foreign}?ticket={ticket}"))
-    assert (status, problem["code"]) == (404, "not_found")
-
-
 BAD_BODIES = {
     "no category": ({"channels": ["nonsense"]}, "body.channels.0"),
     "an unknown category": ({"channels": ["file:1"]}, "body.channels.0"),

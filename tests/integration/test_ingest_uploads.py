@@ -128,15 +128,6 @@ async def test_a_reader_that_has_it_already_is_told_so(ingest: RunningIngest) ->
         assert (await ingest.get(read, headers={"If-None-Match": '"other"'})).status == 200
 
 
-async def test_another_tenant_sees_nothing_of_an_upload(ingest: RunningIngest) -> None:
-    _, accepted = await ingest.post()
-    path = f"/api/v1/uploads/{accepted['upload_id']}"
-    for method, hidden in (("GET", path), ("GET", f"{path}/content"), ("DELETE", path)):
-        assert (await ingest.ask(method, hidden, principal=STRANGER)).status == 404
-    assert (await ingest.get("/api/v1/uploads", principal=STRANGER)).json["items"] == []
-    assert (await ingest.get(f"{path}/content")).body == CSV
-
-
 async def test_a_deleted_upload_is_gone_with_its_bytes_and_not_unknown(ingest: RunningIngest) -> None:
     _, accepted = await ingest.post()
     path = f"/api/v1/uploads/{accepted['upload_id']}"

@@ -33,14 +33,6 @@ async def test_a_promised_job_is_pending_until_we_know_it_and_an_unknown_one_is_
         assert (status, problem["code"]) == (404, "not_found")
 
 
-async def test_another_tenant_sees_nothing(processor: Processor) -> None:
-    job = await processor.run(b"a\n1\n")
-    paths = [f"/jobs/{job['id']}", f"/jobs/{job['id']}/events", f"/streams/job:{job['id']}/events"]
-    assert [(await processor.get(path, principal=STRANGER))[0] for path in paths] == [404, 404, 404]
-    for path in ("/jobs", "/events"):
-        assert (await processor.get(path, principal=STRANGER))[1]["items"] == []
-
-
 @pytest.mark.parametrize(
     ("path", "scope"),
     [

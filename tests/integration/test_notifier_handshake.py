@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
-from fixtures.notifier import READER, STRANGER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
 
 
@@ -73,17 +73,6 @@ async def test_a_credential_without_the_scope_is_refused(notifier: RunningNotifi
 async def test_a_job_that_nobody_promised_is_not_found(notifier: RunningNotifier) -> None:
     status, problem = await refusal(notifier, f"/ws/{uuid4()}")
     assert (status, problem["code"]) == (404, "not_found")
-
-
-async def test_another_tenants_job_looks_like_no_job_at_all(notifier: RunningNotifier, writer: Writer) -> None:
-    job_id = await writer.job(2)
-    answers = [await refusal(notifier, f"/ws/{id_}", STRANGER) for id_ in (job_id, str(uuid4()))]
-    foreign, unknown = (
-        {"status": status} | {name: problem[name] for name in ("code", "title", "detail")}
-        for status, problem in answers
-    )
-    assert foreign == unknown
-    assert foreign["status"] == 404
 
 
 async def test_an_id_that_no_job_can_have_is_named_as_the_wrong_field(notifier: RunningNotifier) -> None:

@@ -112,8 +112,17 @@ class Door:
         signed = self._signer.sign(identity.principal) if identity is not None else None
         if route.service == OWN:
             limit = self._settings.own_body_limit
-            own = OwnExchange(client, request, self._app, signed, identity, body_limit=limit, warn=self._log.error)
-            own.start(_target(route, request))
+            exchange = OwnExchange(
+                client,
+                request,
+                self._app,
+                signed,
+                identity,
+                body_limit=limit,
+                body_timeout=self._settings.body_timeout,
+                warn=self._log.error,
+            )
+            exchange.start(_target(route, request))
             return
         pool = self._pools[route.service]
         forward = Forward(client, request, pool, await pool.acquire(), self._log.warning)

@@ -23,7 +23,9 @@ class GatewaySettings(OutboxSettings):
     admin_key: SecretStr  # the first API key, mr_live_…; it may do everything
     admin_tenant: str = "default"  # the tenant that the admin key acts for
     header_timeout: Seconds = 5.0  # seconds that a request's head may take from its first byte on
-    body_timeout: Seconds = 15.0  # seconds that a request's body may pause while we wait for it
+    body_timeout: Seconds = (
+        15.0  # seconds that a request's body may pause, and that all of one may take for our own endpoints
+    )
     send_timeout: Seconds = 30.0  # seconds that a client may leave an answer unread
     keep_alive_timeout: Seconds = 75.0  # seconds that a connection may stay open between requests
     connect_timeout: Seconds = 2.0  # seconds to connect to a service

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Scope
 
-from events.errors import InternalError, TooLarge
+from events.errors import InternalError, RequestTimeout, TooLarge
 from events.identity import PRINCIPAL_HEADER
 from gateway.auth.credentials import Identity
 from gateway.wire.client_connection import ClientConnection
@@ -26,6 +26,7 @@ class OwnExchange:
         identity: Identity | None,
         *,
         body_limit: int,
+        body_timeout: float,
         warn: Callable[..., None],
     ) -> None:
         self._client = client
@@ -34,6 +35,8 @@ class OwnExchange:
         self._principal = principal
         self._identity = identity
         self._body_limit = body_limit
+        self._body_timeout = body_timeout  # seconds for all of it: a small body that never pauses long must end too
+        self._late: asyncio.TimerHandle | None = None
         self._warn = warn
         self._body = bytearray()
         self._ready = asyncio.Event()  # the client takes more
@@ -49,6 +52,8 @@ class OwnExchange:
         self._path, _, self._query = target.partition(b"?")
         if self._request.head.expects_continue and (self._request.head.content_length or 0) <= self._body_limit:
             self._client.continue_body()
+        if self._request.head.has_body:
+            self._late = asyncio.get_running_loop().call_later(self._body_timeout, self._too_late)
         self._client.attach(self)
 
     # What the client does
@@ -57,9 +62,11 @@ class OwnExchange:
         for piece in payload:
             self._body += piece
         if len(self._body) > self._body_limit:
+            self._in_time()
             self._client.refuse(TooLarge(f"A body may have at most {self._body_limit} bytes here."))
 
     def request_ended(self) -> None:
+        self._in_time()
         self._running = asyncio.create_task(self._run())
 
     def client_full(self) -> None:
@@ -69,9 +76,19 @@ class OwnExchange:
         self._ready.set()
 
     def client_lost(self) -> None:
+        self._in_time()
         self._gone.set()
         if self._running is not None:
             self._running.cancel()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        self._client.refuse(RequestTimeout("The request's body took too long."))
 
     # What the app does
 

@@ -1,0 +1,180 @@
+"""Another tenant's ids on every route: each answers like an id that nobody has, or with nothing, and changes nothing.
+
+The routes come from the OpenAPI document and from `UPSTREAMS`: one that nobody has thought of fails a test here.
+Part of the attack table, see test_attacks.py.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from events.ids import new_id
+from fixtures.client import Client
+from fixtures.fuzz import UNLIMITED
+from fixtures.gateway import Gateway
+from fixtures.millrace import Document, Run, documented, operations, running
+from fixtures.sockets import answers, connecting, received, refusal
+from fixtures.tenants import CSV, JSON, Victim, open_victim, said
+from gateway.upstreams import OWN, UPSTREAMS
+
+
+@pytest_asyncio.fixture(scope="module")
+async def millrace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    async with running(tmp_path_factory.mktemp("millrace") / "data", UNLIMITED) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module")
+async def victim(millrace: Run) -> AsyncIterator[Victim]:
+    async with open_victim(millrace) as victim:
+        yield victim
+
+
+@pytest_asyncio.fixture(scope="module")
+async def document(millrace: Run) -> Document:
+    return await documented(millrace)
+
+
+@pytest.fixture
+def door(millrace: Run) -> Gateway:
+    return millrace.door
+
+
+UNKNOWN = {"key_id": "A" * 12, "stream": f"job:{new_id()}"}
+# What has no id in its path, but takes some in its body; the tests are below, and where test_attacks.py says.
+TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets"}
+NAMES_NOBODY = {  # bodies of the sender's own making
+    "/api/v1/uploads",
+    "/api/v1/keys",
+    "/api/v1/auth/register",
+    "/api/v1/auth/login",
+    "/api/v1/auth/refresh",
+    "/api/v1/auth/logout",
+    "/api/v1/auth/invitations",
+}
+# What the door lets through, and no document tells of.
+UNDOCUMENTED = {
+    "/api/v1/ws": "below",
+    "/ws": "below",
+    "/api/v1/connection": "answers nothing yet",
+    "/connection": "answers nothing yet",
+    "/api/v1/files": "answers nothing yet",
+    "/api/v1/workflows": "answers nothing yet",
+}
+
+
+async def test_another_tenants_ids_answer_like_unknown_ones_on_every_route_and_change_nothing(
+    millrace: Run, door: Gateway, document: Document, victim: Victim
+) -> None:
+    asked = 0
+    for method, path, _ in operations(document):
+        if not (names := re.findall("{(.*?)}", path)):
+            continue
+        assert set(names) <= victim.ids.keys(), f"{path} takes an id that the victim has none of"
+        foreign, unknown = [
+            await not_found(millrace, door, method, path, {name: ids[name] for name in names})
+            for ids in (victim.ids, {name: UNKNOWN.get(name, str(new_id())) for name in names})
+        ]
+        assert foreign == unknown, f"{method} {path}"
+        asked += 1
+    assert asked >= 9
+    content = await door.ask(f"GET /api/v1/uploads/{victim.ids['upload_id']}/content", victim.bearer, key=None)
+    assert (content.status, content.body) == (200, CSV)
+    assert (await door.ask("GET /api/v1/jobs", key=victim.key)).status == 200
+    async with asyncio.timeout(10):
+        assert (await received(victim.socket))["type"] == "connected"
+        assert await answers(victim.socket)
+
+
+async def not_found(
+    millrace: Run, door: Gateway, method: str, path: str, ids: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The answer without the id that was asked for, and the names of its headers."""
+    answer = await door.ask(f"{method} {path.format(**ids)}", key=millrace.admin_key)
+    assert said(answer) == (404, "not_found"), f"{method} {path}"
+    text = answer.body.decode()
+    for name, id_ in ids.items():
+        text = text.replace(id_, name)
+    problem = json.loads(text)
+    del problem["request_id"]
+    return problem, [name for name, _ in answer.head.fields]
+
+
+async def test_no_list_tells_anything_of_another_tenant(
+    millrace: Run, door: Gateway, document: Document, victim: Victim
+) -> None:
+    """Nor where the list begins: a cursor may be another's id."""
+    cursors = [victim.ids["upload_id"], victim.ids["job_id"], victim.ids["key_id"], str(victim.dead_letter)]
+    for method, path, operation in operations(document):
+        if method != "GET" or "{" in path:
+            continue
+        named = {parameter["name"] for parameter in operation.get("parameters", [])}
+        queries = [f"?cursor={cursor}" for cursor in cursors] if "cursor" in named else []
+        for query in ("", *queries):
+            answer = await door.ask(f"GET {path}{query}", key=millrace.admin_key)
+            assert answer.status in (200, 422), path
+            text = answer.body.decode().replace(query.removeprefix("?cursor="), "") if query else answer.body.decode()
+            assert [trace for trace in victim.traces if trace in text] == [], f"{path}{query}"
+
+
+async def test_what_is_named_in_a_body_is_considered_too(
+    millrace: Run, door: Gateway, document: Document, victim: Victim
+) -> None:
+    takes_a_body = {path for _, path, operation in operations(document) if "requestBody" in operation}
+    assert {path for path in takes_a_body if "{" not in path} == TAKES_IDS_IN_BODY | NAMES_NOBODY
+    channels = json.dumps({"channels": [victim.ids["stream"]]}).encode()
+    made = json.loads((await door.ask("POST /api/v1/auth/tickets", JSON, body=channels, key=millrace.admin_key)).body)
+    status, problem, _ = await refusal(connecting(door, f"/ws/{victim.ids['job_id']}?ticket={made['ticket']}"))
+    assert (status, problem["code"]) == (404, "not_found")
+
+
+async def test_every_way_through_the_door_is_considered(millrace: Run, door: Gateway, document: Document) -> None:
+    told = set(document["paths"])
+    ways = {route.prefix for route in UPSTREAMS if route.service not in (OWN, "authz") and not route.public}
+    hidden = {way for way in ways if not any(path == way or path.startswith(f"{way}/") for path in told)}
+    assert hidden == set(UNDOCUMENTED)
+    for way, why in UNDOCUMENTED.items():
+        if why == "answers nothing yet":
+            for path in (way, f"{way}/{new_id()}"):
+                assert said(await door.ask(f"GET {path}", key=millrace.admin_key)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_another_tenants_job_is_no_job_to_a_socket(
+    millrace: Run, door: Gateway, victim: Victim, prefix: str
+) -> None:
+    job_id, unknown = victim.ids["job_id"], str(new_id())
+    for query in ("", "?after=1", "?after=1000"):
+        refused = []
+        for id_ in (job_id, unknown):
+            status, problem, _ = await refusal(connecting(door, f"{prefix}/ws/{id_}{query}", key=millrace.admin_key))
+            refused.append((status, problem["code"], problem["detail"].replace(id_, "")))
+        assert refused[0] == refused[1]
+        assert refused[0][:2] == (404, "not_found")
+    async with connecting(door, f"{prefix}/ws", key=millrace.admin_key) as socket:
+        await received(socket)
+        told = []
+        for id_ in (job_id, unknown):
+            await socket.send(json.dumps({"action": "subscribe", "job_id": id_, "after": 0}))
+            told.append({k: str(v).replace(id_, "") for k, v in (await received(socket)).items()})
+        assert told[0] == told[1]
+        assert (told[0]["type"], told[0]["code"]) == ("error", "not_found")
+
+
+async def test_a_socket_on_all_jobs_is_told_nothing_of_another_tenant(
+    millrace: Run, door: Gateway, victim: Victim
+) -> None:
+    """The stranger's own job comes later in the log: what is told before it is all that there is to tell."""
+    async with Client(millrace.url, millrace.admin_key) as client:
+        own = (await client.upload(CSV))["job_id"]
+        await client.watch(own)
+    async with connecting(door, "/ws?after=0", key=millrace.admin_key) as socket:
+        frame: dict[str, Any] = {}
+        while (frame.get("job_id"), frame.get("status")) != (own, "COMPLETED"):
+            frame = await received(socket)
+            assert [trace for trace in victim.traces if trace in json.dumps(frame)] == []
