@@ -248,7 +248,7 @@ async def test_an_expired_invitation_is_none(gateway: Gateway, rows: asyncpg.Con
 
 
 async def test_an_answer_that_got_lost_can_be_had_again(gateway: Gateway, rows: asyncpg.Connection) -> None:
-    login = await register(gateway, "lost@example.org")
+    login = await register(gateway, "answer-lost@example.org")
     lost = logged_in(await post(gateway, "refresh", refresh_token=login.refresh))
     again = logged_in(await post(gateway, "refresh", refresh_token=login.refresh))
     assert again.refresh == lost.refresh, "the session does not fork"
@@ -348,3 +348,45 @@ async def test_secrets_are_nowhere_in_clear(gateway: Gateway, rows: asyncpg.Conn
     assert email not in metrics
     assert [name for name, text in kept.items() if email in text] == ["users"]
     assert email.encode().hex() not in kept["outbox"]
+
+
+async def test_an_invitation_that_is_asked_for_again_is_the_same(gateway: Gateway, rows: asyncpg.Connection) -> None:
+    admin = await register(gateway, "repeating@example.org")
+    again = ("Idempotency-Key: invite-one", admin.bearer)
+    answers = await asyncio.gather(*(post(gateway, "invitations", *again, role="member") for _ in range(5)))
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.body for answer in answers}) == 1, "the secret too, though it is nowhere kept"
+    made = json.loads(answers[0].body)
+    assert len(await events(rows, "user.invited", invitation_id=made["id"])) == 1
+    other = problem(await post(gateway, "invitations", *again, role="viewer"))
+    assert (other["status"], other["code"]) == (422, "idempotency_key_reused")
+    assert other["errors"][0]["field"] == "header.idempotency-key"
+    stranger = await register(gateway, "another-inviter@example.org")
+    theirs = await post(gateway, "invitations", "Idempotency-Key: invite-one", stranger.bearer, role="member")
+    assert json.loads(theirs.body)["invitation"] != made["invitation"]
+    guest = await register(gateway, "repeated-guest@example.org", invitation=made["invitation"])
+    assert guest.user["tenant"] == admin.user["tenant"]
+    used = await post(gateway, "invitations", *again, role="member")
+    assert used.body == answers[0].body, "also when somebody has come by it: it lets nobody else in"
+    wish = {"email": "second-guest@example.org", "password": PASSWORD, "display_name": "B"}
+    refused = problem(await post(gateway, "register", **wish, invitation=made["invitation"]))
+    assert refused["code"] == "invitation_unusable"
+
+
+async def test_who_registers_again_because_the_answer_was_lost_is_logged_in(
+    gateway: Gateway, rows: asyncpg.Connection
+) -> None:
+    admin = await register(gateway, "inviting@example.org")
+    invited = json.loads((await post(gateway, "invitations", admin.bearer, role="member")).body)["invitation"]
+    wish = {"email": "answer-lost@example.org", "password": PASSWORD, "display_name": "Lost", "invitation": invited}
+    first, second = [logged_in(await post(gateway, "register", "Idempotency-Key: r-1", **wish)) for _ in range(2)]
+    assert first.user == second.user
+    assert (await me(gateway, second.access)).status == 200
+    assert len(await events(rows, "user.registered", user_id=first.user["id"])) == 1
+    for changed in ({"display_name": "Other"}, {"password": "another password"}):
+        refused = problem(await post(gateway, "register", "Idempotency-Key: r-1", **{**wish, **changed}))
+        assert (refused["status"], refused["code"]) == (422, "idempotency_key_reused")
+    del wish["invitation"]
+    for fields in ((), ("Idempotency-Key: r-2",)):
+        refused = problem(await post(gateway, "register", *fields, **wish))
+        assert (refused["status"], refused["code"]) == (409, "email_taken")

@@ -45,6 +45,14 @@ class InvalidInput(MillraceError):
     code, status, title = "invalid_input", 422, "Invalid input"
 
 
+class IdempotencyKeyReused(InvalidInput):
+    code, title = "idempotency_key_reused", "Idempotency key reused"
+
+    def __init__(self) -> None:
+        detail = "This Idempotency-Key was used for another request. Use a new key for a new request."
+        super().__init__(detail, errors=[FieldError("header.idempotency-key", "reused", detail)])
+
+
 class BadRequest(MillraceError):
     code, status, title = "bad_request", 400, "Bad request"
 

@@ -64,7 +64,7 @@ async def open_accounts(
     sessions = Sessions(
         parts, tokens, RefreshTokens(pepper), revocations, outbox, idle_seconds=settings.session_idle_seconds
     )
-    invitations = Invitations(parts.pool, outbox, seconds=settings.invitation_seconds)
+    invitations = Invitations(parts.pool, pepper, outbox, seconds=settings.invitation_seconds)
     issuers = Issuers(settings.issuers, session, parts.telemetry.log)
     verified = Verified(lambda: revocations.trusted)
     keys = Keys(parts.pool, pepper, revocations, outbox)

@@ -9,7 +9,15 @@ from fastapi.responses import StreamingResponse
 from events.answers import no_unknown_parameters, read_answer
 from events.blobs import Blobs
 from events.envelope import encode_json
-from events.errors import BadRequest, InvalidInput, NotFound, QuotaExceeded, RequestTimeout, TooLarge
+from events.errors import (
+    BadRequest,
+    IdempotencyKeyReused,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    RequestTimeout,
+    TooLarge,
+)
 from events.identity import Principal
 from events.openapi import Page, Responses, answers, links, problems
 from events.web import require
@@ -17,7 +25,7 @@ from ingest.body import Body
 from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
 from ingest.settings import IngestSettings
-from ingest.uploads import EmptyUpload, Gone, IdempotencyKeyReused, Uploads, Wish
+from ingest.uploads import EmptyUpload, Gone, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
 
 Uploader = Annotated[Principal, require("uploads:write")]

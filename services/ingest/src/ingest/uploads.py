@@ -11,7 +11,7 @@ import msgspec
 from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, new_event, stream_name
-from events.errors import FieldError, InvalidInput, MillraceError, NotFound
+from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
 from events.ids import new_id
 from events.lifecycle import Parts
 from events.log import EventLog
@@ -25,10 +25,6 @@ from ingest.quota import Quota, Reservation
 
 class EmptyUpload(InvalidInput):
     code, title = "empty_upload", "Empty upload"
-
-
-class IdempotencyKeyReused(InvalidInput):
-    code, title = "idempotency_key_reused", "Idempotency key reused"
 
 
 class Gone(MillraceError):
@@ -151,8 +147,7 @@ class Uploads:
         assert row is not None  # uploads are marked as deleted, never removed
         first = _upload(row)
         if _asked_for(first) != _asked_for(repeated):
-            detail = "This Idempotency-Key was used for another upload. Use a new key for a new upload."
-            raise IdempotencyKeyReused(detail, errors=[FieldError("header.idempotency-key", "reused", detail)])
+            raise IdempotencyKeyReused
         return first
 
     async def one(self, tenant: str, id_: UUID) -> Upload:

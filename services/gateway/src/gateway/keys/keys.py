@@ -1,7 +1,5 @@
 """API keys: a secret is shown once and kept nowhere."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +8,8 @@ import asyncpg
 
 from events.accounts import KeyCreated, KeyRevoked, KeyRotated
 from events.database import Pool, load_queries
-from events.envelope import Event, encode_json
-from events.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound
+from events.envelope import Event
+from events.errors import Conflict, FieldError, Forbidden, NotFound
 from events.identity import Principal
 from events.log import Connection
 from events.outbox import Outbox
@@ -19,10 +17,7 @@ from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.keys import ApiKey, derive_key, hash_key, new_key, parse_key
 from gateway.auth.revocations import Revocations
-
-
-class IdempotencyKeyReused(InvalidInput):
-    code, title = "idempotency_key_reused", "Idempotency key reused"
+from gateway.repeats import check_same, request_hash, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +59,14 @@ class Keys:
 
     async def make(self, maker: Principal, wish: Wish, idempotency_key: str | None) -> Made:
         _check_scopes(maker, wish.scopes)
-        asked = _request_hash("make", wish.name, *sorted(wish.scopes), wish.expires_at and wish.expires_at.isoformat())
+        asked = request_hash("make", wish.name, *sorted(wish.scopes), wish.expires_at and wish.expires_at.isoformat())
         async with self._pool.acquire() as connection, connection.transaction():
             made, event = await self._insert(connection, maker, wish, idempotency_key, asked)
         return self._told(made, event)
 
     async def rotate(self, maker: Principal, id_: str, overlap: float, idempotency_key: str | None) -> Made:
         """Another key for the same, with as much time as the old one was given. The old one ends after the overlap."""
-        asked = _request_hash("rotate", id_, overlap)
+        asked = request_hash("rotate", id_, overlap)
         async with self._pool.acquire() as connection, connection.transaction():
             old = await connection.fetchrow(self._queries["lock_key"], maker.tenant, id_)
             if old is None:
@@ -161,15 +156,13 @@ class Keys:
         row = await connection.fetchrow(query, maker.tenant, maker.subject, idempotency_key)
         if row is None:
             return None
-        if not hmac.compare_digest(row["request_hash"], asked):
-            detail = "This Idempotency-Key was used for another request. Use a new key for a new request."
-            raise IdempotencyKeyReused(detail, errors=[FieldError("header.idempotency-key", "reused", detail)])
+        check_same(row["request_hash"], asked)
         return Made(_key(row), self._derived(maker, idempotency_key))
 
     def _derived(self, maker: Principal, idempotency_key: str) -> ApiKey:
         """The secret that belongs to an idempotency key: who repeats a request gets the same answer, and we need not
         keep it."""
-        return derive_key(self._deriving, encode_json((maker.tenant, maker.subject, idempotency_key)))
+        return derive_key(self._deriving, seed_of(maker, idempotency_key))
 
     async def _existing(self, connection: Connection, tenant: str, id_: str) -> Key:
         row = await connection.fetchrow(self._queries["key"], tenant, id_)
@@ -187,10 +180,6 @@ def _check_scopes(maker: Principal, scopes: frozenset[str]) -> None:
     if beyond := sorted(scopes - maker.scopes):
         detail = f"Your credential does not have {', '.join(beyond)}, so no key that it makes can."
         raise Forbidden(detail, errors=[FieldError("body.scopes", "beyond_yours", detail)])
-
-
-def _request_hash(*asked: object) -> bytes:
-    return hashlib.sha256(encode_json(asked)).digest()
 
 
 def _unknown() -> NotFound:

@@ -5,17 +5,18 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
-from events.errors import Conflict, Forbidden, NotFound
+from events.errors import Conflict, Forbidden, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.openapi import Page, answers, links, problems
 from events.web import require
 from gateway.auth.credentials import SCOPES
-from gateway.keys.keys import IdempotencyKeyReused, Key, Keys, Made, Wish
+from gateway.keys.keys import Key, Keys, Made, Wish
+from gateway.repeats import IdempotencyKey
 
 _LONGEST_OVERLAP = 7 * 86_400
 
@@ -42,7 +43,6 @@ Scope = Annotated[
 Future = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
 KeyId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{12}$")]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z]{12}$")]
-IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 
 class KeyWish(BaseModel):

@@ -1,20 +1,24 @@
 """Invitations into a tenant: a token that is shown once, and good for one registration."""
 
 import hashlib
+import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from events.accounts import UserInvited
 from events.database import Pool, load_queries
-from events.errors import FieldError, Forbidden, InvalidInput
+from events.errors import FieldError, Forbidden, IdempotencyKeyReused, InvalidInput
 from events.identity import Principal
 from events.ids import new_id
 from events.log import Connection
 from events.outbox import Outbox
 from gateway.audit import audit_event
+from gateway.auth.derived import derived_key
 from gateway.auth.roles import ROLES, Role
+from gateway.repeats import seed_of
 
 
 class InvitationUnusable(InvalidInput):
@@ -37,34 +41,54 @@ class Accepted:
 
 
 class Invitations:
-    def __init__(self, pool: Pool, outbox: Outbox, *, seconds: float) -> None:
+    def __init__(self, pool: Pool, pepper: str, outbox: Outbox, *, seconds: float) -> None:
         self._pool = pool
+        self._deriving = derived_key(pepper, "invitations that may be asked for again")
         self._outbox = outbox
         self._seconds = seconds
         self._queries = load_queries("gateway.users", "queries.sql")
 
-    async def invite(self, principal: Principal, role: Role) -> Invitation:
-        if not ROLES[role] <= principal.scopes:
+    async def invite(self, inviter: Principal, role: Role, idempotency_key: str | None = None) -> Invitation:
+        if not ROLES[role] <= inviter.scopes:
             raise Forbidden(f"The role {role} may do what your credential may not.")
-        id_, token = new_id(), f"mr_invite_{secrets.token_urlsafe(32)}"
-        event = audit_event(
-            UserInvited(invitation_id=id_, role=role, invited_by=principal.subject),
-            tenant=principal.tenant,
-            about=("invitation", id_),
-        )
+        token = self._token(inviter, idempotency_key)
         async with self._pool.acquire() as connection, connection.transaction():
-            expires_at = await connection.fetchval(
+            row = await connection.fetchrow(
                 self._queries["insert_invitation"],
-                id_,
+                new_id(),
                 _hash(token),
-                principal.tenant,
+                inviter.tenant,
                 role,
-                principal.subject,
+                inviter.subject,
                 self._seconds,
+                idempotency_key,
+            )
+            if row is None:
+                return await self._again(connection, inviter, idempotency_key, role, token)
+            event = audit_event(
+                UserInvited(invitation_id=row["id"], role=role, invited_by=inviter.subject),
+                tenant=inviter.tenant,
+                about=("invitation", row["id"]),
             )
             await self._outbox.open(connection, event)
         self._outbox.publish_soon(event)
-        return Invitation(id_, token, role, expires_at)
+        return Invitation(row["id"], token, role, row["expires_at"])
+
+    async def _again(
+        self, connection: Connection, inviter: Principal, idempotency_key: str | None, role: Role, token: str
+    ) -> Invitation:
+        query = self._queries["invitation_by_idempotency_key"]
+        row = await connection.fetchrow(query, inviter.tenant, inviter.subject, idempotency_key)
+        assert row is not None  # it is remembered until it expires
+        if row["role"] != role:
+            raise IdempotencyKeyReused
+        return Invitation(row["id"], token, role, row["expires_at"])
+
+    def _token(self, inviter: Principal, idempotency_key: str | None) -> str:
+        random = secrets.token_bytes(32)
+        if idempotency_key is not None:
+            random = hmac.digest(self._deriving, seed_of(inviter, idempotency_key), hashlib.sha256)
+        return "mr_invite_" + urlsafe_b64encode(random).rstrip(b"=").decode()
 
     async def accept(self, connection: Connection, token: str) -> Accepted:
         """Use it up, in the transaction that lets its bearer in."""

@@ -1,9 +1,14 @@
 -- name: insert_user
 -- Nothing is inserted, and nothing returned, if the address is taken.
-INSERT INTO gateway.users (id, tenant, email, password_hash, display_name, gender, role)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO gateway.users
+    (id, tenant, email, password_hash, display_name, gender, role, idempotency_key, request_hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (email) DO NOTHING
 RETURNING *;
+
+-- name: registration
+-- What the person with this address was registered with.
+SELECT idempotency_key, request_hash FROM gateway.users WHERE email = $1;
 
 -- name: user_by_email
 SELECT * FROM gateway.users WHERE email = $1;
@@ -53,13 +58,21 @@ WHERE id = $1;
 UPDATE gateway.sessions SET ended_at = now() WHERE id = $1;
 
 -- name: insert_invitation
-INSERT INTO gateway.invitations (id, token_hash, tenant, role, invited_by, expires_at)
-VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
-RETURNING expires_at;
+-- Nothing is inserted, and nothing returned, if the inviter has used the idempotency key before.
+INSERT INTO gateway.invitations (id, token_hash, tenant, role, invited_by, expires_at, idempotency_key)
+VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), $7)
+ON CONFLICT DO NOTHING
+RETURNING id, expires_at;
+
+-- name: invitation_by_idempotency_key
+SELECT id, role, expires_at FROM gateway.invitations
+WHERE tenant = $1 AND invited_by = $2 AND idempotency_key = $3;
 
 -- name: accept_invitation
 -- Once: whoever comes second finds none.
-DELETE FROM gateway.invitations WHERE token_hash = $1 AND expires_at > now() RETURNING id, tenant, role;
+UPDATE gateway.invitations SET used_at = now()
+WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()
+RETURNING id, tenant, role;
 
 -- name: remove_sessions
 -- A session is remembered until it would have expired, so that its old tokens are told from forged ones.

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from events.answers import read_answer
-from events.errors import Forbidden
+from events.errors import Forbidden, IdempotencyKeyReused
 from events.identity import Principal
 from events.openapi import example, problems
 from events.web import PrincipalOf, require
 from gateway.auth.roles import Role
+from gateway.repeats import IdempotencyKey
 from gateway.users.invitations import Invitations, InvitationUnusable
 from gateway.users.sessions import SessionOver, Sessions
 from gateway.users.users import EmailTaken, LoginRefused, Registration, RegistrationClosed, User, Users
@@ -93,13 +94,14 @@ def user_routes(users: Users, sessions: Sessions, invitations: Invitations) -> A
     @routes.post(
         "/register",
         status_code=201,
-        responses=example(LOGIN, status=201) | problems(RegistrationClosed, EmailTaken, InvitationUnusable),
+        responses=example(LOGIN, status=201)
+        | problems(RegistrationClosed, EmailTaken, InvitationUnusable, IdempotencyKeyReused),
     )
-    async def register(wish: RegistrationWish) -> LoginView:
+    async def register(wish: RegistrationWish, idempotency_key: IdempotencyKey = None) -> LoginView:
         """Make an account: in a tenant of its own, or by an invitation in another's. You are logged in at once."""
         invitation = None if wish.invitation is None else wish.invitation.get_secret_value()
         asked = Registration(wish.email, wish.password.get_secret_value(), wish.display_name, wish.gender, invitation)
-        return login_view(*await users.register(asked))
+        return login_view(*await users.register(asked, idempotency_key))
 
     @routes.post("/login", responses=example(LOGIN) | problems(LoginRefused))
     async def log_in(login: Login) -> LoginView:
@@ -130,10 +132,14 @@ def user_routes(users: Users, sessions: Sessions, invitations: Invitations) -> A
         )
         return read_answer(request, view.model_dump())
 
-    @routes.post("/invitations", status_code=201, responses=example(INVITATION, status=201) | problems(Forbidden))
-    async def invite(inviter: Inviter, wish: InvitationWish) -> InvitationView:
+    @routes.post(
+        "/invitations",
+        status_code=201,
+        responses=example(INVITATION, status=201) | problems(Forbidden, IdempotencyKeyReused),
+    )
+    async def invite(inviter: Inviter, wish: InvitationWish, idempotency_key: IdempotencyKey = None) -> InvitationView:
         """Invite somebody into your tenant, with a role that may do no more than you."""
-        made = await invitations.invite(inviter, wish.role)
+        made = await invitations.invite(inviter, wish.role, idempotency_key)
         return InvitationView(id=made.id, invitation=made.token, role=made.role, expires_at=made.expires_at)
 
     async def _own_user(principal: Principal) -> User | None:

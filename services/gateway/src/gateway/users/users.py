@@ -9,12 +9,13 @@ import asyncpg
 
 from events.accounts import UserLockedOut, UserRegistered
 from events.database import Pool, load_queries
-from events.errors import Conflict, FieldError, Forbidden, Unauthenticated
+from events.errors import Conflict, FieldError, Forbidden, IdempotencyKeyReused, Unauthenticated
 from events.ids import new_id
 from events.lifecycle import Parts
 from events.outbox import Outbox
 from gateway.audit import audit_event
 from gateway.auth.roles import Role
+from gateway.repeats import check_same, request_hash
 from gateway.settings import GatewaySettings
 from gateway.users.invitations import Accepted, Invitations
 from gateway.users.passwords import Passwords
@@ -75,8 +76,12 @@ class Users:
         self._queries = load_queries("gateway.users", "queries.sql")
         self._logins = parts.telemetry.counter("millrace_logins_total", "Logins, by how they went.", ["outcome"])
 
-    async def register(self, wish: Registration) -> tuple[User, Granted]:
-        """Make an account, in a tenant of its own or in the one that invites, and log in."""
+    async def register(self, wish: Registration, idempotency_key: str | None = None) -> tuple[User, Granted]:
+        """Make an account, in a tenant of its own or in the one that invites, and log in; who asks for the same again
+        is only logged in."""
+        asked = request_hash(wish.email, wish.display_name, wish.gender, wish.invitation)
+        if idempotency_key is not None and await self._registered(wish.email, idempotency_key, asked):
+            return await self._log_in_again(wish)
         if wish.invitation is None and not self._settings.open_registration:
             raise RegistrationClosed("Ask somebody for an invitation, and send it with your registration.")
         password_hash = await self._passwords.hash(wish.password)
@@ -95,6 +100,8 @@ class Users:
                 wish.display_name,
                 wish.gender,
                 joins.role,
+                idempotency_key,
+                None if idempotency_key is None else asked,
             )
             if row is None:
                 detail = "There is an account with this address. Log in."
@@ -109,6 +116,19 @@ class Users:
             refresh = await self._sessions.start(connection, user.id)
         self._outbox.publish_soon(event)
         return user, await self._sessions.grant(refresh, user=user.id, tenant=user.tenant, role=user.role)
+
+    async def _registered(self, email: str, idempotency_key: str, asked: bytes) -> bool:
+        row = await self._pool.fetchrow(self._queries["registration"], normalised(email))
+        if row is None or row["idempotency_key"] != idempotency_key:
+            return False
+        check_same(row["request_hash"], asked)
+        return True
+
+    async def _log_in_again(self, wish: Registration) -> tuple[User, Granted]:
+        try:
+            return await self.log_in(wish.email, wish.password)
+        except LoginRefused:
+            raise IdempotencyKeyReused from None  # with another password
 
     async def log_in(self, email: str, password: str) -> tuple[User, Granted]:
         """Raises the same for an unknown address, a wrong password and a locked account, after the same work."""

@@ -1,4 +1,4 @@
-"""Creates API keys."""
+"""Nothing: API keys came later, in 0006."""
 
 from events.migrate import run_sql
 
