@@ -21,6 +21,10 @@ from deploy.stack import SERVICES, Stack
 from fixtures.fuzz import UNLIMITED
 
 PASSWORD = "a-planted-password-of-ours"
+_HEADERS = (
+    *("Authorization", "X-API-Key", "Cookie", "Idempotency-Key"),
+    *("Proxy-Authorization", "X-Millrace-Principal", "Traceparent"),
+)
 WRONG_PASSWORD = "a-planted-password-that-is-wrong"
 
 
@@ -85,7 +89,15 @@ async def plant(session: aiohttp.ClientSession, admin_key: str) -> dict[str, str
 
 def places(secret: str) -> Iterator[dict[str, Any]]:
     """Where a client might put it."""
-    for name in ("Authorization", "X-API-Key", "Cookie", "Proxy-Authorization", "X-Millrace-Principal", "Traceparent"):
+    for name in (
+        "Authorization",
+        "X-API-Key",
+        "Cookie",
+        "Idempotency-Key",
+        "Proxy-Authorization",
+        "X-Millrace-Principal",
+        "Traceparent",
+    ):
         yield {"headers": {name: secret}}
     yield {"headers": {"Authorization": f"Bearer {secret}"}}
     yield {"headers": {"Authorization": "Basic " + b64encode(f"user:{secret}".encode()).decode()}}

@@ -378,7 +378,12 @@ async def test_who_registers_again_because_the_answer_was_lost_is_logged_in(
 ) -> None:
     admin = await register(gateway, "inviting@example.org")
     invited = json.loads((await post(gateway, "invitations", admin.bearer, role="member")).body)["invitation"]
-    wish = {"email": "answer-lost@example.org", "password": PASSWORD, "display_name": "Lost", "invitation": invited}
+    wish = {
+        "email": "registered-twice@example.org",
+        "password": PASSWORD,
+        "display_name": "Lost",
+        "invitation": invited,
+    }
     first, second = [logged_in(await post(gateway, "register", "Idempotency-Key: r-1", **wish)) for _ in range(2)]
     assert first.user == second.user
     assert (await me(gateway, second.access)).status == 200

@@ -19,6 +19,11 @@ IdempotencyKey = Annotated[
 ]
 
 
+def known_as(idempotency_key: str | None) -> str | None:
+    """What is kept of it. It is only ever compared, and a client may have sent a secret by mistake."""
+    return None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+
 def request_hash(*asked: object) -> bytes:
     return hashlib.sha256(encode_json(asked)).digest()
 

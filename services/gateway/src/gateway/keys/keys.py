@@ -17,7 +17,7 @@ from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.keys import ApiKey, derive_key, hash_key, new_key, parse_key
 from gateway.auth.revocations import Revocations
-from gateway.repeats import check_same, request_hash, seed_of
+from gateway.repeats import check_same, known_as, request_hash, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Keys:
             wish.name,
             sorted(wish.scopes),
             maker.subject,
-            idempotency_key,
+            known_as(idempotency_key),
             None if idempotency_key is None else asked,
             wish.expires_at,
         )
@@ -153,7 +153,7 @@ class Keys:
     async def _again(self, connection: Connection, maker: Principal, idempotency_key: str, asked: bytes) -> Made | None:
         """What was made under this idempotency key."""
         query = self._queries["key_by_idempotency_key"]
-        row = await connection.fetchrow(query, maker.tenant, maker.subject, idempotency_key)
+        row = await connection.fetchrow(query, maker.tenant, maker.subject, known_as(idempotency_key))
         if row is None:
             return None
         check_same(row["request_hash"], asked)

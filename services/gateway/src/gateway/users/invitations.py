@@ -18,7 +18,7 @@ from events.outbox import Outbox
 from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.roles import ROLES, Role
-from gateway.repeats import seed_of
+from gateway.repeats import known_as, seed_of
 
 
 class InvitationUnusable(InvalidInput):
@@ -61,7 +61,7 @@ class Invitations:
                 role,
                 inviter.subject,
                 self._seconds,
-                idempotency_key,
+                known_as(idempotency_key),
             )
             if row is None:
                 return await self._again(connection, inviter, idempotency_key, role, token)
@@ -78,7 +78,7 @@ class Invitations:
         self, connection: Connection, inviter: Principal, idempotency_key: str | None, role: Role, token: str
     ) -> Invitation:
         query = self._queries["invitation_by_idempotency_key"]
-        row = await connection.fetchrow(query, inviter.tenant, inviter.subject, idempotency_key)
+        row = await connection.fetchrow(query, inviter.tenant, inviter.subject, known_as(idempotency_key))
         assert row is not None  # it is remembered until it expires
         if row["role"] != role:
             raise IdempotencyKeyReused

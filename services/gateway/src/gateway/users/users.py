@@ -15,7 +15,7 @@ from events.lifecycle import Parts
 from events.outbox import Outbox
 from gateway.audit import audit_event
 from gateway.auth.roles import Role
-from gateway.repeats import check_same, request_hash
+from gateway.repeats import check_same, known_as, request_hash
 from gateway.settings import GatewaySettings
 from gateway.users.invitations import Accepted, Invitations
 from gateway.users.passwords import Passwords
@@ -100,7 +100,7 @@ class Users:
                 wish.display_name,
                 wish.gender,
                 joins.role,
-                idempotency_key,
+                known_as(idempotency_key),
                 None if idempotency_key is None else asked,
             )
             if row is None:
@@ -119,7 +119,7 @@ class Users:
 
     async def _registered(self, email: str, idempotency_key: str, asked: bytes) -> bool:
         row = await self._pool.fetchrow(self._queries["registration"], normalised(email))
-        if row is None or row["idempotency_key"] != idempotency_key:
+        if row is None or row["idempotency_key"] != known_as(idempotency_key):
             return False
         check_same(row["request_hash"], asked)
         return True

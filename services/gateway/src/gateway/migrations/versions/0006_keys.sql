@@ -7,7 +7,7 @@ CREATE TABLE gateway.keys (
     name text NOT NULL,
     scopes text[] NOT NULL,
     made_by text NOT NULL,  -- the subject: `key:<id>` or `user:<id>`
-    idempotency_key text,
+    idempotency_key text,  -- its hash
     request_hash bytea,  -- of what was asked for under the idempotency key
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,
