@@ -43,7 +43,8 @@ class ApiDocument:
                 f"Not known yet, since it does not answer: the {' and the '.join(sorted(unknown))}.",
                 headers={"Retry-After": "1"},
             )
-        self._encoded = encode_json(merged({OWN: self._app.openapi()} | self._known, self._routes))
+        documents = {OWN: self._app.openapi()} | self._known
+        self._encoded = encode_json(await asyncio.to_thread(merged, documents, self._routes))
 
     async def _of(self, url: str) -> Document | None:
         try:
