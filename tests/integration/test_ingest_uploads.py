@@ -106,6 +106,15 @@ async def test_content_is_read_back_whole_and_in_ranges(ingest: RunningIngest) -
     ] == f"bytes 5-7/{len(content)}"
 
 
+async def test_a_range_of_what_the_client_does_not_have_is_all_of_it(ingest: RunningIngest) -> None:
+    _, accepted = await ingest.post()
+    path = f"/api/v1/uploads/{accepted['upload_id']}/content"
+    etag = (await ingest.get(path)).headers["ETag"]
+    for known, status in ((etag, 206), ('"another"', 200), (f"W/{etag}", 200), ("Sat, 21 Nov 2026 02:23:27 GMT", 200)):
+        answer = await ingest.get(path, headers={"Range": "bytes=0-3", "If-Range": known})
+        assert (answer.status, answer.body) == (status, CSV[:4] if status == 206 else CSV), known
+
+
 async def test_a_range_behind_the_end_is_refused_and_what_is_no_range_is_ignored(ingest: RunningIngest) -> None:
     _, accepted = await ingest.post()
     path = f"/api/v1/uploads/{accepted['upload_id']}/content"

@@ -29,7 +29,8 @@ def content_response(request: Request, blobs: Blobs, upload: Upload, range_heade
     known = unchanged(request, etag)
     if known is not None:
         return known
-    wanted = _wanted(range_header, upload.bytes)
+    same = request.headers.get("If-Range", etag) == etag  # else the client has a part of something else
+    wanted = _wanted(range_header, upload.bytes) if same else None
     start, end = wanted or (0, upload.bytes)
     headers["Content-Length"] = str(end - start)
     if wanted is not None:
