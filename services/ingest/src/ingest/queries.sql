@@ -1,13 +1,14 @@
 -- name: insert_upload
--- Nothing is inserted, and nothing returned, if the tenant has used the idempotency key before.
+-- Nothing is inserted, and nothing returned, if the tenant has used the idempotency key before. Of that only a hash is
+-- kept.
 INSERT INTO ingest.uploads
     (tenant, id, job_id, workflow, options, filename, content_type, bytes, sha256, blob, idempotency_key)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, encode(sha256(convert_to($11, 'UTF8')), 'hex'))
 ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 RETURNING id;
 
 -- name: upload_by_key
-SELECT * FROM ingest.uploads WHERE tenant = $1 AND idempotency_key = $2;
+SELECT * FROM ingest.uploads WHERE tenant = $1 AND idempotency_key = encode(sha256(convert_to($2, 'UTF8')), 'hex');
 
 -- name: upload
 SELECT * FROM ingest.uploads WHERE tenant = $1 AND id = $2;

@@ -1,12 +1,13 @@
 -- name: insert_key
--- Nothing is inserted, and nothing returned, if its maker has used the idempotency key before.
+-- Nothing is inserted, and nothing returned, if its maker has used the idempotency key before. Of that only a hash is kept.
 INSERT INTO gateway.keys (id, tenant, hash, name, scopes, made_by, idempotency_key, request_hash, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, $6, encode(sha256(convert_to($7, 'UTF8')), 'hex'), $8, $9)
 ON CONFLICT DO NOTHING
 RETURNING *;
 
 -- name: key_by_idempotency_key
-SELECT * FROM gateway.keys WHERE tenant = $1 AND made_by = $2 AND idempotency_key = $3;
+SELECT * FROM gateway.keys WHERE tenant = $1 AND made_by = $2
+AND idempotency_key = encode(sha256(convert_to($3, 'UTF8')), 'hex');
 
 -- name: key
 SELECT * FROM gateway.keys WHERE tenant = $1 AND id = $2;
