@@ -54,7 +54,9 @@ class Admission:
         limit = self._classes[limited_as].connects if limited_as is not None else None
         if limited_as is None or limit is None or principal is None:
             return 0
-        place = _name(limited_as, principal.tenant, principal.subject, request.head.path)
+        # Not the path itself: what stands in it is the client's, and may be a secret by mistake.
+        path = blake2b(request.head.path.encode(), digest_size=16).hexdigest()
+        place = _name(limited_as, principal.tenant, principal.subject, path)
         counted = await self._limiter.connect(place, seconds=limit.seconds, free=limit.free, most=limit.most)
         if counted is None:
             self._uncounted(self._classes[limited_as])
