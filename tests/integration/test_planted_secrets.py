@@ -88,6 +88,11 @@ def test_a_secret_is_nowhere_in_clear(told: Told, kind: str) -> None:
     assert told.where(told.life.secrets[kind]) == []
 
 
+@pytest.mark.parametrize("name", ["ticket", "access_token", "key"])
+def test_of_a_query_not_even_the_names_are_told(told: Told, name: str) -> None:
+    assert [place for place in ("file logs/millrace.log", "spans") if f"{name}=" in told.places[place]] == []
+
+
 def test_every_kind_is_looked_for(told: Told) -> None:
     assert set(told.life.secrets) == {*SENT_EVERYWHERE, *USED}
     assert told.requests > 1000
