@@ -7,4 +7,5 @@ pytest_plugins = [
     "fixtures.gateway",
     "fixtures.limits",
     "fixtures.processor",
+    "fixtures.unlimited",
 ]

@@ -2,36 +2,19 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import aiohttp
 import jsonschema_rs
-import pytest
 import pytest_asyncio
 
-from fixtures.fuzz import UNLIMITED, fuzz
-from fixtures.millrace import Run, running
-
-Document = dict[str, Any]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def millrace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
-    async with running(tmp_path_factory.mktemp("millrace") / "data", UNLIMITED) as started:
-        yield started
+from fixtures.fuzz import fuzz
+from fixtures.millrace import Document, Run
 
 
 @pytest_asyncio.fixture(scope="module")
 async def client(millrace: Run) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(millrace.url, headers={"X-API-Key": millrace.admin_key}) as session:
         yield session
-
-
-@pytest_asyncio.fixture(scope="module")
-async def document(client: aiohttp.ClientSession) -> Document:
-    async with client.get("/api/v1/openapi.json") as answer:
-        assert answer.status == 200
-        return dict(await answer.json())
 
 
 def operations(document: Document) -> Iterator[tuple[str, Document]]:

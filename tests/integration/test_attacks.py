@@ -8,17 +8,15 @@ import ast
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import pytest_asyncio
 
 from fixtures.client import Client
-from fixtures.fuzz import UNLIMITED
 from fixtures.gateway import Gateway
-from fixtures.millrace import Document, Run, documented, operations, running
+from fixtures.millrace import Document, Run, operations
 from fixtures.sockets import UPGRADE, answers, connecting, received
 from fixtures.tenants import JSON, said
 from gateway.upstreams import OWN, UPSTREAMS, Routes
@@ -154,22 +152,6 @@ def test_an_attack_that_is_listed_is_sent_where_the_list_says(held: Held) -> Non
 
 
 # Sent from here
-
-
-@pytest_asyncio.fixture(scope="module")
-async def millrace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
-    async with running(tmp_path_factory.mktemp("millrace") / "data", UNLIMITED) as started:
-        yield started
-
-
-@pytest_asyncio.fixture(scope="module")
-async def document(millrace: Run) -> Document:
-    return await documented(millrace)
-
-
-@pytest.fixture
-def door(millrace: Run) -> Gateway:
-    return millrace.door
 
 
 BOMB = gzip.compress(bytes(10_000_000))

@@ -5,17 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from websockets.asyncio.client import ClientConnection
 
 from deploy.provision import Database
 from events.identity import PRINCIPAL_HEADER, PrincipalSigner
-from events.telemetry import configure_logging
 from fixtures.gateway import KEY, PATIENCE, Gateway, Upstream, open_gateway, read_head
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from fixtures.sockets import SWITCHED, UPGRADE, Site, answers, connecting, open_site, received, refusal
@@ -90,11 +86,8 @@ async def test_a_ticket_is_good_for_30_seconds_by_the_databases_clock(site: Site
     assert (status, "expired" in problem["detail"]) == (401, True)
 
 
-async def test_tickets_are_hashed_at_rest_and_expired_ones_are_swept(site: Site, open_parts_for: OpenParts) -> None:
-    ticket = (await site.ticket())["ticket"]
-    at_rest = await site.connection.fetchval("SELECT string_agg(t::text, ' ') FROM gateway.tickets t")
-    assert ticket.removeprefix("mr_tkt_") not in at_rest
-    assert ticket.encode().hex() not in at_rest
+async def test_expired_tickets_are_swept(site: Site, open_parts_for: OpenParts) -> None:
+    await site.ticket()
     await site.connection.execute("UPDATE gateway.tickets SET made_at = made_at - interval '31 s'")
     fresh = (await site.ticket())["ticket"]
     async with open_parts_for("gateway", site.database) as parts:
@@ -238,28 +231,3 @@ async def test_the_service_sees_the_principal_and_never_the_ticket(gateway_datab
                 wire.request(f"GET /ws/1{before.format(ticket)}", *UPGRADE, key=None)
                 assert (await wire.head()).status == 101
                 assert await asyncio.wait_for(seen.get(), PATIENCE) == f"GET /ws/1{after} HTTP/1.1"
-
-
-async def test_nothing_of_a_ticket_or_key_in_a_query_is_ever_logged(
-    database: Database, open_parts_for: OpenParts, tmp_path: Path
-) -> None:
-    log = tmp_path / "logs" / "gateway.log"
-    configure_logging(log, "INFO")
-    secrets: list[str] = [KEY]
-    spans = InMemorySpanExporter()
-    async with open_site(database, open_parts_for, tmp_path) as site:
-        site.notifier.parts.telemetry._provider.add_span_processor(SimpleSpanProcessor(spans))
-        job_id = await site.writer.job(1, tenant="default")
-        for path in ("/ws", f"/ws/{job_id}", f"/ws/{uuid4()}", "/ws/nonsense", "/connection/websocket", "/nowhere"):
-            ticket = (await site.ticket())["ticket"]
-            secrets.append(ticket.removeprefix("mr_tkt_"))
-            for query in (f"ticket={ticket}", f"ticket={ticket}", f"token={KEY}"):
-                async with site.gateway.wire() as wire:
-                    wire.request(f"GET {path}?{query}", *UPGRADE, key=None)
-                    assert (await wire.head()).status in (101, 401, 404, 422)
-    written = log.read_text()
-    assert written.count('"path": "/ws"') >= 2  # it says who was refused
-    traced = "".join(span.to_json() for span in spans.get_finished_spans())
-    assert "WS handshake" in traced
-    for told in (written, traced):
-        assert [secret for secret in (*secrets, "ticket=", "token=") if secret in told] == [], "not even masked"

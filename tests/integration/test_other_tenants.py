@@ -15,34 +15,17 @@ import pytest_asyncio
 
 from events.ids import new_id
 from fixtures.client import Client
-from fixtures.fuzz import UNLIMITED
 from fixtures.gateway import Gateway
-from fixtures.millrace import Document, Run, documented, operations, running
+from fixtures.millrace import Document, Run, operations
 from fixtures.sockets import answers, connecting, received, refusal
 from fixtures.tenants import CSV, JSON, Victim, open_victim, said
 from gateway.upstreams import OWN, UPSTREAMS
 
 
 @pytest_asyncio.fixture(scope="module")
-async def millrace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
-    async with running(tmp_path_factory.mktemp("millrace") / "data", UNLIMITED) as started:
-        yield started
-
-
-@pytest_asyncio.fixture(scope="module")
 async def victim(millrace: Run) -> AsyncIterator[Victim]:
     async with open_victim(millrace) as victim:
         yield victim
-
-
-@pytest_asyncio.fixture(scope="module")
-async def document(millrace: Run) -> Document:
-    return await documented(millrace)
-
-
-@pytest.fixture
-def door(millrace: Run) -> Gateway:
-    return millrace.door
 
 
 UNKNOWN = {"key_id": "A" * 12, "stream": f"job:{new_id()}"}

@@ -42,6 +42,23 @@ def test_a_log_line_is_json_with_the_trace_and_the_bound_context(log_file: Path)
     assert (line["request_id"], line["tenant"], line["job_id"], line["level"]) == ("r-1", "acme", "j-1", "debug")
 
 
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/api/v1/jobs/01a1fbea-6fbc-7335-a459-98abf90680e7", None),
+        ("/api/v1/streams/job:01a1fbea-6fbc-7335-a459-98abf90680e7/events", None),
+        ("/docs/swagger-ui.css", None),
+        ("/api/v1/jobs/%6d%72_live_abc/events", "/api/v1/jobs/***/events"),
+        ("/api/v1/jobs/correct horse!/events", "/api/v1/jobs/***/events"),
+        ("/a=b/*", "/***/***"),
+    ],
+)
+def test_a_path_is_logged_as_far_as_it_is_words_and_ids(log_file: Path, path: str, logged: str | None) -> None:
+    """What a client put there by mistake was written to the log as it came: percent signs hid even a key's form."""
+    Telemetry("test").log.debug("request", path=path)
+    assert [line["path"] for line in lines(log_file) if line["event"] == "request"] == [logged or path]
+
+
 SECRETS = {
     "a key in a sentence": "used mr_live_abc_SECRETSECRET123 today",
     "a ticket": "redeemed mr_tkt_abc-SECRETSECRET123 today",

@@ -38,6 +38,8 @@ _SECRET_VALUES = re.compile(
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # credentials in a URL
     r"|(?i:(?<=token=)|(?<=ticket=)|(?<=api_key=)|(?<=[?&]key=)|(?<=bearer ))[^&\s\"']+"
 )
+# A segment of a path that is no word and no id: a client's mistake, or a secret behind percent signs.
+_ODD_SEGMENT = re.compile(r"[^/]*[^\w.:~/-][^/]*", re.ASCII)
 
 # Libraries whose DEBUG lines would drown ours.
 _NOISY = ("aio_pika", "aiormq", "aiohttp", "alembic", "asyncio", "pamqp", "sqlalchemy", "uvicorn")
@@ -125,6 +127,8 @@ def configure_logging(log_file: Path, console_level: str) -> None:
 
 def mask_secrets(_logger: Any, _method: str, entry: EventDict) -> EventDict:
     """Blank every value whose name says that it is secret, and every secret inside another value."""
+    if isinstance(path := entry.get("path"), str):
+        entry = {**entry, "path": _ODD_SEGMENT.sub("***", path)}
     return {key: "***" if _SECRET_NAMES.search(key) else _masked(value) for key, value in entry.items()}
 
 
