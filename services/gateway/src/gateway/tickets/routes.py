@@ -5,8 +5,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from events.envelope import STREAM_PATTERN
 from events.errors import NotFound
 from events.openapi import example, problems
 from gateway.auth.credentials import IdentityOf
@@ -14,11 +15,13 @@ from gateway.sockets import Sockets
 from gateway.tickets.channels import MOST_CHANNELS, checked_channels
 from gateway.tickets.tickets import Tickets
 
+Channel = Annotated[str, StringConstraints(pattern=STREAM_PATTERN)]
+
 
 class TicketWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    channels: Annotated[list[str], Field(min_length=1, max_length=MOST_CHANNELS)] | None = Field(
+    channels: Annotated[list[Channel], Field(min_length=1, max_length=MOST_CHANNELS)] | None = Field(
         default=None,
         description="The only channels that the socket may follow; all of the tenant's without it.",
         examples=[["job:01a1fbea-6fbc-7335-a459-98abf90680e7"]],

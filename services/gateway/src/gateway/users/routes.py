@@ -32,8 +32,10 @@ from gateway.users.views import (
 )
 
 # Whether mail arrives there, only mail can tell: this only refuses what cannot be an address.
-_MAIL = r"[^@\s\x00-\x1f\x7f]"
-_ANY, _VISIBLE = r"[^\x00-\x1f\x7f]", r"[^\s\x00-\x1f\x7f]"
+# By code points: what \s means differs between those who read the OpenAPI document.
+_UNSEEN = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_MAIL = rf"[^@{_UNSEEN}]"
+_ANY, _VISIBLE = r"[^\x00-\x1f\x7f]", rf"[^{_UNSEEN}]"
 Email = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=254, pattern=rf"^{_MAIL}{{1,64}}@{_MAIL}+\.{_MAIL}+$"),
