@@ -7,19 +7,28 @@ from pathlib import Path
 
 import aiohttp
 
+URL = os.environ.get("MILLRACE_URL", "http://127.0.0.1:8080")
+
 
 async def watch(job_id: str, key: str) -> None:
-    url = os.environ.get("MILLRACE_URL", "http://127.0.0.1:8080")
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session,
-        session.ws_connect(f"{url}/ws/{job_id}?after=0") as socket,
-    ):
-        async for message in socket:
-            frame = message.json()
-            percent, said = f"{frame['progress_percent']}%", frame["step_message"] or ""
-            print(frame["version"], frame["type"], frame["status"], percent, said)
-            if frame["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
-                break
+    async with aiohttp.ClientSession(URL, headers={"Authorization": f"Bearer {key}"}) as session:
+        async with session.get(f"/api/v1/jobs/{job_id}") as answer:
+            if answer.status != 200:
+                sys.exit((await answer.json())["detail"])
+        seen = 0
+        while True:  # a connection may end at any time: the next one goes on where it was
+            try:
+                async with session.ws_connect(f"/ws/{job_id}?after={seen}") as socket:
+                    async for message in socket:
+                        frame = message.json()
+                        seen = frame["version"]
+                        percent, said = f"{frame['progress_percent']}%", frame["step_message"] or ""
+                        print(seen, frame["type"], frame["status"], percent, said)
+                        if frame["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
+                            return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(1)
 
 
 if __name__ == "__main__":

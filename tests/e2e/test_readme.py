@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from pathlib import Path
 
@@ -15,9 +14,16 @@ README = (ROOT / "README.md").read_text()
 FIRST_JOB = README.split("## A first job")[1].split("\n## ")[0]
 
 
-async def sh(command: str, folder: Path, environment: dict[str, str]) -> str:
+PRELUDE = next(line for line in FIRST_JOB.splitlines() if line.startswith("URL="))
+
+
+def commands(section: str) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+
+
+async def sh(command: str, folder: Path) -> str:
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command, cwd=folder, env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE
+        "bash", "-c", f"set -eo pipefail\n{command}", cwd=folder, stdout=asyncio.subprocess.PIPE
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0, command
@@ -25,14 +31,13 @@ async def sh(command: str, folder: Path, environment: dict[str, str]) -> str:
 
 
 async def test_the_first_job_goes_as_the_readme_shows(tmp_path: Path) -> None:
-    make, upload, watch, read = re.findall(r"```sh\n(.*?)```", FIRST_JOB, re.DOTALL)
+    make, upload, watch, read = commands(FIRST_JOB)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     async with running(tmp_path / ".millrace") as millrace:
-        environment = {"MILLRACE_URL": millrace.url}
 
         async def run(command: str) -> str:
-            return await sh(command.replace("http://127.0.0.1:8080", millrace.url), tmp_path, environment)
+            return await sh(f"{PRELUDE}\n{command}".replace("http://127.0.0.1:8080", millrace.url), tmp_path)
 
         await run(make)
         accepted = json.loads(await run(upload))
@@ -52,6 +57,26 @@ async def test_the_first_job_goes_as_the_readme_shows(tmp_path: Path) -> None:
             assert json.dumps(job[name]) == value
     assert job["result"]["rows"] == 2_000_000
     assert len(job["result"]["columns"]) == 4
+
+
+async def test_the_commands_for_tickets_keys_and_people_do_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    async with running(tmp_path / ".millrace") as millrace:
+
+        async def run(title: str) -> str:
+            (command,) = commands(README.split(f"### {title}\n")[1].split("\n### ")[0])
+            return await sh(f"{PRELUDE}\n{command}".replace("http://127.0.0.1:8080", millrace.url), tmp_path)
+
+        assert json.loads(await run("WebSockets"))["ticket"].startswith("mr_tkt_")
+        made = json.loads(await run("API keys"))
+        assert made["key"].startswith(f"{made['prefix']}_")
+        answers = json.JSONDecoder()
+        me, end = answers.raw_decode(printed := await run("People and roles"))
+        bob, more = answers.raw_decode(printed[end:])
+        refreshed, _ = answers.raw_decode(printed[end + more :])
+    assert (me["user"]["display_name"], me["role"]) == ("Ada", "admin")
+    assert (bob["user"]["tenant"], bob["user"]["role"]) == (me["tenant"], "viewer")
+    assert refreshed["access_token"]
 
 
 LINKS = sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README)))

@@ -5,18 +5,20 @@ import json
 import signal
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from fixtures.client import Client
-from fixtures.millrace import running, spawn
+from fixtures.millrace import NO_SETTINGS, running, spawn
 
 
-async def refusal(data: Path, *, port: int = 0) -> str:
+async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS) -> str:
     """What a Millrace that must not start says on its console."""
-    process = await spawn(data, port=port)
+    process = await spawn(data, port=port, settings=settings)
     assert process.stdout is not None
     started = await process.stdout.readline()
     if started:
@@ -111,3 +113,25 @@ async def test_a_directory_of_another_version_is_named_and_left_alone(tmp_path: 
 
 async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     assert (await refusal(tmp_path / "data", port=70_000)).startswith("Settings are wrong: MILLRACE_PORT:")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("MILLRACE_WORKERS", "0", "MILLRACE_WORKERS: Input should be greater than or equal to 1."),
+        ("MILLRACE_LIMITS", '{"read":{"subject":7}}', "MILLRACE_LIMITS.read.subject: Input should be"),
+        ("MILLRACE_TRUSTED_PROXIES", "anybody", 'for field "trusted_proxies"'),
+        (
+            "MILLRACE_BLOBS_URL",
+            "ftp://x",
+            "MILLRACE_BLOBS_URL is not usable: Generic URL error: Unable to recognise URL",
+        ),
+        ("MILLRACE_HOST", "192.0.2.1", "Set MILLRACE_HOST to an address of this machine."),
+    ],
+)
+async def test_a_wrong_setting_of_any_service_is_one_sentence(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    said = await refusal(tmp_path / "data", settings={name: value})
+    assert sentence in said
+    assert said.count("\n") == 1

@@ -37,7 +37,7 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
         database = await parts.enter_async_context(_open_database(data))
         broker = MemoryBroker()
 
-        def settings(name: str) -> dict[str, Any]:
+        def ours(name: str) -> dict[str, Any]:
             return {
                 "host": "127.0.0.1",
                 "port": 0,
@@ -46,29 +46,29 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
                 "principal_secret": data.secrets.principal,
             }
 
-        async def opened(name: str, settings: S, open_service: OpenService[S]) -> Address:
+        async def opened(name: str, settings_type: type[S], open_service: OpenService[S], **more: Any) -> Address:
+            settings = settings_type.from_environment(**ours(name) | more)
             own = await parts.enter_async_context(open_parts(settings, name, broker=broker))
             service = await parts.enter_async_context(open_service(settings, own))
             return await parts.enter_async_context(
                 serve(service, settings.host, settings.port, grace=settings.shutdown_grace)
             )
 
-        ingest_at = await opened("ingest", IngestSettings(**settings("ingest")), ingest.app.open_service)
-        processor_at = await opened("processor", ProcessorSettings(**settings("processor")), processor.app.open_service)
-        notifier_at = await opened("notifier", NotifierSettings(**settings("notifier")), notifier.app.open_service)
-        door = GatewaySettings(
-            **settings("gateway")
-            | {
-                "host": host,
-                "port": port,
-                "ingest_url": ingest_at.url,
-                "processor_url": processor_at.url,
-                "notifier_url": notifier_at.url,
-                "admin_key": data.admin_key(new_key),
-                "key_pepper": data.secrets.key_pepper,
-            }
+        ingest_at = await opened("ingest", IngestSettings, ingest.app.open_service)
+        processor_at = await opened("processor", ProcessorSettings, processor.app.open_service)
+        notifier_at = await opened("notifier", NotifierSettings, notifier.app.open_service)
+        yield await opened(
+            "gateway",
+            GatewaySettings,
+            gateway.app.open_service,
+            host=host,
+            port=port,
+            ingest_url=ingest_at.url,
+            processor_url=processor_at.url,
+            notifier_url=notifier_at.url,
+            admin_key=data.admin_key(new_key),
+            key_pepper=data.secrets.key_pepper,
         )
-        yield await opened("gateway", door, gateway.app.open_service)
 
 
 @asynccontextmanager

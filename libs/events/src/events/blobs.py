@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from events.blobs_local import PARTIAL, FileSink, remove_abandoned
-from events.errors import NotFound, Unavailable
+from events.errors import NotFound, StartupError, Unavailable
 
 CHUNK_BYTES = 1 << 20  # what is hashed and written in one go, off the loop
 _READ_BYTES = 1 << 20
@@ -179,7 +179,10 @@ class Blobs:
 def open_blobs(url: str) -> Blobs:
     """Blobs in a folder, or in the store that an s3://, gs:// or az:// URL names."""
     if "://" in url and not url.startswith("file://"):
-        return Blobs(from_url(url))
+        try:
+            return Blobs(from_url(url))
+        except (BaseError, ValueError) as unusable:
+            raise StartupError(f"MILLRACE_BLOBS_URL is not usable: {str(unusable).splitlines()[0]}.") from None
     root = Path(url.removeprefix("file://")).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Blobs(LocalStore(root), root)

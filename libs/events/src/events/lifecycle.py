@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import random
 import signal
 import socket
@@ -136,9 +137,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as taken:
         listener.close()
-        raise StartupError(
-            f"Cannot listen on {host}:{port} ({taken.strerror}). Set MILLRACE_PORT to a free port."
-        ) from None
+        of_this_machine = taken.errno in (errno.EADDRINUSE, errno.EACCES)
+        advice = "MILLRACE_PORT to a free port" if of_this_machine else "MILLRACE_HOST to an address of this machine"
+        raise StartupError(f"Cannot listen on {host}:{port} ({taken.strerror}). Set {advice}.") from None
     return listener
 
 

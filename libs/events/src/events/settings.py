@@ -1,7 +1,7 @@
 """What every service is told at its start: typed, validated, read once from `MILLRACE_*`."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -24,18 +24,24 @@ class ServiceSettings(BaseSettings):
     shutdown_grace: float = Field(default=10.0, ge=0)  # seconds that open requests get to finish on SIGTERM
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """The settings, or a sentence that names each variable that is missing or wrong."""
+    def from_environment(cls, **given: Any) -> Self:
+        """The settings, those that are given before those of the environment; or a sentence that names each variable
+        that is missing or wrong."""
         try:
-            return cls()  # type: ignore[call-arg]  # the environment gives the arguments
+            return cls(**given)
         except ValidationError as invalid:
             wrong = "; ".join(
-                f"MILLRACE_{'_'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
-                for error in invalid.errors(include_input=False)
+                f"{_variable(error['loc'])}: {error['msg']}" for error in invalid.errors(include_input=False)
             )
             raise StartupError(f"Settings are missing or wrong: {wrong}.") from None
         except SettingsError as unreadable:  # it names the setting, and does not repeat what was given
             raise StartupError(f"Settings are wrong, JSON is expected: {unreadable}.") from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable, and where in its JSON: MILLRACE_LIMITS.read"""
+    name, *within = map(str, place)
+    return ".".join([f"MILLRACE_{name.upper()}", *within])
 
 
 class OutboxSettings(ServiceSettings):

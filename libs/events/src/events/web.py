@@ -198,13 +198,19 @@ def problem_body(error: MillraceError, *, instance: str, request_id: str) -> byt
     return encode_json(problem)
 
 
+# What pydantic says in terms of its own.
+_CLEARER = {"model_attributes_type": "Send a JSON object, with Content-Type: application/json."}
+
+
 def as_millrace_error(raised: Exception) -> MillraceError:
     """What a client may know of an exception."""
     match raised:
         case MillraceError():
             return raised
         case RequestValidationError():
-            errors = [FieldError(_place(e["loc"]), e["type"], e["msg"]) for e in raised.errors()]
+            errors = [
+                FieldError(_place(e["loc"]), e["type"], _CLEARER.get(e["type"], e["msg"])) for e in raised.errors()
+            ]
             return InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors), errors=errors)
         case HTTPException(status_code=404):
             return NotFound("There is nothing at this path.")

@@ -90,7 +90,9 @@ def credential_of(request: RequestHead) -> str:
     """The one credential of a request: `Authorization: Bearer …` or `X-API-Key: …`."""
     found = [value for name, value in request.headers if name in (b"authorization", b"x-api-key")]
     if not found:
-        raise Unauthenticated("Send an API key, as Authorization: Bearer <key> or as X-API-Key: <key>.")
+        raise Unauthenticated(
+            "Send an API key or an access token: Authorization: Bearer <key or token>, or X-API-Key: <key>."
+        )
     if len(found) > 1:
         raise Unauthenticated("The request carries more than one credential. Send one.")
     value = found[0]

@@ -1,5 +1,6 @@
 """Whose key it is that is shown at the door, and when each was last used."""
 
+import asyncio
 import hmac
 
 from events.database import Pool, load_queries
@@ -16,7 +17,7 @@ class KeysAtTheDoor:
         self._pool = pool
         self._keys = keys
         self._verified = verified
-        self._used: set[str] = set()  # since the last note
+        self._used: dict[str, float] = {}  # since the last note: when, in the loop's time
         self._queries = load_queries("gateway.keys", "queries.sql")
 
     async def authenticate(self, credential: str) -> Identity:
@@ -25,14 +26,16 @@ class KeysAtTheDoor:
             heard = self._verified.heard
             identity = await self._look_up(credential)
             self._verified.remember(credential, identity, heard=heard)
-        self._used.add(identity.principal.subject)
+        self._used[identity.principal.subject] = asyncio.get_running_loop().time()
         return identity
 
     async def note_uses(self) -> bool:
         """Once in a while for all: a write for each request would cost more than the request."""
-        used, self._used = self._used, set()
+        used, self._used = self._used, {}
         if used:
-            await self._pool.execute(self._queries["note_use"], [subject.removeprefix("key:") for subject in used])
+            now = asyncio.get_running_loop().time()
+            keys = [subject.removeprefix("key:") for subject in used]
+            await self._pool.execute(self._queries["note_use"], keys, [now - at for at in used.values()])
         return False
 
     async def _look_up(self, credential: str) -> Identity:

@@ -41,4 +41,8 @@ UPDATE gateway.keys SET expires_at = least(expires_at, now() + make_interval(sec
 UPDATE gateway.keys SET ended = true WHERE NOT ended AND expires_at <= now() RETURNING id;
 
 -- name: note_use
-UPDATE gateway.keys SET last_used_at = now() WHERE id = ANY ($1::text[]);
+-- $2: how many seconds ago, of each. Another replica may know of a later use.
+UPDATE gateway.keys AS key
+SET last_used_at = greatest(last_used_at, now() - make_interval(secs => used.ago))
+FROM unnest($1::text[], $2::float8[]) AS used (id, ago)
+WHERE key.id = used.id;

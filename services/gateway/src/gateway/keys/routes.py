@@ -1,7 +1,7 @@
 """What a tenant's administrators do with its keys."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -18,7 +18,8 @@ from gateway.auth.credentials import SCOPES
 from gateway.keys.keys import Key, Keys, Made, Wish
 from gateway.repeats import IdempotencyKey
 
-_LONGEST_OVERLAP = 7 * 86_400
+_LONGEST_OVERLAP = 7 * 86_400  # seconds
+_LONGEST_LIFE = timedelta(days=36_525)
 
 
 def _known_scope(scope: str) -> str:
@@ -28,8 +29,11 @@ def _known_scope(scope: str) -> str:
 
 
 def _in_the_future(moment: datetime) -> datetime:
-    if moment <= datetime.now(UTC):
+    now = datetime.now(UTC)
+    if moment <= now:
         raise ValueError("this moment has passed")
+    if moment > now + _LONGEST_LIFE:
+        raise ValueError("a key that expires does so within a century")
     return moment
 
 

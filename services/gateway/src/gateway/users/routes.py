@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from events.answers import read_answer
 from events.errors import Forbidden, IdempotencyKeyReused
@@ -54,10 +55,20 @@ def _of_whole_characters(secret: SecretStr) -> SecretStr:
     return secret
 
 
-Secret = Annotated[SecretStr, AfterValidator(_of_whole_characters)]
-Token = Annotated[Secret, Field(max_length=256)]
-NewPassword = Annotated[Secret, Field(min_length=10, max_length=256)]
-Password = Annotated[Secret, Field(max_length=256)]
+def _long_enough(password: SecretStr) -> SecretStr:
+    if len(password.get_secret_value()) < 10:
+        raise PydanticCustomError("too_short", "A password has at least 10 characters.")
+    return password
+
+
+Token = Annotated[SecretStr, Field(max_length=256), AfterValidator(_of_whole_characters)]
+NewPassword = Annotated[
+    SecretStr,
+    AfterValidator(_long_enough),
+    Field(max_length=256, json_schema_extra={"minLength": 10}),
+    AfterValidator(_of_whole_characters),
+]
+Password = Annotated[SecretStr, Field(max_length=256), AfterValidator(_of_whole_characters)]
 Inviter = Annotated[Principal, require("keys:admin")]
 
 

@@ -20,11 +20,15 @@ from processor.workflows.views import JOB, JOBS, PIPELINES, Pipeline
 JobReader = Annotated[Principal, require("jobs:read")]
 
 
-def _utc_by_default(time: datetime) -> datetime:
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+def _in_utc(time: datetime) -> datetime:
+    """A time without a zone is one of UTC already. At the edges of time, a zone does not matter."""
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        return time.replace(tzinfo=UTC)
 
 
-Time = Annotated[datetime, AfterValidator(_utc_by_default)]
+Time = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 def router(jobs: Jobs) -> APIRouter:
