@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
+from events.database import load_queries
 from fixtures.accounts import problem, register
 from fixtures.gateway import KEY, Answer, Gateway, Upstream, open_gateway, read_body, read_head
 from gateway.auth.keys import parse_key
@@ -46,6 +47,10 @@ async def rows(gateway_database: Database) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(gateway_database.admin_url)
     yield connection
     await connection.close()
+
+
+def in_days(days: float) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
 
 
 async def post(gateway: Gateway, path: str, body: Any, *fields: str, key: str | None = KEY) -> Answer:
@@ -132,6 +137,7 @@ async def test_a_repeated_request_gets_the_same_key_again(gateway: Gateway, rows
         ({"name": "a\u0000b"}, "body.name"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "body.expires_at"),
         ({"expires_at": "2099-01-01T00:00:00"}, "body.expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-12:00"}, "body.expires_at"),
         ({"secret": "mine"}, "body.secret"),
     ],
 )
@@ -234,3 +240,55 @@ async def test_with_the_database_away_a_key_is_503_and_never_401(
         async with asyncio.timeout(30):
             while (last := await status(gateway, secret)) != 200:
                 assert last == 503
+
+
+async def test_each_successor_has_the_time_that_the_first_was_given(gateway: Gateway) -> None:
+    for_ever, for_two_days = await make(gateway), await make(gateway, expires_at=in_days(2))
+    for number in range(2):
+        successor = json.loads((await post(gateway, f"/{for_ever['id']}/rotate", {"overlap_seconds": 60})).body)
+        assert successor["expires_at"] is None, number
+        successor = json.loads((await post(gateway, f"/{for_two_days['id']}/rotate", {"overlap_seconds": 60})).body)
+        assert datetime.fromisoformat(successor["expires_at"]) > datetime.now(UTC) + timedelta(days=1.9), number
+
+
+async def test_a_key_that_rotates_itself_can_ask_again_for_a_lost_answer(gateway: Gateway) -> None:
+    own = await make(gateway, scopes=["keys:admin"])
+    path, idempotency = f"/{own['id']}/rotate", "Idempotency-Key: rotate-myself"
+    first, again = [await post(gateway, path, {}, idempotency, key=own["key"]) for _ in range(2)]
+    assert (first.status, again.body) == (201, first.body)
+
+
+async def test_a_secret_is_told_again_for_a_day_only(gateway: Gateway, rows: asyncpg.Connection) -> None:
+    made = await make(gateway, "Idempotency-Key: yesterdays")
+    await rows.execute("UPDATE gateway.keys SET created_at = now() - interval '25 hours' WHERE id = $1", made["id"])
+    refused = problem(await post(gateway, "", READING, "Idempotency-Key: yesterdays"))
+    assert (refused["status"], refused["code"]) == (409, "conflict")
+
+
+async def test_an_unknown_cursor_is_not_the_end_of_the_list(gateway: Gateway) -> None:
+    refused = problem(await gateway.ask("GET /api/v1/keys?cursor=000000000000"))
+    assert (refused["status"], refused["code"]) == (410, "cursor_expired")
+
+
+async def test_keys_may_expire_while_their_uses_are_noted(gateway_database: Database, rows: asyncpg.Connection) -> None:
+    """Both lock many keys: in another order, each would wait for the other."""
+    queries = load_queries("gateway.keys", "queries.sql")
+    ids = [f"{number:012d}" for number in range(300)]
+    await rows.execute(
+        "INSERT INTO gateway.keys (id, tenant, hash, name, scopes, made_by)"
+        " SELECT id, 'expiring', decode(repeat('00', 32), 'hex'), 'x', '{}', 'key:x' FROM unnest($1::text[]) AS id",
+        ids,
+    )
+    other = await asyncpg.connect(gateway_database.admin_url)
+    try:
+        for _ in range(20):
+            await rows.execute("UPDATE gateway.keys SET ended = false, expires_at = now() WHERE tenant = 'expiring'")
+            backwards = list(reversed(ids))
+            noted, ended = await asyncio.gather(
+                rows.execute(queries["note_use"], backwards, [0.0] * len(ids)), other.fetch(queries["end_expired_keys"])
+            )
+            assert noted == f"UPDATE {len(ids)}"
+            assert len(ended) >= len(ids)
+    finally:
+        await other.close()
+        await rows.execute("DELETE FROM gateway.keys WHERE tenant = 'expiring'")

@@ -70,7 +70,7 @@ async def test_text_is_made_smaller_as_the_client_likes_best(gateway: Gateway, a
     assert answer.head.get("accept-ranges") is None
 
 
-@pytest.mark.parametrize("accepted", ["", "br", "identity", "gzip;q=0", "gzip;q=oops", "*;q=0"])
+@pytest.mark.parametrize("accepted", ["", "br", "identity", "gzip;q=0", "gzip;q=oops", "*;q=0", "gzip, " + "x" * 300])
 async def test_who_cannot_read_it_gets_it_as_it_is(gateway: Gateway, accepted: str) -> None:
     answer = await gateway.ask("GET /api/v1/jobs", *([f"Accept-Encoding: {accepted}"] if accepted else []))
     assert (answer.head.get("content-encoding"), answer.body) == (None, TEXT)
@@ -105,6 +105,17 @@ async def test_http_1_0_reads_it_to_the_end_of_the_connection(gateway: Gateway) 
         head = await wire.head()
         assert (head.get("content-encoding"), head.get("content-length")) == ("gzip", None)
         assert gzip.decompress(await wire.rest()) == TEXT
+
+
+async def test_a_confirmation_is_of_the_answer_that_it_confirms(gateway: Gateway) -> None:
+    """A cache finds the compressed one by its weak ETag and its Vary."""
+    for accepted in ("gzip", "identity"):
+        first = await gateway.ask("GET /api/v1/keys", f"Accept-Encoding: {accepted}")
+        etag = first.head.get("etag") or ""
+        assert etag.startswith("W/")
+        again = await gateway.ask("GET /api/v1/keys", f"Accept-Encoding: {accepted}", f"If-None-Match: {etag}")
+        assert (again.status, again.head.get("etag"), again.head.get("vary")) == (304, etag, "accept-encoding")
+        assert again.head.get("content-length") is None
 
 
 async def test_a_stream_is_readable_piece_by_piece(database: Database, tmp_path: Path) -> None:

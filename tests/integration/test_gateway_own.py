@@ -138,3 +138,34 @@ async def test_head_of_an_own_endpoint_has_no_body(gateway: Gateway) -> None:
         assert (await wire.answer(to_head=True)).status == 404
         wire.request("GET /ping")
         assert (await wire.answer()).body == b'{"pong":true}'
+
+
+async def test_a_document_that_is_not_whole_is_not_shown(database: Database, tmp_path: Path) -> None:
+    """And who asks for it does not wait for each other."""
+    async with open_gateway(database, tmp_path, "http://127.0.0.1:9") as gateway:
+        answers = await asyncio.gather(*(gateway.ask("GET /api/v1/openapi.json", key=None) for _ in range(5)))
+        for answer in answers:
+            assert (answer.status, answer.head.get("retry-after")) == (503, "1")
+            assert "ingest and the notifier and the processor" in json.loads(answer.body)["detail"]
+
+
+async def test_a_silent_service_keeps_nobody_from_the_document(database: Database, tmp_path: Path) -> None:
+    asked = 0
+    release = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await read_head(reader)
+        asked += 1
+        await release.wait()
+        body = b'{"paths":{}}'
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with Upstream.open(silent) as upstream, open_gateway(database, tmp_path, upstream.url) as gateway:
+        asking = [asyncio.create_task(gateway.ask("GET /api/v1/openapi.json", key=None)) for _ in range(5)]
+        async with asyncio.timeout(10):
+            while asked < 3:
+                await asyncio.sleep(0.01)
+        release.set()
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+        assert asked == 3, "each service once, for all who ask"

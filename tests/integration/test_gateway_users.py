@@ -371,3 +371,31 @@ async def test_who_registers_again_because_the_answer_was_lost_is_logged_in(
     for fields in ((), ("Idempotency-Key: r-2",)):
         refused = problem(await post(gateway, "register", *fields, **wish))
         assert (refused["status"], refused["code"]) == (409, "email_taken")
+
+
+@pytest.mark.parametrize("invited", [False, True])
+async def test_who_registers_twice_at_once_is_one_person_and_logged_in_twice(gateway: Gateway, invited: bool) -> None:
+    wish: dict[str, Any] = {"email": f"hasty-{invited}@example.org", "password": PASSWORD, "display_name": "Hasty"}
+    if invited:
+        admin = await register(gateway, "hasty-host@example.org")
+        made = await post(gateway, "invitations", admin.bearer)
+        wish["invitation"] = json.loads(made.body)["invitation"]
+    again = f"Idempotency-Key: hasty-{invited}"
+    logins = [
+        logged_in(each) for each in await asyncio.gather(*(post(gateway, "register", again, **wish) for _ in range(3)))
+    ]
+    assert len({login.user["id"] for login in logins}) == 1
+
+
+async def test_a_used_invitation_stays_used_when_its_idempotency_key_comes_back(
+    gateway: Gateway, rows: asyncpg.Connection
+) -> None:
+    admin = await register(gateway, "inviting-again@example.org")
+    again = ("Idempotency-Key: for-ever", admin.bearer)
+    first = json.loads((await post(gateway, "invitations", *again)).body)
+    await register(gateway, "first-guest@example.org", invitation=first["invitation"])
+    await rows.execute("DELETE FROM gateway.invitations WHERE id = $1", first["id"])  # as the sweep does in the end
+    second = json.loads((await post(gateway, "invitations", *again)).body)
+    assert second["invitation"] != first["invitation"]
+    wish = {"email": "late-guest@example.org", "password": PASSWORD, "display_name": "Late"}
+    assert problem(await post(gateway, "register", **wish, invitation=first["invitation"]))["status"] == 422

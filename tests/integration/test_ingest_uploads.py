@@ -132,7 +132,7 @@ async def test_a_reader_that_has_it_already_is_told_so(ingest: RunningIngest) ->
     path = f"/api/v1/uploads/{accepted['upload_id']}"
     for read in ("/api/v1/uploads", path, f"{path}/content"):
         etag = (await ingest.get(read)).headers["ETag"]
-        again = await ingest.get(read, headers={"If-None-Match": f'"other", W/{etag}'})
+        again = await ingest.get(read, headers={"If-None-Match": f'"other", W/{etag.removeprefix("W/")}'})
         assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag), read
         assert (await ingest.get(read, headers={"If-None-Match": '"other"'})).status == 200
 

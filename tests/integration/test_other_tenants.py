@@ -100,7 +100,7 @@ async def test_no_list_tells_anything_of_another_tenant(
         queries = [f"?cursor={cursor}" for cursor in cursors] if "cursor" in named else []
         for query in ("", *queries):
             answer = await door.ask(f"GET {path}{query}", key=millrace.admin_key)
-            assert answer.status in (200, 422), path
+            assert answer.status in (200, 410, 422), path
             text = answer.body.decode().replace(query.removeprefix("?cursor="), "") if query else answer.body.decode()
             assert [trace for trace in victim.traces if trace in text] == [], f"{path}{query}"
 

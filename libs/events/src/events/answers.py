@@ -17,14 +17,14 @@ def read_answer(request: Request, value: Any) -> Response:
 
 def bytes_answer(request: Request, body: bytes) -> Response:
     """The same for JSON that is encoded already."""
-    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     return unchanged(request, etag) or Response(body, media_type="application/json", headers={"ETag": etag})
 
 
 def unchanged(request: Request, etag: str) -> Response | None:
     """A 304 if the client says that it has this version."""
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
-    return Response(status_code=304, headers={"ETag": etag}) if known & {etag, "*"} else None
+    return Response(status_code=304, headers={"ETag": etag}) if known & {etag.removeprefix("W/"), "*"} else None
 
 
 def no_unknown_parameters(request: Request) -> None:

@@ -19,6 +19,7 @@ DATABASE_GONE: tuple[type[Exception], ...] = (
     asyncpg.InternalClientError,  # a call on a connection whose server has just said goodbye
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, an administrator's terminate
     asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,  # a deadlock: the other one went on
 )
 
 

@@ -83,7 +83,8 @@ async def open_service(
         for own in accounts.routes:
             app.include_router(own)
         routes = Routes(table)
-        app.include_router(document_routes(ApiDocument(session, urls, app, routes)))
+        document = ApiDocument(session, urls, app, routes)
+        app.include_router(document_routes(document))
         record = recorder(parts.telemetry)
         authenticator = Authenticators(admin, accounts.keys, accounts.tokens)
         limits = Admission(settings, limiter, parts.telemetry)
@@ -97,6 +98,7 @@ async def open_service(
         finally:
             for pool in pools.values():
                 pool.close()
+            await document.close()
             await outbox.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 PARTS = ("broker", "database", "storage")
+_GOOD_FOR = 0.5  # seconds
 _PATIENCE = aiohttp.ClientTimeout(total=3.0)
 
 
@@ -14,11 +15,18 @@ class Health:
     def __init__(self, session: aiohttp.ClientSession, urls: Mapping[str, str]) -> None:
         self._session = session
         self._urls = urls
+        self._found: dict[str, dict[str, Any]] = {}
+        self._found_at = float("-inf")  # in the loop's time
+        self._looking = asyncio.Lock()
 
     async def parts(self) -> tuple[dict[str, str], list[str]]:
         """A part is ok if some service has it and none misses it. And the services that do not answer: they vouch for
         nothing."""
-        answers = await self._ask_all("/readyz")
+        async with self._looking:  # however many ask
+            if asyncio.get_running_loop().time() - self._found_at > _GOOD_FOR:
+                self._found = await self._ask_all("/readyz")
+                self._found_at = asyncio.get_running_loop().time()
+        answers = self._found
         seen = {part: {states[part] for states in answers.values() if part in states} for part in PARTS}
         parts = {part: "ok" if states == {"ok"} else "down" for part, states in seen.items()}
         return parts, [service for service in self._urls if not answers[service]]

@@ -84,14 +84,7 @@ def public_routes(health: Health) -> APIRouter:
     @router.get("/", responses=example(_INDEX))
     async def index() -> Index:
         """What this is, and where to go."""
-        links = {
-            "health": "/health",
-            "ping": "/ping",
-            "pipelines": "/pipelines",
-            "openapi": "/api/v1/openapi.json",
-            "docs": "/docs",
-        }
-        return Index(name="Millrace", version=_INDEX.version, links=links)
+        return _INDEX
 
     @router.get("/ping", responses=example(Pong(pong=True)))
     async def ping() -> Pong:

@@ -9,10 +9,11 @@ from fastapi import FastAPI
 
 from events.envelope import encode_json
 from events.errors import Unavailable
+from events.tasks import end
 from gateway.document.merge import Document, merged
 from gateway.upstreams import OWN, Routes
 
-_GOOD_FOR = 30.0  # seconds
+_GOOD_FOR, _RETRY_AFTER = 30.0, 1.0  # seconds
 _PATIENCE = aiohttp.ClientTimeout(total=3.0)
 
 
@@ -24,27 +25,36 @@ class ApiDocument:
         self._routes = routes
         self._known: dict[str, Document] = {}
         self._encoded = b""
-        self._asked = float("-inf")
-        self._asking = asyncio.Lock()
+        self._ask_again_at = float("-inf")  # in the loop's time
+        self._asking: asyncio.Task[None] | None = None
 
     async def current(self) -> bytes:
-        async with self._asking:
-            now = asyncio.get_running_loop().time()
-            if now - self._asked > _GOOD_FOR:
-                await self._ask()
-                self._asked = now
+        """Nobody waits for services who need not: a document that is known is good while they are asked again."""
+        now = asyncio.get_running_loop().time()
+        if self._asking is None and now >= self._ask_again_at:
+            self._asking = asyncio.create_task(self._ask())
+        if not self._encoded and self._asking is not None:
+            await asyncio.shield(self._asking)
+        if not self._encoded:
+            unknown = " and the ".join(sorted(self._urls.keys() - self._known.keys()))
+            raise Unavailable(f"Not known yet, since it does not answer: the {unknown}.", headers={"Retry-After": "1"})
         return self._encoded
 
+    async def close(self) -> None:
+        if self._asking is not None:
+            await end(self._asking)
+
     async def _ask(self) -> None:
-        found = await asyncio.gather(*(self._of(url) for url in self._urls.values()))
-        self._known |= {service: document for service, document in zip(self._urls, found, strict=True) if document}
-        if unknown := self._urls.keys() - self._known.keys():
-            raise Unavailable(
-                f"Not known yet, since it does not answer: the {' and the '.join(sorted(unknown))}.",
-                headers={"Retry-After": "1"},
-            )
-        documents = {OWN: self._app.openapi()} | self._known
-        self._encoded = encode_json(await asyncio.to_thread(merged, documents, self._routes))
+        try:
+            found = await asyncio.gather(*(self._of(url) for url in self._urls.values()))
+            self._known |= {service: document for service, document in zip(self._urls, found, strict=True) if document}
+            if self._urls.keys() <= self._known.keys():
+                documents = {OWN: self._app.openapi()} | self._known
+                self._encoded = encode_json(await asyncio.to_thread(merged, documents, self._routes))
+        finally:
+            self._asking = None
+            pause = _GOOD_FOR if self._encoded else _RETRY_AFTER
+            self._ask_again_at = asyncio.get_running_loop().time() + pause
 
     async def _of(self, url: str) -> Document | None:
         try:

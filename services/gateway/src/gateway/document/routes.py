@@ -1,6 +1,9 @@
 """Where the document is, and the pages that show it."""
 
+import asyncio
+import gzip
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,7 +36,7 @@ _POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
-_KEPT = {"Cache-Control": "public, max-age=86400"}
+_KEPT = {"Cache-Control": "public, max-age=86400, no-transform", "Vary": "Accept-Encoding"}
 
 
 def document_routes(document: ApiDocument) -> APIRouter:
@@ -57,8 +60,14 @@ def document_routes(document: ApiDocument) -> APIRouter:
     return routes
 
 
-def _served(path: Path, media_type: str) -> Callable[[], Awaitable[Response]]:
-    async def serve() -> Response:
+def _served(path: Path, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    """A file that does not change is compressed once, not for everybody who asks."""
+    compressed = cache(lambda: gzip.compress(path.read_bytes()))
+
+    async def serve(request: Request) -> Response:
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = await asyncio.to_thread(compressed)
+            return Response(body, media_type=media_type, headers=_KEPT | {"Content-Encoding": "gzip"})
         return FileResponse(path, media_type=media_type, headers=_KEPT)
 
     return serve

@@ -9,7 +9,7 @@ import asyncpg
 from events.accounts import KeyCreated, KeyRevoked, KeyRotated
 from events.database import Pool, load_queries
 from events.envelope import Event
-from events.errors import Conflict, FieldError, Forbidden, NotFound
+from events.errors import Conflict, CursorExpired, FieldError, Forbidden, NotFound
 from events.identity import Principal
 from events.log import Connection
 from events.outbox import Outbox
@@ -18,6 +18,9 @@ from gateway.auth.derived import derived_key
 from gateway.auth.keys import ApiKey, derive_key, hash_key, new_key, parse_key
 from gateway.auth.revocations import Revocations
 from gateway.repeats import check_same, known_as, request_hash, seed_of
+
+# That a key which rotates itself lasts at least, to ask again if the answer gets lost.
+_TO_ASK_AGAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +70,25 @@ class Keys:
     async def rotate(self, maker: Principal, id_: str, overlap: float, idempotency_key: str | None) -> Made:
         """Another key for the same, with as much time as the old one was given. The old one ends after the overlap."""
         asked = request_hash("rotate", id_, overlap)
+        if maker.subject == f"key:{id_}":
+            overlap = max(overlap, _TO_ASK_AGAIN_SECONDS)
         async with self._pool.acquire() as connection, connection.transaction():
             old = await connection.fetchrow(self._queries["lock_key"], maker.tenant, id_)
             if old is None:
                 raise _unknown()
+            scopes = frozenset(old["scopes"])
+            _check_scopes(maker, scopes)
             if idempotency_key is not None:
                 again = await self._again(connection, maker, idempotency_key, asked)
                 if again is not None:
                     return again
             if not old["is_good"]:
                 raise Conflict("This key is revoked or has expired: make a new one.")
-            scopes = frozenset(old["scopes"])
-            _check_scopes(maker, scopes)
-            expires_at = old["expires_at"]
-            if expires_at is not None:
-                expires_at = await connection.fetchval("SELECT now() + $1::interval", expires_at - old["created_at"])
-            wish = Wish(old["name"], scopes, expires_at)
+            wish = Wish(old["name"], scopes, old["expires_again_at"])
             made, _ = await self._insert(connection, maker, wish, idempotency_key, asked)
             await connection.execute(self._queries["expire_key"], id_, overlap)
+            if not overlap:
+                await self._revocations.announce(connection, f"key:{id_}")
             event = audit_event(
                 KeyRotated(key_id=id_, successor_id=made.key.id, rotated_by=maker.subject, overlap_seconds=overlap),
                 tenant=maker.tenant,
@@ -111,6 +115,8 @@ class Keys:
             return await self._existing(connection, tenant, id_)
 
     async def page(self, tenant: str, before: str | None, limit: int) -> list[Key]:
+        if before is not None and await self._pool.fetchrow(self._queries["key"], tenant, before) is None:
+            raise CursorExpired("There is no such key to go on behind. Begin without a cursor.")
         return [_key(row) for row in await self._pool.fetch(self._queries["keys"], tenant, before, limit)]
 
     async def end_expired(self) -> bool:
@@ -157,6 +163,8 @@ class Keys:
         if row is None:
             return None
         check_same(row["request_hash"], asked)
+        if not row["is_fresh"]:
+            raise Conflict("This Idempotency-Key was used more than a day ago. Use a new key for a new request.")
         return Made(_key(row), self._derived(maker, idempotency_key))
 
     def _derived(self, maker: Principal, idempotency_key: str) -> ApiKey:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
-from events.errors import Conflict, Forbidden, IdempotencyKeyReused, NotFound
+from events.errors import Conflict, CursorExpired, Forbidden, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.openapi import Page, answers, links, problems
 from events.web import require
@@ -107,7 +107,7 @@ def key_routes(keys: Keys) -> APIRouter:
         asked = Wish(wish.name, frozenset(wish.scopes), wish.expires_at)
         return _made(await keys.make(admin, asked, idempotency_key))
 
-    @routes.get("", responses=answers(Page[KeyView], Page([_KEY], None)))
+    @routes.get("", responses=answers(Page[KeyView], Page([_KEY], None)) | problems(CursorExpired))
     async def page(
         request: Request, admin: Admin, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: Cursor = None
     ) -> Response:

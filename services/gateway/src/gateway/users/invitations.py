@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from events.outbox import Outbox
 from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.roles import ROLES, Role
-from gateway.repeats import known_as, seed_of
+from gateway.repeats import known_as
 
 
 class InvitationUnusable(InvalidInput):
@@ -43,7 +42,7 @@ class Accepted:
 class Invitations:
     def __init__(self, pool: Pool, pepper: str, outbox: Outbox, *, seconds: float) -> None:
         self._pool = pool
-        self._deriving = derived_key(pepper, "invitations that may be asked for again")
+        self._deriving = derived_key(pepper, "invitations")
         self._outbox = outbox
         self._seconds = seconds
         self._queries = load_queries("gateway.users", "queries.sql")
@@ -51,11 +50,19 @@ class Invitations:
     async def invite(self, inviter: Principal, role: Role, idempotency_key: str | None = None) -> Invitation:
         if not ROLES[role] <= inviter.scopes:
             raise Forbidden(f"The role {role} may do what your credential may not.")
-        token = self._token(inviter, idempotency_key)
+        while True:
+            made = await self._made(inviter, role, idempotency_key) or await self._again(inviter, role, idempotency_key)
+            if made is not None:
+                return made  # else the first one was swept away between the two
+
+    async def _made(self, inviter: Principal, role: Role, idempotency_key: str | None) -> Invitation | None:
+        """Nothing if the inviter has used the idempotency key before."""
+        id_ = new_id()
+        token = self._token(id_)
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(
+            expires_at = await connection.fetchval(
                 self._queries["insert_invitation"],
-                new_id(),
+                id_,
                 _hash(token),
                 inviter.tenant,
                 role,
@@ -63,32 +70,30 @@ class Invitations:
                 self._seconds,
                 known_as(idempotency_key),
             )
-            if row is None:
-                return await self._again(connection, inviter, idempotency_key, role, token)
+            if expires_at is None:
+                return None
             event = audit_event(
-                UserInvited(invitation_id=row["id"], role=role, invited_by=inviter.subject),
+                UserInvited(invitation_id=id_, role=role, invited_by=inviter.subject),
                 tenant=inviter.tenant,
-                about=("invitation", row["id"]),
+                about=("invitation", id_),
             )
             await self._outbox.open(connection, event)
         self._outbox.publish_soon(event)
-        return Invitation(row["id"], token, role, row["expires_at"])
+        return Invitation(id_, token, role, expires_at)
 
-    async def _again(
-        self, connection: Connection, inviter: Principal, idempotency_key: str | None, role: Role, token: str
-    ) -> Invitation:
+    async def _again(self, inviter: Principal, role: Role, idempotency_key: str | None) -> Invitation | None:
         query = self._queries["invitation_by_idempotency_key"]
-        row = await connection.fetchrow(query, inviter.tenant, inviter.subject, known_as(idempotency_key))
-        assert row is not None  # it is remembered until it expires
+        row = await self._pool.fetchrow(query, inviter.tenant, inviter.subject, known_as(idempotency_key))
+        if row is None:
+            return None
         if row["role"] != role:
             raise IdempotencyKeyReused
-        return Invitation(row["id"], token, role, row["expires_at"])
+        return Invitation(row["id"], self._token(row["id"]), role, row["expires_at"])
 
-    def _token(self, inviter: Principal, idempotency_key: str | None) -> str:
-        random = secrets.token_bytes(32)
-        if idempotency_key is not None:
-            random = hmac.digest(self._deriving, seed_of(inviter, idempotency_key), hashlib.sha256)
-        return "mr_invite_" + urlsafe_b64encode(random).rstrip(b"=").decode()
+    def _token(self, id_: UUID) -> str:
+        """It can be told again, and no other invitation has the same."""
+        mac = hmac.digest(self._deriving, id_.bytes, hashlib.sha256)
+        return "mr_invite_" + urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     async def accept(self, connection: Connection, token: str) -> Accepted:
         """Use it up, in the transaction that lets its bearer in."""

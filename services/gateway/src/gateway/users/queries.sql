@@ -62,7 +62,7 @@ UPDATE gateway.sessions SET ended_at = now() WHERE id = $1;
 INSERT INTO gateway.invitations (id, token_hash, tenant, role, invited_by, expires_at, idempotency_key)
 VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), $7)
 ON CONFLICT DO NOTHING
-RETURNING id, expires_at;
+RETURNING expires_at;
 
 -- name: invitation_by_idempotency_key
 SELECT id, role, expires_at FROM gateway.invitations

@@ -17,7 +17,7 @@ from gateway.audit import audit_event
 from gateway.auth.roles import Role
 from gateway.repeats import check_same, known_as, request_hash
 from gateway.settings import GatewaySettings
-from gateway.users.invitations import Accepted, Invitations
+from gateway.users.invitations import Accepted, Invitations, InvitationUnusable
 from gateway.users.passwords import Passwords
 from gateway.users.sessions import Granted, Sessions
 
@@ -80,8 +80,17 @@ class Users:
         """Make an account, in a tenant of its own or in the one that invites, and log in; who asks for the same again
         is only logged in."""
         asked = request_hash(wish.email, wish.display_name, wish.gender, wish.invitation)
-        if idempotency_key is not None and await self._registered(wish.email, idempotency_key, asked):
-            return await self._log_in_again(wish)
+        if idempotency_key is None:
+            return await self._register(wish, None, asked)
+        if not await self._registered(wish.email, idempotency_key, asked):
+            try:
+                return await self._register(wish, idempotency_key, asked)
+            except (EmailTaken, InvitationUnusable):
+                if not await self._registered(wish.email, idempotency_key, asked):
+                    raise  # else the same request has come at the same time, and was first
+        return await self._log_in_again(wish)
+
+    async def _register(self, wish: Registration, idempotency_key: str | None, asked: bytes) -> tuple[User, Granted]:
         if wish.invitation is None and not self._settings.open_registration:
             raise RegistrationClosed("Ask somebody for an invitation, and send it with your registration.")
         password_hash = await self._passwords.hash(wish.password)

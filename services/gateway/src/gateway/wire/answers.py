@@ -45,6 +45,8 @@ class Answer:
             if self._compression is not None:
                 headers = _recoded(headers, self._compression.coding)
                 content_length = None
+        elif compress and status == 304:
+            headers = [*headers, (b"vary", b"accept-encoding")]  # as the answer had that it confirms
         self._bodiless = status in (204, 304) or (request is not None and request.method == b"HEAD")
         self._chunked = False
         framing = b""

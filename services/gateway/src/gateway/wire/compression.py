@@ -32,6 +32,7 @@ _TEXT = frozenset(
     }
 )
 _TO_BE_LEFT = re.compile(rb"no-store|no-transform")
+_LONGEST_WISH = 256  # bytes of Accept-Encoding; no client has that much to say
 _WITHOUT = frozenset({101, 204, 206, 304})
 
 
@@ -105,7 +106,8 @@ def compressible(request: RequestHead | None, status: int, headers: Headers, con
 
 def compression_for(request: RequestHead, content_length: int | None) -> Compression | None:
     accepted = b",".join([value for name, value in request.headers if name == b"accept-encoding"])
-    coding = _preferred(accepted) if accepted and request.method != b"HEAD" else None
+    readable = 0 < len(accepted) <= _LONGEST_WISH and request.method != b"HEAD"
+    coding = _preferred(accepted) if readable else None
     return None if coding is None else Compression(coding, at_once=content_length is None)
 
 

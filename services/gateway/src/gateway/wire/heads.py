@@ -20,8 +20,12 @@ _HOST = re.compile(rb"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~.@!$&'()*+,;=:-]+)*/?")
 _DOTS = re.compile(r"/\.{1,2}(?:/|$)")
-# A service would decode it to a separator or a control character, and see another path than we did.
-_HIDDEN = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[EeFf]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
+# Who is behind us would decode it, and see another path than we did: to a separator or a control character, or to what
+# nobody needs to encode (RFC 3986, 2.3).
+_HIDDEN = re.compile(
+    r"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])"
+    r"|%(?:2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])"
+)
 
 
 class HeadTooLarge(MillraceError):

@@ -46,7 +46,7 @@ class OwnExchange:
         self._gone = asyncio.Event()  # the client has left, or has its answer
         self._running: asyncio.Task[None] | None = None
         self._start: Message | None = None
-        self._answered = False
+        self._answered = self._ended = False
 
     def start(self, target: bytes) -> None:
         self._path, _, self._query = target.partition(b"?")
@@ -97,7 +97,7 @@ class OwnExchange:
             await self._app(self._scope(), self._receive, self._send)
         except Exception:
             self._warn("request failed", path=self._request.head.path, request_id=self._request.id, exc_info=True)
-            if not self._answered:
+            if not self._ended:
                 self._client.refuse(
                     InternalError("Something went wrong on our side. The request id finds it in the logs.")
                 )
@@ -142,10 +142,12 @@ class OwnExchange:
             assert self._start is not None
             self._answered = self._request.served = True
             headers = [(name.lower(), value) for name, value in self._start.get("headers", ())]
-            self._client.start_answer(self._start["status"], outwards(headers), None if more else len(body))
+            length = None if more or self._start["status"] == 304 else len(body)
+            self._client.start_answer(self._start["status"], outwards(headers), length)
         if body:
             await self._ready.wait()
             self._client.send((body,))
         if not more:
+            self._ended = True
             self._gone.set()
             self._client.end_answer()

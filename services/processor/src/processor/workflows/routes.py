@@ -55,7 +55,7 @@ def router(jobs: Jobs) -> APIRouter:
     async def one(request: Request, job_id: UUID, principal: JobReader) -> Response:
         """The job with its whole result. A job that was acknowledged is PENDING until its work begins."""
         job = await jobs.one(principal.tenant, job_id)
-        etag = f'"{job.version}"'  # every change of a job is an event
+        etag = f'W/"{job.version}"'  # every change of a job is an event
         if (same := unchanged(request, etag)) is not None:
             return same
         body = encode_json(await jobs.with_whole_result(job))

@@ -11,6 +11,7 @@ CREATE TABLE gateway.keys (
     request_hash bytea,  -- of what was asked for under the idempotency key
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,
+    lifetime interval,  -- that it was given, and that its successor gets; null for ever
     revoked_at timestamptz,
     ended boolean NOT NULL DEFAULT false,  -- revoked or expired, and every replica was told
     last_used_at timestamptz
