@@ -304,13 +304,13 @@ async def test_a_new_key_is_found_once_the_cool_down_is_over(server: JwksServer)
 
 
 WRONG_SETTINGS = {
-    "a shared secret's algorithm": ({"algorithms": ["HS256"]}, "MILLRACE_ISSUERS_0_ALGORITHMS_0"),
-    "no algorithm": ({"algorithms": []}, "MILLRACE_ISSUERS_0_ALGORITHMS"),
-    "keys over plain HTTP": ({"jwks_url": "http://login.example.org/jwks"}, "MILLRACE_ISSUERS_0_JWKS_URL"),
-    "loopback by name only": ({"jwks_url": "http://localhost.example.org/"}, "MILLRACE_ISSUERS_0_JWKS_URL"),
+    "a shared secret's algorithm": ({"algorithms": ["HS256"]}, "MILLRACE_ISSUERS.0.algorithms.0"),
+    "no algorithm": ({"algorithms": []}, "MILLRACE_ISSUERS.0.algorithms"),
+    "keys over plain HTTP": ({"jwks_url": "http://login.example.org/jwks"}, "MILLRACE_ISSUERS.0.jwks_url"),
+    "loopback by name only": ({"jwks_url": "http://localhost.example.org/"}, "MILLRACE_ISSUERS.0.jwks_url"),
     "two ways to a tenant": ({"tenant_claim": "org"}, "give either tenant or tenant_claim"),
-    "an unknown role": ({"roles": {"staff": "owner"}}, "MILLRACE_ISSUERS_0_ROLES_STAFF"),
-    "a mistyped field": ({"algorithm": "RS256"}, "MILLRACE_ISSUERS_0_ALGORITHM"),
+    "an unknown role": ({"roles": {"staff": "owner"}}, "MILLRACE_ISSUERS.0.roles.staff"),
+    "a mistyped field": ({"algorithm": "RS256"}, "MILLRACE_ISSUERS.0.algorithm"),
 }
 
 

@@ -8,7 +8,7 @@ from events.openapi import PROBLEM_JSON
 from events.web import problem_body
 from gateway.wire.compression import Compression, compressible, compression_for
 from gateway.wire.framing import END_OF_CHUNKS, as_chunk
-from gateway.wire.headers import SAFE, SAFE_ALONE, encode
+from gateway.wire.headers import PRIVATE, SAFE, SAFE_ALONE, encode
 from gateway.wire.heads import Headers, RequestHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -33,11 +33,15 @@ class Answer:
         said: bytes,
         keep_alive: bool,
         compress: bool,
+        private: bool,
     ) -> None:
         self.status = status
         self.keep_alive = keep_alive
         self.until_close = False
         self._compression: Compression | None = None
+        named = {name for name, _ in headers}
+        if private and b"cache-control" not in named:
+            headers = [*headers, PRIVATE]
         if compress and compressible(request, status, headers, content_length):
             assert request is not None
             self._compression = compression_for(request, content_length)
@@ -62,7 +66,7 @@ class Answer:
         self.head = b"%b%b%bx-request-id: %b\r\n%b%b\r\n" % (
             status_line(status),
             encode(headers),
-            SAFE if any(name == b"content-security-policy" for name, _ in headers) else SAFE_ALONE,
+            SAFE if b"content-security-policy" in named else SAFE_ALONE,
             request_id.encode(),
             said,
             framing,

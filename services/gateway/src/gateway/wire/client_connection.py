@@ -15,7 +15,6 @@ from gateway.wire.answers import CONTINUE, Answer, problem
 from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
-from gateway.wire.headers import PRIVATE
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
 from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
@@ -108,12 +107,6 @@ class ClientConnection(asyncio.Protocol):
         head = request.head if request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not (self._draining or self._stopping())
-        if (
-            request is not None
-            and request.tenant is not None
-            and not any(name == b"cache-control" for name, _ in headers)
-        ):
-            headers = [*headers, PRIVATE]
         self._answer = Answer(
             head,
             self._request_id,
@@ -123,6 +116,7 @@ class ClientConnection(asyncio.Protocol):
             said=request.said if request is not None else UNLIMITED,
             keep_alive=keep_alive,
             compress=self._settings.compress,
+            private=request is not None and request.tenant is not None,
         )
         self._unsent = self._answer.head
 

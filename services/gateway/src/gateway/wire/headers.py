@@ -2,17 +2,19 @@
 
 from gateway.wire.heads import Headers, RequestHead
 
-_HOP_BY_HOP = {
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-}
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
 
 # Credentials end here. Who a request comes from is ours to say, and where it came from nobody's: services
 # trust only the signed principal. What frames and names a request is written anew.
@@ -63,7 +65,7 @@ SAFE_ALONE = b"%bcontent-security-policy: default-src 'none'; frame-ancestors 'n
 
 def inwards(head: RequestHead) -> Headers:
     """A client's headers, as far as a service may see them."""
-    dropped = _NOT_INWARDS | head.connection
+    dropped = _with(_NOT_INWARDS, head.connection)
     return [
         (name, value)
         for name, value in head.headers
@@ -74,10 +76,15 @@ def inwards(head: RequestHead) -> Headers:
 
 def outwards(headers: Headers, connection: frozenset[bytes] = frozenset()) -> Headers:
     """An answer's headers, as far as a client may see them."""
-    dropped = _NOT_OUTWARDS | connection
+    dropped = _with(_NOT_OUTWARDS, connection)
     return [
         (name, value) for name, value in headers if name not in dropped and not name.startswith(_NOT_OUTWARDS_PREFIXES)
     ]
+
+
+def _with(dropped: frozenset[bytes], named: frozenset[bytes]) -> frozenset[bytes]:
+    """Mostly, `Connection` names nothing that is not dropped anyway."""
+    return dropped if named <= dropped else dropped | named
 
 
 def encode(headers: Headers) -> bytes:
