@@ -1,0 +1,120 @@
+"""What a step may use: the table of handlers, with what each is given and what it gives.
+
+Where the code of a handler lies is another matter: what computes runs in a process of its own (`steps.py`), what talks
+to others runs on the service's loop (`builtin/`), and what only waits is the engine's (`workflows/`)."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+
+class Runs(StrEnum):
+    HERE = "here"
+    PROCESS = "process"
+    WAIT = "wait"
+
+
+class Handler(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    version: int  # raised when the same parameters would give something else
+    runs: Runs
+    title: str
+    parameters: Mapping[str, Any]  # JSON Schema of its `with`
+    output: Mapping[str, Any]  # JSON Schema of what it gives
+
+
+def _object(*required: str, **properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+_ANYTHING: Mapping[str, Any] = {}
+_TEXT = {"type": "string"}
+_BLOB = {"type": "string", "description": "The key of a blob of the job's tenant."}
+
+HANDLERS: Mapping[str, Handler] = MappingProxyType(
+    {
+        handler.name: handler
+        for handler in (
+            Handler(
+                name="csv-profile",
+                version=1,
+                runs=Runs.PROCESS,
+                title="Count rows, and for each column find its type, its missing and its distinct values",
+                parameters=_object("blob", blob=_BLOB, options={"type": "object"}),
+                output={"type": "object", "properties": {"rows": {"type": "integer"}, "columns": {"type": "array"}}},
+            ),
+            Handler(
+                name="noop",
+                version=1,
+                runs=Runs.HERE,
+                title="Give back what it is given",
+                parameters={"type": "object"},
+                output={"type": "object"},
+            ),
+            Handler(
+                name="emit",
+                version=1,
+                runs=Runs.HERE,
+                title="Say something in the job's stream, for whoever listens",
+                parameters=_object("data", data={"type": "object"}),
+                output=_object(),
+            ),
+            Handler(
+                name="http.call",
+                version=1,
+                runs=Runs.HERE,
+                title="Ask a host that the operator allows",
+                parameters=_object(
+                    "url",
+                    url=_TEXT,
+                    method={"enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], "default": "GET"},
+                    headers={"type": "object", "additionalProperties": _TEXT},
+                    body=_ANYTHING,  # a text as it is, anything else as JSON
+                    expect={"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 599}},
+                ),
+                output=_object(
+                    "status",
+                    status={"type": "integer"},
+                    headers={"type": "object", "additionalProperties": _TEXT},
+                    body=_ANYTHING,
+                ),
+            ),
+            Handler(
+                name="blob.copy",
+                version=1,
+                runs=Runs.HERE,
+                title="Keep a copy of a blob as one of the job's artifacts",
+                parameters=_object(
+                    "blob", "name", blob=_BLOB, name={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$"}
+                ),
+                output=_object("blob", "bytes", blob=_BLOB, bytes={"type": "integer"}),
+            ),
+            Handler(
+                name="sleep",
+                version=1,
+                runs=Runs.WAIT,
+                title="Wait for so many seconds; a restart does not begin them anew",
+                parameters=_object("seconds", seconds={"type": "number", "minimum": 0, "maximum": 31_622_400}),
+                output=_object(),
+            ),
+            Handler(
+                name="approve",
+                version=1,
+                runs=Runs.WAIT,
+                title="Wait until somebody says yes; a no fails the step",
+                parameters=_object("question", question=_TEXT),
+                output=_object(
+                    "approved", approved={"type": "boolean"}, by=_TEXT, comment={"type": ["string", "null"]}
+                ),
+            ),
+        )
+    }
+)
