@@ -1,13 +1,16 @@
 """What is said of jobs. Streams are `job:<id>`.
 
 Every event says the resulting status, percent, step and message: projections copy them, and the notifier
-splices an event's bytes into a frame without decoding them.
+splices an event's bytes into a frame without decoding them. What became of single steps stands in `changes`.
 """
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Required
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from events.catalog import Payload, event
 
@@ -24,6 +27,27 @@ class JobStatus(StrEnum):
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+class SubStatus(StrEnum):
+    """Why a job does not go on, or what else it does."""
+
+    WAITING = "waiting"  # for a time, a signal, an approval, another job
+    PAUSED = "paused"
+    RETRYING = "retrying"  # a step has failed, and is tried again soon
+    PARKED = "parked"  # nobody here can run one of its steps
+    CANCELLING = "cancelling"  # its steps are told to stop
+    COMPENSATING = "compensating"  # what was done is undone
+
+
+class StepStatus(StrEnum):
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    RETRYING = "RETRYING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+
+
 class JobError(BaseModel):
     """Why a job failed: a stable code, and a sentence for the person who sent the input."""
 
@@ -33,27 +57,90 @@ class JobError(BaseModel):
     detail: str
 
 
+class StepError(TypedDict):
+    code: str
+    detail: str
+
+
+class KeptBlob(TypedDict):
+    """Where an output is that is too large for an event."""
+
+    blob: str
+    bytes: int
+
+
+class Change(TypedDict, total=False):
+    """What became of a step, or of one item of a map."""
+
+    step: Required[str]
+    item: int  # its place in the list
+    became: Required[StepStatus]
+    attempt: int  # 1 if not said
+    output: Any
+    blob: KeptBlob  # in place of an output
+    error: StepError
+    due_at: str  # when a wait ends, or the next attempt begins (RFC 3339)
+    items: int  # how many a map has
+    child: str  # the job that a sub-workflow is
+    signal: str  # the one that it waited for
+
+
+class Parent(BaseModel):
+    """The step of another job that waits for this one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: UUID
+    step: str
+    item: int | None = None
+    attempt: int = 1
+
+
 class JobEvent(Payload):
     status: JobStatus
     progress_percent: int
     current_step: str | None
     step_message: str | None
+    sub_status: SubStatus | None = None
+    eta_seconds: int | None = None
 
 
 @event("job.created")
 class JobCreated(JobEvent):
     workflow: str
+    version: int = 1
     input: dict[str, Any]
+    handlers: dict[str, int] = Field(default_factory=dict)  # the versions that its steps were written for
+    priority: int = 0  # more is earlier
+    start_at: datetime | None = None
+    key: str | None = None  # jobs with the same one share a limit
+    workflow_limit: int | None = None  # how many of the workflow may be under way
+    key_limit: int | None = None
+    unique: str | None = None  # no second unfinished job has it
+    parent: Parent | None = None
+    retry_of: UUID | None = None
+    schedule: UUID | None = None
+
+
+class ChangingJobEvent(JobEvent):
+    changes: list[Change] = Field(default_factory=list)
 
 
 @event("job.started")
-class JobStarted(JobEvent):
+class JobStarted(ChangingJobEvent):
     """A worker has taken the job for the first time."""
 
 
 @event("job.claimed")
-class JobClaimed(JobEvent):
+class JobClaimed(ChangingJobEvent):
     """Another worker has taken the job over; whatever its former worker still writes conflicts."""
+
+    crashed: bool = False  # the former one died with it
+
+
+@event("job.advanced")
+class JobAdvanced(ChangingJobEvent):
+    """Steps have ended, begun, or wait."""
 
 
 @event("job.progressed")
@@ -61,11 +148,50 @@ class JobProgressed(JobEvent):
     pass
 
 
+@event("job.paused")
+class JobPaused(JobEvent):
+    by: str | None = None
+    message: UUID | None = None
+
+
+@event("job.resumed")
+class JobResumed(ChangingJobEvent):
+    by: str | None = None
+    message: UUID | None = None
+
+
+@event("job.parked")
+class JobParked(JobEvent):
+    """A step's handler, in the version that the job needs, is not known here."""
+
+    missing: list[str]
+
+
+@event("job.signalled")
+class JobSignalled(ChangingJobEvent):
+    name: str
+    data: Any = None
+    by: str | None = None
+    message: UUID
+
+
+@event("job.cancel_requested")
+class JobCancelRequested(ChangingJobEvent):
+    reason: str | None = None
+    by: str | None = None
+    message: UUID | None = None
+
+
 @event("job.completed")
-class JobCompleted(JobEvent):
-    result: dict[str, Any]
+class JobCompleted(ChangingJobEvent):
+    result: Any
 
 
 @event("job.failed")
-class JobFailed(JobEvent):
+class JobFailed(ChangingJobEvent):
+    error: JobError
+
+
+@event("job.cancelled")
+class JobCancelled(ChangingJobEvent):
     error: JobError

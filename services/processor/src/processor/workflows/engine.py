@@ -1,112 +1,425 @@
-"""What a job is and may become. No I/O: `decide(state, command)` gives the payload of the next event, or refuses."""
+"""What happens to a job: `decide(state, command)` gives the facts that follow, one by one; `state.py` takes them in.
 
-from dataclasses import dataclass, replace
+No I/O and no clock: the same command on the same state gives the same facts. Whoever drives it lets the state evolve
+after each fact, so that the next one is decided on what is true by then.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+from uuid import UUID
 
-from events.jobs import (
-    JobClaimed,
-    JobCompleted,
-    JobCreated,
-    JobError,
-    JobEvent,
-    JobFailed,
-    JobProgressed,
-    JobStarted,
-    JobStatus,
+from events.ids import derived_id
+from events.jobs import Change, JobStatus, StepStatus
+from processor.workflows.commands import (
+    Begin,
+    Cancel,
+    ChildEnded,
+    Command,
+    Completed,
+    Failed,
+    Park,
+    Pause,
+    Progress,
+    Resume,
+    Signal,
+    Stopped,
+    Tick,
 )
+from processor.workflows.definition import Retry
+from processor.workflows.expressions import ExpressionError
+from processor.workflows.plan import COMPENSATE, JOB, ON_EXIT, Kind, PlannedAction
+from processor.workflows.scope import items_of, parameters_of, scope_of
+from processor.workflows.state import JobState, Key, Node, Phase, report
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A job's state: the fold of its events."""
+class Limits:
+    """What holds for steps that do not say otherwise."""
 
-    status: JobStatus
-    progress_percent: int
-    current_step: str | None
-    step_message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    workflow: str
-    input: dict[str, Any]
+    attempts: int = 3  # of a step whose process, or whose worker, dies
+    backoff: float = 1.0  # seconds before the second
+    largest_map: int = 100_000  # items
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A worker takes the job: for the first time, or over from another."""
+class Began:
+    pass
 
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    crashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    message: str | None
     step: str
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    percent: int
-    message: str | None
-    step: str | None = None  # None: still the same one
+class Ended:
+    status: JobStatus
+    result: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
-    result: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    error: JobError
-
-
-Command: TypeAlias = Create | Claim | Progress | Complete | Fail
+Fact: TypeAlias = Change | Began | TakenOver | Progressed | Ended | Pause | Resume | Cancel | Signal | Park
 
 
 class Refused(Exception):
     """The command does not fit the job's state."""
 
 
-def decide(job: Job | None, command: Command) -> JobEvent | None:
-    """The event that the command leads to; None if it changes nothing."""
-    match job, command:
-        case None, Create():
-            return JobCreated(
-                status=JobStatus.PENDING,
-                progress_percent=0,
-                current_step=None,
-                step_message=None,
-                workflow=command.workflow,
-                input=command.input,
-            )
-        case Job(status=JobStatus.PENDING), Claim():
-            return JobStarted(**_state(job, status=JobStatus.PROCESSING, current_step=command.step))
-        case Job(status=JobStatus.PROCESSING), Claim():
-            return JobClaimed(**_state(job, current_step=command.step))
-        case Job(status=JobStatus.PROCESSING), Progress():
-            # A worker that starts over begins at 0 again; its clients do not.
-            percent = min(99, max(job.progress_percent, command.percent))
-            step = command.step or job.current_step
-            if (percent, step) == (job.progress_percent, job.current_step):
-                return None
-            progressed = _state(job, progress_percent=percent, current_step=step, step_message=command.message)
-            return JobProgressed(**progressed)
-        case Job(status=JobStatus.PROCESSING), Complete():
-            done = _state(job, status=JobStatus.COMPLETED, progress_percent=100, step_message=None)
-            return JobCompleted(**done, result=command.result)
-        case Job(status=JobStatus.PENDING | JobStatus.PROCESSING), Fail():
-            failed = _state(job, status=JobStatus.FAILED, step_message=command.error.detail)
-            return JobFailed(**failed, error=command.error)
-        case _:
-            raise Refused(f"{type(command).__name__} does not fit a job that is {job.status if job else 'not there'}.")
+def decide(state: JobState, command: Command, now: datetime, limits: Limits) -> Iterator[Fact]:
+    """The facts that the command leads to; none if it changes nothing."""
+    if state.status.terminal:
+        raise Refused(f"The job is {state.status} already.")
+    if getattr(command, "message", None) in state.messages:
+        return  # it comes again
+    yield from _command(state, command, now, limits)
+    if state.status is JobStatus.PROCESSING:
+        yield from _advance(state, now, limits)
 
 
-def evolve(job: Job | None, event: JobEvent) -> Job:
-    """Every event says the resulting state."""
-    return Job(event.status, event.progress_percent, event.current_step, event.step_message)
+def _command(state: JobState, command: Command, now: datetime, limits: Limits) -> Iterator[Fact]:
+    match command:
+        case Begin():
+            yield from _begin(state, command, now, limits)
+        case Completed():
+            node = _current(state, command.key, command.attempt)
+            if node is not None:
+                yield _change(command.key, StepStatus.COMPLETED, node, **_kept(command.output, command.blob))
+        case Failed():
+            node = _current(state, command.key, command.attempt)
+            if node is not None:
+                yield _failed(state, command, node, now, limits)
+        case Stopped():
+            node = _current(state, command.key, command.attempt)
+            if node is not None and state.phase is Phase.STOPPING:
+                yield _change(command.key, StepStatus.CANCELLED, node)
+        case Progress():
+            if command.key in state.running:
+                report(state, command.key, command.done)
+                yield Progressed(command.message, command.key[0])
+        case Tick():
+            yield from _due(state, now, limits)
+        case Park():
+            if not state.parked:
+                yield command
+        case Cancel():
+            if not state.cancelled and state.phase in (Phase.RUNNING, Phase.STOPPING):
+                if state.status is JobStatus.PENDING:
+                    yield command
+                    yield Ended(JobStatus.CANCELLED)
+                elif state.outcome is None:
+                    yield command
+        case Pause():
+            if not state.paused and state.phase is Phase.RUNNING:
+                yield command
+        case Resume():
+            if state.paused:
+                yield command
+                yield from _due(state, now, limits)
+        case Signal():
+            yield command
+        case ChildEnded():
+            yield from _child_ended(state, command, now, limits)
 
 
-def _state(job: Job, **changes: Any) -> dict[str, Any]:
-    changed = replace(job, **changes)
-    return {
-        "status": changed.status,
-        "progress_percent": changed.progress_percent,
-        "current_step": changed.current_step,
-        "step_message": changed.step_message,
-    }
+def _begin(state: JobState, command: Begin, now: datetime, limits: Limits) -> Iterator[Fact]:
+    if state.status is JobStatus.PENDING:
+        yield Began()
+        yield from command.reused
+        return
+    if command.taken_over:
+        yield TakenOver(command.crashed)
+        for key, node in list(state.running.items()):
+            if state.phase is Phase.STOPPING:
+                yield _change(key, StepStatus.CANCELLED, node)
+            elif node.crashes >= limits.attempts:
+                detail = f"The job was given up after its worker died {node.crashes} times with this step."
+                yield _change(key, StepStatus.FAILED, node, error={"code": "step_crashed", "detail": detail})
+    yield from _due(state, now, limits)
+
+
+def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
+    """Whatever can follow now."""
+    while True:
+        before = (state.phase, state.changed)
+        if state.phase is Phase.RUNNING and not state.paused:
+            while state.ready and state.phase is Phase.RUNNING:
+                yield from _begin_step(state, next(iter(state.ready)), now, limits)
+            while state.unsaid and state.phase is Phase.RUNNING:
+                key = next(iter(state.unsaid))
+                yield _begun(state, key, state.plan.steps[key[0]].action, now)
+        yield from _signalled(state)
+        if state.phase in (Phase.RUNNING, Phase.STOPPING):
+            yield from _maps(state)
+        if state.phase is Phase.STOPPING:
+            for key, node in list(state.held_back.items()):
+                if node.child is None:
+                    yield _change(key, StepStatus.CANCELLED, node)
+        if state.phase is Phase.COMPENSATING and not state.running and not state.held_back:
+            yield from _compensate(state, now)
+        if state.phase is Phase.EXITING and not state.running and not state.held_back:
+            ended = yield from _exit(state, now)
+            if ended:
+                return
+        if (state.phase, state.changed) == before:
+            return
+
+
+def _begin_step(state: JobState, name: str, now: datetime, limits: Limits) -> Iterator[Fact]:
+    step = state.plan.steps[name]
+    key = (name, None)
+    try:
+        if step.action.when is not None and not step.action.when.evaluate(scope_of(state)):
+            yield {"step": name, "became": StepStatus.SKIPPED}
+            return
+        if step.items is None:
+            yield _begun(state, key, step.action, now)
+            return
+        count = len(items_of(state, name))
+    except ExpressionError as wrong:
+        yield {"step": name, "became": StepStatus.FAILED, "error": _expression_failed(wrong)}
+        return
+    if count > limits.largest_map:
+        detail = f"The map has {count} items; {limits.largest_map} are allowed."
+        yield {"step": name, "became": StepStatus.FAILED, "error": {"code": "map_too_large", "detail": detail}}
+        return
+    yield {"step": name, "became": StepStatus.RUNNING, "items": count}
+
+
+def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, attempt: int = 1) -> Change:
+    """An action's attempt begins: it works, or waits for a time or a message."""
+    change: Change = {"step": key[0], "became": StepStatus.RUNNING}
+    if key[1] is not None:
+        change["item"] = key[1]
+    if attempt > 1:
+        change["attempt"] = attempt
+    if action.kind.works:
+        return change
+    change["became"] = StepStatus.WAITING
+    due = None if action.timeout is None else now + timedelta(seconds=action.timeout)
+    try:
+        if action.kind is Kind.TIMER:
+            due = _in_seconds(now, parameters_of(state, key, action))
+        elif action.kind is Kind.UNTIL:
+            due = _at(parameters_of(state, key, action))
+    except ExpressionError as wrong:
+        change["became"] = StepStatus.FAILED
+        change["error"] = _expression_failed(wrong)
+        return change
+    if action.kind in (Kind.WORKFLOW, Kind.REMOTE):
+        change["child"] = str(derived_id(state.id, f"{key[0]}:{key[1]}:{attempt}"))
+    if due is not None:
+        change["due_at"] = due.isoformat()
+    return change
+
+
+def _due(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
+    if state.deadline is not None and now >= state.deadline and state.phase is Phase.RUNNING:
+        seconds = state.plan.definition.timeout
+        yield _of_job("job_timeout", f"The job was ended after {seconds:g} seconds.")
+    if state.paused and state.phase is Phase.RUNNING:
+        return
+    for key, node in list(state.held_back.items()):
+        if node.due_at is None or node.due_at > now:
+            continue
+        action = state.plan.action(key[0])
+        if node.status is StepStatus.RETRYING:
+            yield _begun(state, key, action, now, node.attempt)
+        elif action.kind in (Kind.TIMER, Kind.UNTIL):
+            yield _change(key, StepStatus.COMPLETED, node, output={})
+        else:
+            detail = f"Nothing came within {action.timeout:g} seconds." if action.timeout else "Nothing came in time."
+            yield _failed(state, Failed(key, node.attempt, "wait_timeout", detail), node, now, limits)
+
+
+def _signalled(state: JobState) -> Iterator[Fact]:
+    if not any(state.signals.values()):
+        return
+    for key, node in list(state.held_back.items()):
+        action = state.plan.action(key[0])
+        if node.status is not StepStatus.WAITING or action.kind not in (Kind.SIGNAL, Kind.APPROVAL):
+            continue
+        name = signal_name(key, action)
+        waiting = state.signals.get(name)
+        if not waiting:
+            continue
+        data, by = waiting[0]
+        if action.kind is Kind.SIGNAL:
+            yield _change(key, StepStatus.COMPLETED, node, signal=name, output=data)
+            continue
+        answer = data if isinstance(data, dict) else {}
+        said = {"approved": answer.get("approved") is True, "by": by, "comment": answer.get("comment")}
+        if said["approved"]:
+            yield _change(key, StepStatus.COMPLETED, node, signal=name, output=said)
+        else:
+            detail = f"{by or 'Somebody'} said no" + (f": {said['comment']}" if said["comment"] else ".")
+            yield _change(key, StepStatus.FAILED, node, signal=name, error={"code": "rejected", "detail": detail})
+
+
+def signal_name(key: Key, action: PlannedAction) -> str:
+    """What an approval is answered by: its step's name, and its item."""
+    if action.kind is Kind.SIGNAL:
+        return action.uses
+    return key[0] if key[1] is None else f"{key[0]}.{key[1]}"
+
+
+def _maps(state: JobState) -> Iterator[Fact]:
+    """Maps whose items are all finished, and those that are stopped."""
+    for name, items in list(state.maps.items()):
+        node = state.nodes[name, None]
+        key = (name, None)
+        if items.error is not None and not _open_items(state, name):
+            yield _change(key, StepStatus.FAILED, node, error=items.error)
+        elif items.finished == items.count:
+            yield _change(key, StepStatus.COMPLETED, node)
+        elif state.phase is Phase.STOPPING and not _open_items(state, name):
+            yield _change(key, StepStatus.CANCELLED, node)
+
+
+def _open_items(state: JobState, name: str) -> bool:
+    return any(key[0] == name for held in (state.running, state.held_back) for key in held)
+
+
+def _compensate(state: JobState, now: datetime) -> Iterator[Fact]:
+    """One at a time, the last that was begun first. One that fails does not keep the others from being undone."""
+    if not state.begun:
+        return
+    name, item = next(reversed(state.begun))
+    compensation = state.plan.steps[name].compensate
+    assert compensation is not None
+    yield from _begin_action(state, (COMPENSATE + name, item), compensation, now)
+
+
+def _exit(state: JobState, now: datetime) -> Generator[Fact, None, bool]:
+    """Whether that was the end."""
+    result = None
+    if state.outcome is None:
+        try:
+            result = _result(state)
+        except ExpressionError as wrong:
+            yield _of_job(**_expression_failed(wrong))
+            return False
+    if state.plan.on_exit is not None and (ON_EXIT, None) not in state.nodes:
+        yield from _begin_action(state, (ON_EXIT, None), state.plan.on_exit, now)
+        return False
+    if state.outcome is None:
+        yield Ended(JobStatus.COMPLETED, result)
+    else:
+        yield Ended(JobStatus.CANCELLED if state.cancelled else JobStatus.FAILED)
+    return True
+
+
+def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetime) -> Iterator[Fact]:
+    skipped: Change = {"step": key[0], "became": StepStatus.SKIPPED}
+    try:
+        if action.when is not None and not action.when.evaluate(scope_of(state, key)):
+            yield _with_item(skipped, key)
+            return
+    except ExpressionError as wrong:
+        yield _with_item({"step": key[0], "became": StepStatus.FAILED, "error": _expression_failed(wrong)}, key)
+        return
+    yield _begun(state, key, action, now)
+
+
+def _result(state: JobState) -> Any:
+    plan = state.plan
+    if plan.output is not None:
+        return plan.output.evaluate(scope_of(state))
+    outputs = {name: _as_kept(state, (name, None)) for name in plan.last}
+    return outputs[plan.last[0]] if len(outputs) == 1 else outputs
+
+
+def _as_kept(state: JobState, key: Key) -> Any:
+    """An output, or where it is kept."""
+    node = state.nodes[key]
+    if node.map is None:
+        return node.blob if node.blob is not None else node.output
+    return [_as_kept(state, (key[0], item)) for item in range(node.map.count)]
+
+
+def _failed(state: JobState, command: Failed, node: Node, now: datetime, limits: Limits) -> Change:
+    error = {"code": command.code, "detail": command.detail}
+    key = command.key
+    if state.phase is Phase.STOPPING:
+        return _change(key, StepStatus.CANCELLED, node, error=error)
+    retry = state.plan.action(key[0]).retry
+    if retry is None and command.crashed:
+        retry = Retry(max=limits.attempts - 1, backoff=limits.backoff, factor=2.0, jitter=0.0)
+    if retry is None or node.attempt > retry.max or (retry.on and command.code not in retry.on):
+        return _change(key, StepStatus.FAILED, node, error=error)
+    due = now + timedelta(seconds=pause_before(retry, node.attempt, state.id, key))
+    return _change(key, StepStatus.RETRYING, node, attempt=node.attempt + 1, error=error, due_at=due.isoformat())
+
+
+def pause_before(retry: Retry, failed: int, job: UUID, key: Key) -> float:
+    """Seconds until the next attempt. The jitter is drawn from the attempt's name, so that a replay draws the same."""
+    pause = min(retry.cap, retry.backoff * retry.factor ** min(failed - 1, 60))
+    drawn = (derived_id(job, f"{key[0]}:{key[1]}:{failed}:jitter").int & 0xFFFF) / 0xFFFF
+    return pause * (1 + retry.jitter * (2 * drawn - 1))
+
+
+def _child_ended(state: JobState, command: ChildEnded, now: datetime, limits: Limits) -> Iterator[Fact]:
+    node = state.held_back.get(command.key)
+    if node is None or node.child != command.child:
+        return
+    if command.status is JobStatus.COMPLETED:
+        yield _change(command.key, StepStatus.COMPLETED, node, output=command.result)
+    elif state.phase is Phase.STOPPING:
+        yield _change(command.key, StepStatus.CANCELLED, node)
+    else:
+        code, detail = command.error.get("code", "failed"), command.error.get("detail", "The job failed.")
+        yield _failed(state, Failed(command.key, node.attempt, code, detail), node, now, limits)
+
+
+def _current(state: JobState, key: Key, attempt: int) -> Node | None:
+    """The step's node, if this attempt of it still runs; else somebody speaks too late."""
+    node = state.running.get(key)
+    return node if node is not None and node.attempt == attempt else None
+
+
+def _change(key: Key, became: StepStatus, node: Node, **more: Any) -> Change:
+    change: Change = {"step": key[0], "became": became}
+    if node.attempt > 1:
+        change["attempt"] = node.attempt
+    change.update(more)  # type: ignore[typeddict-item]  # the names are those of Change
+    return _with_item(change, key)
+
+
+def _with_item(change: Change, key: Key) -> Change:
+    if key[1] is not None:
+        change["item"] = key[1]
+    return change
+
+
+def _kept(output: Any, blob: Any) -> dict[str, Any]:
+    return {"output": output} if blob is None else {"blob": blob}
+
+
+def _of_job(code: str, detail: str) -> Change:
+    return {"step": JOB, "became": StepStatus.FAILED, "error": {"code": code, "detail": detail}}
+
+
+def _expression_failed(wrong: ExpressionError) -> Any:
+    return {"code": "expression_failed", "detail": wrong.detail}
+
+
+def _in_seconds(now: datetime, seconds: Any) -> datetime:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 31_622_400:
+        raise ExpressionError("type", "A timer takes a number of seconds, at most a year.")
+    return now + timedelta(seconds=seconds)
+
+
+def _at(said: Any) -> datetime:
+    try:
+        at = datetime.fromisoformat(said)
+    except (TypeError, ValueError):
+        raise ExpressionError("type", f"{said!r:.60} is no time like 2026-01-31T12:00:00Z.") from None
+    if at.tzinfo is None:
+        raise ExpressionError("type", f"{said!r:.60} does not say its time zone.")
+    return at

@@ -83,6 +83,15 @@ class Template:
     def literal(self) -> bool:
         return not self.expressions
 
+    @property
+    def text(self) -> str:
+        """As it was written, as far as it is text."""
+        return "".join(piece.text if isinstance(piece, Expression) else str(piece) for piece in self._pieces)
+
+    @property
+    def _pieces(self) -> Sequence[Any]:
+        return self._value if isinstance(self._value, _Text) else (self._value,)
+
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
         return self._value if self.literal else _fill(self._value, scope)
 

@@ -1,0 +1,211 @@
+"""From facts to events: what follows from some commands becomes as few events as can say it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from events.jobs import (
+    Change,
+    JobAdvanced,
+    JobCancelled,
+    JobCancelRequested,
+    JobClaimed,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobParked,
+    JobPaused,
+    JobProgressed,
+    JobResumed,
+    JobSignalled,
+    JobStarted,
+    JobStatus,
+    StepStatus,
+    SubStatus,
+)
+from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal
+from processor.workflows.engine import Began, Ended, Fact, Limits, Progressed, TakenOver, decide
+from processor.workflows.plan import Kind
+from processor.workflows.state import JobState, Phase, apply, say, tell
+
+SECONDS_BETWEEN_MESSAGES = 5.0
+# An event goes to every subscriber, so it must stay small; more becomes another event of the same append.
+CHANGES_PER_EVENT = 500
+
+_TERMINAL: dict[JobStatus, type[JobEvent]] = {
+    JobStatus.COMPLETED: JobCompleted,
+    JobStatus.FAILED: JobFailed,
+    JobStatus.CANCELLED: JobCancelled,
+}
+
+
+def record(state: JobState, commands: Iterable[Command], now: datetime, limits: Limits) -> list[JobEvent]:
+    """Decide on the commands, one after the other, and let the state evolve. Returns what the log is to hold."""
+    recording = _Recording(state, now)
+    for command in commands:
+        if state.status.terminal:
+            break  # what comes after the end comes too late
+        for fact in decide(state, command, now, limits):
+            recording.take(fact)
+    return recording.finish()
+
+
+class _Recording:
+    def __init__(self, state: JobState, now: datetime) -> None:
+        self._state = state
+        self._now = now
+        self._events: list[JobEvent] = []
+        self._type: type[JobEvent] | None = None  # of the event that is being made
+        self._said: dict[str, Any] = {}  # what it says of its own
+        self._changes: list[Change] = []
+        self._message: str | None = None
+        self._message_of: str | None = None
+
+    def take(self, fact: Fact) -> None:
+        match fact:
+            case dict():
+                apply(self._state, fact)
+                if self._type is None:
+                    self._type = JobAdvanced
+                self._changes.append(fact)
+                if len(self._changes) >= CHANGES_PER_EVENT:
+                    self._flush()
+            case Progressed():
+                self._message, self._message_of = fact.message, fact.step
+            case Began():
+                self._open(JobStarted)
+            case TakenOver():
+                self._open(JobClaimed, crashed=fact.crashed)
+            case Pause():
+                self._open(JobPaused, by=fact.by, message=fact.message)
+            case Resume():
+                self._open(JobResumed, by=fact.by, message=fact.message)
+            case Cancel():
+                self._open(JobCancelRequested, by=fact.by, message=fact.message, reason=fact.reason)
+            case Signal():
+                self._open(JobSignalled, by=fact.by, message=fact.message, name=fact.name, data=fact.data)
+            case Park():
+                self._open(JobParked, missing=list(fact.missing))
+            case Ended():
+                self._end(fact)
+
+    def finish(self) -> list[JobEvent]:
+        self._flush()
+        if not self._events and not self._state.status.terminal:
+            self._progress()
+        return self._events
+
+    def _open(self, type_: type[JobEvent], **said: Any) -> None:
+        self._flush()
+        self._type, self._said = type_, said
+        # What the job as a whole becomes must be true before the next fact is decided.
+        tell(self._state, type_.model_construct(**self._resulting(), **said), self._now)
+
+    def _end(self, ended: Ended) -> None:
+        if self._type is not JobAdvanced:
+            self._flush()
+        self._state.status = ended.status
+        self._type = _TERMINAL[ended.status]
+        self._said = {"result": ended.result} if ended.status is JobStatus.COMPLETED else {"error": self._state.outcome}
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._type is None:
+            return
+        said = self._said
+        if "changes" in self._type.model_fields:
+            said["changes"] = self._changes
+        event = self._type.model_construct(**self._resulting(), **said)
+        say(self._state, event, self._now)
+        self._events.append(event)
+        self._type, self._said, self._changes = None, {}, []
+
+    def _progress(self) -> None:
+        state = self._state
+        now = self._resulting()
+        aged = state.message_at is None or (self._now - state.message_at).total_seconds() >= SECONDS_BETWEEN_MESSAGES
+        moved = (now["progress_percent"], now["current_step"]) != (state.progress_percent, state.current_step)
+        if moved or (aged and now["step_message"] != state.step_message):
+            event = JobProgressed.model_construct(**now)
+            say(state, event, self._now)
+            self._events.append(event)
+
+    def _resulting(self) -> dict[str, Any]:
+        state = self._state
+        step = _current_step(state)
+        percent, sub_status = _percent(state), _sub_status(state)
+        return {
+            "status": state.status,
+            "progress_percent": percent,
+            "current_step": step,
+            "step_message": self._message_now(step, sub_status),
+            "sub_status": sub_status,
+            "eta_seconds": None if sub_status else _eta(state, percent, self._now),
+        }
+
+    def _message_now(self, step: str | None, sub_status: SubStatus | None) -> str | None:
+        state = self._state
+        if state.status.terminal:
+            return None if state.outcome is None else state.outcome.detail
+        if sub_status in (SubStatus.WAITING, SubStatus.RETRYING):
+            return _what_it_waits_for(state)
+        if self._message_of == step:
+            return self._message
+        return state.step_message if step == state.current_step and state.sub_status is None else None
+
+
+def _current_step(state: JobState) -> str | None:
+    """The one that was begun first, of those that are not finished."""
+    for begun in (state.running, state.held_back):
+        for name, _ in begun:
+            return name
+    return next(iter(state.maps), state.current_step)
+
+
+def _percent(state: JobState) -> int:
+    """It never goes back, and leaves 100 to the end."""
+    if state.status is JobStatus.COMPLETED:
+        return 100
+    # What a sum of many shares lacks to a whole number is a matter of rounding.
+    return max(state.progress_percent, min(99, int(100 * state.done_weight / state.plan.total_weight + 1e-6)))
+
+
+def _sub_status(state: JobState) -> SubStatus | None:
+    if state.status.terminal:
+        return None
+    if state.phase is Phase.STOPPING:
+        return SubStatus.CANCELLING
+    if state.phase is Phase.COMPENSATING:
+        return SubStatus.COMPENSATING
+    if state.paused:
+        return SubStatus.PAUSED
+    if state.parked:
+        return SubStatus.PARKED
+    if state.running or not state.held_back:
+        return None
+    waits = any(node.status is StepStatus.WAITING for node in state.held_back.values())
+    return SubStatus.WAITING if waits else SubStatus.RETRYING
+
+
+def _what_it_waits_for(state: JobState) -> str | None:
+    key, node = next(iter(state.held_back.items()))
+    if node.status is StepStatus.RETRYING and node.error is not None and node.due_at is not None:
+        return f"Attempt {node.attempt} begins at {node.due_at:%Y-%m-%dT%H:%M:%SZ}: {node.error['detail']}"[:500]
+    action = state.plan.action(key[0])
+    match action.kind:
+        case Kind.APPROVAL:
+            return f"Waiting for an answer: {action.parameters.text}"
+        case Kind.SIGNAL:
+            return f"Waiting for the signal {action.uses}"
+        case Kind.WORKFLOW:
+            return f"Waiting for a job of the workflow {action.uses}"
+        case Kind.REMOTE:
+            return f"Waiting for a worker of {action.uses}"
+        case _:
+            return f"Waiting until {node.due_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _eta(state: JobState, percent: int, now: datetime) -> int | None:
+    if not 1 <= percent <= 99 or state.started_at is None:
+        return None
+    return round((now - state.started_at).total_seconds() * (100 - percent) / percent)
