@@ -83,6 +83,7 @@ class Change(TypedDict, total=False):
     items: int  # how many a map has
     child: str  # the job that a sub-workflow is
     signal: str  # the one that it waited for
+    reused: bool  # from the job that this one retries
 
 
 class Parent(BaseModel):
@@ -117,6 +118,7 @@ class JobCreated(JobEvent):
     workflow_limit: int | None = None  # how many of the workflow may be under way
     key_limit: int | None = None
     unique: str | None = None  # no second unfinished job has it
+    computes: bool = True  # it has a step that runs in a process of its own
     parent: Parent | None = None
     retry_of: UUID | None = None
     schedule: UUID | None = None

@@ -13,20 +13,26 @@ from events.log import EventLog
 from events.relay import Relay, to_events, to_feed
 from events.web import new_app
 from processor import admin, event_routes
+from processor.attempts import Attempts
+from processor.builtin.table import here
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
-from processor.leases import Leases
+from processor.queue import JobQueue, Postbox
 from processor.quota import JobQuota
 from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
+from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
 from processor.worker import Worker
 from processor.workflows import routes
 from processor.workflows.jobs import Jobs
+from processor.workflows.library import Library
+from processor.workflows.start import Starter
 
 _RENEWALS_PER_LEASE = 3
-_SWEEP_SECONDS = 60.0
+_COLLECT_SECONDS = 0.4  # a running step hears within a second that it is cancelled
+_UNBLOCK_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -38,12 +44,17 @@ async def open_service(
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
         doorbell = await stack.enter_async_context(Doorbell(parts.pool))
         appender = await stack.enter_async_context(Appender(parts.pool, function="processor.append", doorbell=doorbell))
-        leases = Leases(parts.pool, uuid4().hex, seconds=settings.lease_seconds)
-        worker = Worker(parts, settings, appender, leases, scratch, step_command=step_command)
+        library = Library(parts.pool)
+        postbox = Postbox(parts.pool)
+        starter = Starter(parts.pool, appender, library, postbox)
+        queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
+        slots = Slots(settings.workers, step_command)
+        attempts = Attempts(parts, settings, slots, here(), scratch)
+        worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter)
         stack.push_async_callback(worker.close)
-        await worker.warm_up()
+        await slots.warm_up()
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
-        incoming = Intake(appender, quota, announce_work=worker.wake.set)
+        incoming = Intake(appender, library, quota, announce_work=worker.wake.set)
         intake = Consumer(parts.broker, Queue.INTAKE, incoming.handle, parts.telemetry)
         dead_letters = DeadLetters(parts.pool, parts.broker)
         feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker), parts.telemetry)
@@ -60,7 +71,8 @@ async def open_service(
         running.start(
             "worker.renew", lambda: ticking(worker.renew_once, every=settings.lease_seconds / _RENEWALS_PER_LEASE)
         )
-        running.start("leases.sweep", lambda: ticking(leases.sweep, every=_SWEEP_SECONDS))
+        running.start("worker.collect", lambda: ticking(worker.collect_once, every=_COLLECT_SECONDS))
+        running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
         app = new_app(parts, title="Millrace processor", running=running, facts=Backlog(parts.pool, parts.broker).facts)

@@ -1,112 +1,250 @@
-"""Runs the steps of one job, from wherever it is to its end."""
+"""Moves one job on: gives its steps to whoever runs them, and what becomes of them to the log.
+
+What may happen is decided elsewhere (`workflows/engine.py`); here it is only done. Nothing is begun before the log
+holds the decision, and what the log refuses ends everything here: then somebody else has the job.
+"""
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+from collections.abc import Coroutine, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from events.blobs import Blobs
-from events.errors import NotFound
-from events.jobs import JobError
-from processor import step_protocol
-from processor.leases import Lease
-from processor.progress import Pacer
+from events.envelope import utc_now
+from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
+from processor.attempts import Attempts, Stop
+from processor.progress import Pace
+from processor.queue import JobQueue, Lease, Mail
 from processor.results import keep_result
-from processor.scratch import folder_for
-from processor.settings import ProcessorSettings
-from processor.step import StepError, Task
-from processor.step_process import StepProcess
-from processor.workflows.definition import WORKFLOWS, Workflow
-from processor.workflows.engine import Claim, Complete, Fail, Progress
+from processor.workflows.commands import (
+    Cancel,
+    ChildEnded,
+    Command,
+    Pause,
+    Resume,
+    Signal,
+    Tick,
+)
+from processor.workflows.engine import Limits
+from processor.workflows.plan import Kind
+from processor.workflows.record import record
+from processor.workflows.start import Starter
+from processor.workflows.state import JobState, Key, Phase
 from processor.workflows.stream import JobStream
+
+# A job that only waits is held for so long, in case that what it waits for comes soon.
+LINGER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The job has nothing to do here for so many seconds, or until it has mail."""
+
+    due_in: float | None
 
 
 class Execution:
-    def __init__(self, blobs: Blobs, settings: ProcessorSettings, scratch: Path) -> None:
-        self._blobs = blobs
-        self._settings = settings
-        self._scratch = scratch
-
-    async def run(self, job: JobStream, lease: Lease, process: StepProcess) -> None:
-        """Raises `StepCrashed` if another attempt may go well, and `Fenced` if somebody else has taken the job."""
-        workflow = WORKFLOWS.get(job.workflow)
-        await job.tell(Claim(workflow.steps[0] if workflow else job.workflow))
-        try:
-            if workflow is None:
-                there_are = ", ".join(sorted(WORKFLOWS))
-                raise StepError("unknown_workflow", f"There is no workflow {job.workflow}. There are: {there_are}.")
-            if lease.failures >= self._settings.step_attempts:
-                raise StepError("step_crashed", f"The job was given up after its step died {lease.failures} times.")
-            result = await self._run_steps(job, workflow, process)
-        except StepError as failed:
-            await job.tell(Fail(JobError(code=failed.code, detail=failed.detail)))
-        else:
-            # Named by the token: a zombie cannot overwrite what its successor has stored.
-            key = f"results/{job.tenant}/{job.id}/{lease.token}.json"
-            await job.tell(Complete(await keep_result(self._blobs, key, result)))
-
-    async def _run_steps(self, job: JobStream, workflow: Workflow, process: StepProcess) -> bytes:
-        result = b"{}"
-        for index, step in enumerate(workflow.steps):
-
-            def as_command(progress: step_protocol.Progress, index: int = index, step: str = step) -> Progress:
-                """The step's progress is a part of the job's."""
-                return Progress(int((index + progress.done) / len(workflow.steps) * 100), progress.message, step)
-
-            result = await self._run_step(job, step, process, as_command)
-        return result
-
-    async def _run_step(
+    def __init__(
         self,
-        job: JobStream,
-        step: str,
-        process: StepProcess,
-        as_command: Callable[[step_protocol.Progress], Progress],
-    ) -> bytes:
-        pacer = Pacer[Progress](job.tell)
-        try:
-            # Should the log refuse the progress, we have lost the job: the group then ends the step.
-            async with asyncio.TaskGroup() as group:
-                group.create_task(pacer.run())
-                result: bytes | None = None
-                try:
-                    result = await self._ask(job, step, process, lambda said: pacer.report(as_command(said)))
-                finally:
-                    pacer.close(superseded=result is not None)
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        assert result is not None
-        return result
+        lease: Lease,
+        state: JobState,
+        stream: JobStream,
+        attempts: Attempts,
+        queue: JobQueue,
+        starter: Starter,
+        blobs: Blobs,
+        limits: Limits,
+    ) -> None:
+        self._lease = lease
+        self.state = state
+        self._stream = stream
+        self._attempts = attempts
+        self._queue = queue
+        self._starter = starter
+        self._blobs = blobs
+        self._limits = limits
+        self._commands: list[Command] = []
+        self._mail: list[UUID] = []  # whose effect is among the commands
+        self._some = asyncio.Event()
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._stops: dict[tuple[Key, int], Stop] = {}
+        self._children: set[UUID] = set()
+        self._told_to_end: set[UUID] = set()
+        self._pace = Pace(self._some.set)
+        self._failure: BaseException | None = None
 
-    async def _ask(
-        self, job: JobStream, step: str, process: StepProcess, on_progress: Callable[[step_protocol.Progress], None]
-    ) -> bytes:
-        with folder_for(self._scratch, str(job.id)) as folder:
-            task = Task(
-                step=step,
-                input=str(await self._local_file(job.input["blob"], folder)),
-                options=job.input["options"],
-                scratch=str(folder),
-                memory_mb=self._settings.step_memory_mb,
-                threads=self._settings.step_threads,
+    def deliver(self, mail: Mail) -> None:
+        """What somebody says to the job."""
+        self._mail.append(mail.id)
+        command = _said(mail)
+        if command is not None:
+            self._put(command)
+
+    async def run(self, first: Sequence[Command]) -> Release | None:
+        """Until the job is finished (None), or only waits. Raises `Fenced` if somebody else has taken it."""
+        try:
+            self._commands[:0] = first
+            await self._tell()
+            while not self.state.status.terminal:
+                if self.state.status is JobStatus.PENDING or self.state.parked:
+                    return Release(None if self.state.paused else 0.0)
+                self._follow()
+                released = await self._wait()
+                if released is not None:
+                    return released
+                await self._tell()
+            return None
+        finally:
+            self._pace.close()
+            await self._end_tasks()
+
+    def _put(self, command: Command) -> None:
+        self._commands.append(command)
+        self._some.set()
+
+    async def _tell(self) -> None:
+        """Decide on what has come, and let the log hold it."""
+        commands, self._commands = self._commands, []
+        mail, self._mail = self._mail, []
+        now = utc_now()
+        events = record(self.state, commands, now, self._limits)
+        if events:
+            await self._keep_result(events)
+            await self._stream.append(events, now)
+        if mail:
+            await self._queue.discard(mail)
+
+    async def _keep_result(self, events: list[JobEvent]) -> None:
+        last = events[-1]
+        if isinstance(last, JobCompleted):
+            # Named by the token: a zombie cannot overwrite what its successor has stored.
+            key = f"results/{self._lease.tenant}/{self._lease.job_id}/{self._lease.token}.json"
+            events[-1] = last.model_copy(update={"result": await keep_result(self._blobs, key, last.result)})
+
+    def _follow(self) -> None:
+        """Let run what is to run, and stop what is not."""
+        state = self.state
+        for key, node in state.running.items():
+            name = (key, node.attempt)
+            if name not in self._tasks:
+                self._begin(key, node.attempt)
+        if state.phase is Phase.STOPPING:
+            for name, stop in self._stops.items():
+                if not stop.is_set():
+                    stop.set()
+                    if not stop.gently:
+                        self._tasks[name].cancel()
+        for key, node in state.held_back.items():
+            if node.child is None or node.status is not StepStatus.WAITING:
+                continue
+            kind = state.plan.action(key[0]).kind
+            if kind is Kind.WORKFLOW and node.child not in self._children:
+                self._children.add(node.child)
+                self._spawn(("start", node.child), self._start_child(key, node.child))
+            if state.phase is Phase.STOPPING and node.child not in self._told_to_end:
+                self._told_to_end.add(node.child)
+                self._spawn(("end", node.child), self._end_child(key, node.child))
+
+    def _begin(self, key: Key, attempt: int) -> None:
+        stop = self._stops[key, attempt] = Stop()
+        self._spawn((key, attempt), self._attempt(key, attempt, stop))
+
+    async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
+        try:
+            self._put(await self._attempts.run(self.state, self._lease, key, attempt, stop, self._pace.report))
+        finally:
+            self._stops.pop((key, attempt), None)
+            self._pace.forget(key)
+
+    def _spawn(self, name: Hashable, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[name] = asyncio.create_task(work)
+        task.add_done_callback(lambda done: self._done(name, done))
+
+    def _done(self, name: Hashable, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+            self._some.set()
+
+    async def _wait(self) -> Release | None:
+        """Until something has come, or the time for something."""
+        clock = asyncio.get_running_loop()
+        began = clock.time()
+        while True:
+            if self._failure is not None:
+                raise self._failure  # no step's fault: the job as a whole is tried again
+            self._commands += self._pace.due(clock.time())
+            due_in = self._due_in(utc_now())
+            if due_in is not None and due_in <= 0:
+                self._commands.append(Tick())
+            if self._commands:
+                return None
+            lingered = clock.time() - began
+            if not self._tasks and lingered >= LINGER_SECONDS and (due_in is None or due_in > LINGER_SECONDS):
+                return Release(due_in)
+            ends = [pause for pause in (due_in, self._pace.due_in(clock.time())) if pause is not None]
+            if not self._tasks:
+                ends.append(LINGER_SECONDS - lingered)
+            await self._some_or(min(ends, default=None))
+
+    async def _some_or(self, seconds: float | None) -> None:
+        handle = None
+        if seconds is not None:
+            handle = asyncio.get_running_loop().call_later(max(seconds, 0), self._some.set)
+        try:
+            await self._some.wait()
+        finally:
+            if handle is not None:
+                handle.cancel()
+        self._some.clear()
+
+    def _due_in(self, now: datetime) -> float | None:
+        """Seconds until a wait, a pause before an attempt, or the job itself has run out."""
+        state = self.state
+        times = [] if state.phase is not Phase.RUNNING or state.deadline is None else [state.deadline]
+        if not (state.paused and state.phase is Phase.RUNNING):
+            times += [node.due_at for node in state.held_back.values() if node.due_at is not None]
+        return (min(times) - now).total_seconds() if times else None
+
+    async def _start_child(self, key: Key, child: UUID) -> None:
+        refused = await self._starter.start_child(self.state, key, child)
+        if refused is not None:
+            self._put(refused)
+
+    async def _end_child(self, key: Key, child: UUID) -> None:
+        ended = await self._starter.end_child(self.state, key, child)
+        if ended is not None:
+            self._put(ended)
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _said(mail: Mail) -> Command | None:
+    said = mail.data
+    match mail.kind:
+        case "cancel":
+            return Cancel(mail.id, said.get("by"), said.get("reason"))
+        case "pause":
+            return Pause(mail.id, said.get("by"))
+        case "resume":
+            return Resume(mail.id, said.get("by"))
+        case "signal":
+            return Signal(mail.id, said["name"], said.get("data"), said.get("by"))
+        case "child":
+            return ChildEnded(
+                UUID(said["child"]),
+                (said["step"], said["item"]),
+                JobStatus(said["status"]),
+                said.get("result"),
+                said.get("error") or {},
             )
-            try:
-                async with asyncio.timeout(self._settings.step_seconds):
-                    return await process.run(task, on_progress)
-            except TimeoutError:
-                seconds = f"{self._settings.step_seconds:g}"
-                raise StepError("step_timeout", f"The step was ended after {seconds} seconds.") from None
-
-    async def _local_file(self, blob: str, folder: Path) -> Path:
-        """Where a step can read the blob: where it lies, or a copy if that is not on this machine."""
-        try:
-            await self._blobs.stat(blob)
-            lies_at = self._blobs.local_path(blob)
-            if lies_at is not None:
-                return lies_at
-            copy = folder / "input"
-            with copy.open("wb") as file:
-                async for chunk in self._blobs.read(blob):
-                    await asyncio.to_thread(file.write, chunk)
-            return copy
-        except NotFound:
-            raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+        case _:
+            return None

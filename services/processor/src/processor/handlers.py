@@ -118,3 +118,12 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
         )
     }
 )
+
+
+def missing_handlers(wanted: Mapping[str, int]) -> list[str]:
+    """Those that a job needs, and that are not known here in the version that it was made for."""
+    return sorted(
+        f"{name}@{version}"
+        for name, version in wanted.items()
+        if name not in HANDLERS or HANDLERS[name].version != version
+    )

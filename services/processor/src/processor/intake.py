@@ -12,16 +12,20 @@ from events.catalog import P
 from events.envelope import Event, check_stream, decode_event, new_event, stream_name
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
-from events.jobs import JobError
+from events.jobs import JobError, JobEvent, JobFailed, JobStatus
 from events.uploads import UploadCompleted
 from processor.quota import JobQuota
-from processor.workflows.engine import Create, Fail, decide, evolve
+from processor.workflows.library import NOTHING, Edition, Library
+from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE
 
 
 class Intake:
-    def __init__(self, appender: Appender, quota: JobQuota, *, announce_work: Callable[[], None]) -> None:
+    def __init__(
+        self, appender: Appender, library: Library, quota: JobQuota, *, announce_work: Callable[[], None]
+    ) -> None:
         self._appender = appender
+        self._library = library
         self._quota = quota
         self._announce_work = announce_work
 
@@ -30,13 +34,25 @@ class Intake:
         its event has the same id, and so has everything derived from it."""
         event = _decoded(message.body)
         async with self._quota.judging(event.tenant) as exceeded:
-            requests = (AppendRequest(event.tenant, event.subject, (event,)), *_consequences(event, exceeded))
-            outcomes = await self._appender.append_all(requests)
+            follows = await self._consequences(event, exceeded)
+            outcomes = await self._appender.append_all((AppendRequest(event.tenant, event.subject, (event,)), *follows))
         if isinstance(outcomes[0], Duplicate):
             return  # what follows from it was committed with it, perhaps by a version of us that worded it otherwise
         if not all(isinstance(outcome, Appended) for outcome in outcomes):
             raise Conflict(f"The event {event.id} contradicts what the log holds: {outcomes}.")
         self._announce_work()
+
+    async def _consequences(self, event: Event, exceeded: JobError | None) -> tuple[AppendRequest, ...]:
+        match event.type:
+            case UploadCompleted.event_type:
+                upload = _upload(event)
+                edition = await self._library.newest(event.tenant, upload.workflow)
+                return (_job_for(event, upload, edition, exceeded),)
+            case kind if kind in accounts.FACTS:
+                _checked(accounts.FACTS[kind], event)
+                return ()
+            case unknown:
+                raise InvalidInput(f"The intake does not know the event type {unknown!r:.80}.")
 
 
 def _decoded(body: bytes) -> Event:
@@ -46,17 +62,6 @@ def _decoded(body: bytes) -> Event:
         raise InvalidInput(f"The message is not an event: {wrong}.") from None
     check_stream(event.subject)
     return event
-
-
-def _consequences(event: Event, exceeded: JobError | None) -> tuple[AppendRequest, ...]:
-    match event.type:
-        case UploadCompleted.event_type:
-            return (_job_for(event, _upload(event), exceeded),)
-        case kind if kind in accounts.FACTS:
-            _checked(accounts.FACTS[kind], event)
-            return ()
-        case unknown:
-            raise InvalidInput(f"The intake does not know the event type {unknown!r:.80}.")
 
 
 def _checked(payload: type[P], event: Event) -> P:
@@ -73,15 +78,24 @@ def _upload(event: Event) -> UploadCompleted:
     return upload
 
 
-def _job_for(event: Event, upload: UploadCompleted, exceeded: JobError | None) -> AppendRequest:
+def _job_for(
+    event: Event, upload: UploadCompleted, edition: Edition | None, exceeded: JobError | None
+) -> AppendRequest:
     """The job that was promised with the upload; failed at once if it exceeds a quota."""
-    created = decide(None, Create(upload.workflow, upload.model_dump(mode="json", exclude={"workflow", "job_id"})))
-    assert created is not None
-    life = [created]
+    given = upload.model_dump(mode="json", exclude={"workflow", "job_id"})
+    unknown = Edition(upload.workflow, 1, NOTHING)  # its worker says so
+    created = first_event(edition or unknown, given)
+    life: list[JobEvent] = [created]
     if exceeded is not None:
-        failed = decide(evolve(None, created), Fail(exceeded))
-        assert failed is not None
-        life.append(failed)
+        life.append(
+            JobFailed(
+                status=JobStatus.FAILED,
+                progress_percent=0,
+                current_step=None,
+                step_message=exceeded.detail,
+                error=exceeded,
+            )
+        )
     stream = stream_name("job", upload.job_id)
     events = tuple(
         new_event(

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 
 from events.blobs import Blobs
+from events.envelope import encode_json
 from events.errors import NotFound
+from events.jobs import KeptBlob
 
 # Every subscriber gets a job's last event, so it must stay small.
 INLINE_BYTES = 32 * 1024
@@ -19,13 +21,13 @@ class _Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _references = msgspec.json.Decoder(_Reference)
 
 
-async def keep_result(blobs: Blobs, key: str, result: bytes) -> dict[str, Any]:
+async def keep_result(blobs: Blobs, key: str, result: Any) -> Any:
     """What the event says: the result, or `{"blob": …, "bytes": …}`."""
-    if len(result) > INLINE_BYTES:
-        await blobs.put(key, result)
-        return {"blob": key, "bytes": len(result)}
-    said: dict[str, Any] = msgspec.json.decode(result)
-    return said
+    body = encode_json(result)
+    if len(body) <= INLINE_BYTES:
+        return result
+    await blobs.put(key, body)
+    return KeptBlob(blob=key, bytes=len(body))
 
 
 async def whole_result(blobs: Blobs, said: bytes) -> bytes:

@@ -8,12 +8,15 @@ from events.settings import ServiceSettings
 class ProcessorSettings(ServiceSettings):
     # connections; the doorbell, the log and each relay keep one
     database_pool_size: int = Field(default=16, ge=8, le=200)
-    workers: int = Field(default=2, ge=1, le=64)  # jobs that are worked on at once
+    jobs_at_once: int = Field(default=128, ge=1, le=10_000)  # jobs that are under way here at once
+    jobs_per_tenant: int = Field(default=10_000, ge=1)  # jobs of one tenant that are worked on at once, on all replicas
+    workers: int = Field(default=2, ge=1, le=64)  # processes for steps that compute
     lease_seconds: float = Field(default=5.0, gt=0)  # until the job of a killed worker is taken over
     claim_poll_seconds: float = Field(default=0.5, gt=0)  # between looks for jobs that nobody woke us for
     step_attempts: int = Field(default=3, ge=1)  # times that a job's step may die before the job fails
     step_retry_seconds: float = Field(default=1.0, ge=0)  # until a step that died is tried again
     step_seconds: float = Field(default=3600.0, gt=0)  # seconds that a step may take
+    step_grace_seconds: float = Field(default=5.0, ge=0)  # seconds that a cancelled step has to end by itself
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
     quota_jobs_per_day: int | None = Field(default=None, ge=0)  # jobs that a tenant may start in a day of UTC
     quota_open_jobs: int | None = Field(default=None, ge=0)  # jobs that a tenant may have unfinished at once

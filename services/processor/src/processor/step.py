@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True, tag="task"):
     step: str
     input: str  # path of the file to work on
     options: dict[str, Any]
@@ -18,10 +18,14 @@ class Task(msgspec.Struct, frozen=True):
     threads: int
 
 
-# The share that is done, 0 to 1, and what is being done.
+# The share that is done, 0 to 1, and what is being done. Raises `StepStopped` if the step is not wanted any more.
 Report = Callable[[float, str | None], None]
 
 Step = Callable[[Task, Report], dict[str, Any]]
+
+
+class StepStopped(Exception):
+    """Somebody has cancelled the job: a step lets it pass, and ends."""
 
 
 class StepError(Exception):

@@ -12,8 +12,19 @@ from typing import BinaryIO
 
 import msgspec
 
-from processor.step import Step, StepError, Task
-from processor.step_protocol import LENGTH_BYTES, Answer, Crashed, Failed, Progress, Result, decode_task, framed
+from processor.step import Step, StepError, StepStopped, Task
+from processor.step_protocol import (
+    LENGTH_BYTES,
+    Answer,
+    Crashed,
+    Failed,
+    Progress,
+    Result,
+    Stop,
+    Stopped,
+    decode_order,
+    framed,
+)
 
 # Services on the same machine come first.
 _NICENESS = 5
@@ -27,20 +38,27 @@ class _Host:
         self._steps = steps
         self._orders = orders
         self._answers = answers
+        self._stop = threading.Event()
 
     def serve(self) -> None:
         """Take orders on this thread, so that a closed pipe is noticed while a step runs on another."""
         while head := self._orders.read(LENGTH_BYTES):
-            task = decode_task(self._orders.read(int.from_bytes(head, "big")))
-            threading.Thread(target=self._run, args=(task,), name=task.step, daemon=True).start()
+            order = decode_order(self._orders.read(int.from_bytes(head, "big")))
+            if isinstance(order, Stop):
+                self._stop.set()
+            else:
+                self._stop = threading.Event()
+                threading.Thread(target=self._run, args=(order, self._stop), name=order.step, daemon=True).start()
         os._exit(0)  # whoever ordered is gone: nobody wants the result
 
-    def _run(self, task: Task) -> None:
+    def _run(self, task: Task, stop: threading.Event) -> None:
         _limit_memory(task.memory_mb + _OWN_MEMORY_MB)
         said: tuple[int, str | None] | None = None
 
         def report(done: float, message: str | None) -> None:
             nonlocal said
+            if stop.is_set():
+                raise StepStopped
             saying = (int(done * 100), message)
             if saying != said:
                 said = saying
@@ -48,6 +66,8 @@ class _Host:
 
         try:
             self._answer(Result(msgspec.Raw(msgspec.json.encode(self._steps[task.step](task, report)))))
+        except StepStopped:
+            self._answer(Stopped())
         except StepError as failed:
             self._answer(Failed(failed.code, failed.detail))
         except MemoryError:

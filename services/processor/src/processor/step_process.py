@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from processor.step import StepError, Task
+from processor.step import StepError, StepStopped, Task
 from processor.step_protocol import (
     LENGTH_BYTES,
     LONGEST_BYTES,
@@ -17,6 +17,8 @@ from processor.step_protocol import (
     Failed,
     Progress,
     Result,
+    Stop,
+    Stopped,
     decode_answer,
     framed,
 )
@@ -35,8 +37,12 @@ class StepProcess:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
 
-    async def run(self, task: Task, on_progress: Callable[[Progress], None]) -> bytes:
-        """The result, a JSON object. If we are cancelled, or the step crashes, the process is killed."""
+    async def run(
+        self, task: Task, on_progress: Callable[[Progress], None], *, stop: asyncio.Event, grace: float
+    ) -> bytes:
+        """The result, a JSON object. Once `stop` is set, the step is told so, and has `grace` seconds to end; then, or
+        if we are cancelled, or the step crashes, the process is killed."""
+        stopping = asyncio.create_task(self._stop_when(stop, grace))
         try:
             answer = await self._ask(task, on_progress)
             if isinstance(answer, Crashed):
@@ -44,10 +50,16 @@ class StepProcess:
         except BaseException as ended:
             await asyncio.shield(self.kill())
             if isinstance(ended, OSError | EOFError | ValueError | msgspec.MsgspecError):
+                if stop.is_set():
+                    raise StepStopped from None
                 raise StepCrashed(f"The step's process died: {ended!r}.") from ended
             raise
+        finally:
+            stopping.cancel()
         if isinstance(answer, Failed):
             raise StepError(answer.code, answer.detail)
+        if isinstance(answer, Stopped):
+            raise StepStopped
         return bytes(answer.value)
 
     async def warm_up(self) -> None:
@@ -61,7 +73,18 @@ class StepProcess:
                 process.kill()
             await process.wait()
 
-    async def _ask(self, task: Task, on_progress: Callable[[Progress], None]) -> Result | Failed | Crashed:
+    async def _stop_when(self, stop: asyncio.Event, grace: float) -> None:
+        await stop.wait()
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        with contextlib.suppress(OSError):
+            process.stdin.write(framed(Stop()))
+        await asyncio.sleep(grace)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # the pipe then says that it is over
+
+    async def _ask(self, task: Task, on_progress: Callable[[Progress], None]) -> Result | Failed | Crashed | Stopped:
         process = await self._warm()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -33,19 +33,28 @@ class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
     detail: str
 
 
-Answer: TypeAlias = Progress | Result | Failed | Crashed
+class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
+    """The step was told to stop, and did."""
 
-_tasks = msgspec.json.Decoder(Task)
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """An order: the step is not wanted any more."""
+
+
+Answer: TypeAlias = Progress | Result | Failed | Crashed | Stopped
+Order: TypeAlias = Task | Stop
+
+_orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
-def framed(said: Task | Answer) -> bytes:
+def framed(said: Order | Answer) -> bytes:
     body = msgspec.json.encode(said)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
-def decode_task(body: bytes) -> Task:
-    return _tasks.decode(body)
+def decode_order(body: bytes) -> Order:
+    return _orders.decode(body)
 
 
 def decode_answer(body: bytes) -> Answer:

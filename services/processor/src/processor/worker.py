@@ -1,4 +1,4 @@
-"""Works on jobs: claims them, holds them by heartbeats, and lets them go.
+"""Works on jobs: takes them from the queue, holds them by heartbeats, and lets them go.
 
 The lease says who may work; the log says who may write: each append expects the job's exact version, and a takeover
 appends `job.claimed`, so whatever a former holder still writes conflicts, and that is how it learns.
@@ -7,44 +7,68 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
+from uuid import UUID
 
+import msgspec
 from prometheus_client import Gauge
 
 from events.append import Appender
-from events.database import Pool, database_gone
-from events.errors import Fenced, Unavailable
+from events.database import database_gone
+from events.envelope import stream_name
+from events.errors import Fenced, NotFound, Unavailable
+from events.jobs import Change, JobCreated, JobStatus
 from events.lifecycle import Parts
+from events.log import EventLog
 from events.tasks import end
+from processor.attempts import Attempts
 from processor.execution import Execution
-from processor.leases import Lease, Leases
+from processor.handlers import missing_handlers
+from processor.queue import JobQueue, Lease, Mail
 from processor.settings import ProcessorSettings
-from processor.step_process import STEP_COMMAND, StepCrashed, StepProcess
-from processor.workflows.stream import JobStream
+from processor.slots import Slots
+from processor.workflows.commands import Begin, Command, GiveUp, Park
+from processor.workflows.engine import Limits
+from processor.workflows.library import NOTHING, Library
+from processor.workflows.reuse import reusable
+from processor.workflows.start import Starter
+from processor.workflows.state import JobState, begin, evolve
+from processor.workflows.stream import JobStream, payload_of, read_job
+
+# Until somebody may be there who knows the handler.
+_PARKED_SECONDS = 5.0
+_GATHERING_SECONDS = 0.01
 
 
 class Worker:
-    """Works on up to `settings.workers` jobs at once."""
+    """Works on up to `settings.jobs_at_once` jobs at once, with `settings.workers` processes for what computes."""
 
     def __init__(
         self,
         parts: Parts,
         settings: ProcessorSettings,
         appender: Appender,
-        leases: Leases,
-        scratch: Path,
-        *,
-        step_command: Sequence[str] = STEP_COMMAND,
+        queue: JobQueue,
+        slots: Slots,
+        attempts: Attempts,
+        library: Library,
+        starter: Starter,
     ) -> None:
-        self._pool: Pool = parts.pool
-        self._telemetry = parts.telemetry
+        self._parts = parts
         self._settings = settings
+        self._telemetry = parts.telemetry
         self._appender = appender
-        self._leases = leases
-        self._execution = Execution(parts.blobs, settings, scratch)
-        self._idle = [StepProcess(step_command) for _ in range(settings.workers)]
+        self._queue = queue
+        self._slots = slots
+        self._attempts = attempts
+        self._library = library
+        self._starter = starter
+        self._log = EventLog(parts.pool)
+        self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
-        self.wake = asyncio.Event()  # there may be a job for somebody idle
+        self._executions: dict[tuple[str, UUID], Execution] = {}
+        self._early: dict[tuple[str, UUID], list[Mail]] = {}  # for jobs that are still being read
+        self._more = False  # there were more jobs than room for them
+        self.wake = asyncio.Event()  # there may be a job
         registry = parts.telemetry.registry
         working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
         working.set_function(lambda: len(self._at_work))
@@ -53,70 +77,151 @@ class Worker:
         )
 
     async def claim_once(self) -> bool:
-        """Begin as many jobs as there is somebody idle for. True if there may be more."""
-        idle = len(self._idle)
-        if not idle:
+        """Begin as many jobs as there is room for. True if there may be more."""
+        if self._more and self._room() < self._settings.jobs_at_once // 4:
+            await asyncio.sleep(_GATHERING_SECONDS)  # jobs end one by one, and a claim of several costs no more
+        room = self._room()
+        if room <= 0:
             return False  # the end of a job wakes us
-        claimed = await self._leases.claim(idle)
+        claimed = await self._queue.claim(room, may_compute=self._slots.free)
+        known = [(lease.tenant, lease.job_id) for lease in claimed if lease.created is None or not lease.under_way]
+        mail = await self._queue.mail(known) if known else []
         for lease in claimed:
-            process = self._idle.pop()
-            self._at_work[lease] = asyncio.create_task(self._work(lease, process), name=f"job:{lease.job_id}")
-        return len(claimed) == idle
+            self._early[lease.tenant, lease.job_id] = []
+            self._at_work[lease] = asyncio.create_task(self._work(lease), name=f"job:{lease.job_id}")
+        self._deliver(mail)
+        self._more = len(claimed) == room
+        return self._more
+
+    async def collect_once(self) -> bool:
+        """Pass on what was said to the jobs that we hold."""
+        if self._at_work:
+            self._deliver(await self._queue.collect())
+        return False
 
     async def renew_once(self) -> bool:
         """Keep what we hold, and drop what somebody else has taken."""
         held = dict(self._at_work)
         if held:
-            still_ours = await self._leases.renew(list(held))
+            still_ours = await self._queue.renew(list(held))
             for lease, task in held.items():
-                if (lease.tenant, lease.job_id) not in still_ours:
+                if (lease.tenant, lease.job_id) not in still_ours and not task.done():
                     self._telemetry.log.warning("lease lost", tenant=lease.tenant, job_id=str(lease.job_id))
                     task.cancel()
         return False
 
-    async def warm_up(self) -> None:
-        await asyncio.gather(*(process.warm_up() for process in self._idle))
-
     async def close(self) -> None:
         """Drop what we work on. Others may go on with it at once."""
         await end(*self._at_work.values())
-        await asyncio.gather(*(process.kill() for process in self._idle))
+        await self._slots.close()
         with contextlib.suppress(Exception):  # then the leases expire by themselves
-            await self._leases.release_all()
+            await self._queue.release_all()
 
-    async def _work(self, lease: Lease, process: StepProcess) -> None:
+    def _room(self) -> int:
+        return self._settings.jobs_at_once - len(self._at_work)
+
+    def _deliver(self, mail: Sequence[Mail]) -> None:
+        for one in mail:
+            execution = self._executions.get((one.tenant, one.job_id))
+            if execution is not None:
+                execution.deliver(one)
+            elif (one.tenant, one.job_id) in self._early:
+                self._early[one.tenant, one.job_id].append(one)
+
+    async def _work(self, lease: Lease) -> None:
         log = self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
+        name = (lease.tenant, lease.job_id)
         try:
-            await self._run(lease, process)
+            await self._run(lease)
         except Fenced as lost:
             log.warning("job taken over", reason=str(lost))
-        except StepCrashed as crash:
-            log.error("step crashed", failures=lease.failures + 1, error=str(crash))
-            await self._give_back(lease, failures=1)
         except Exception as error:
             somebody_is_away = database_gone(error) or isinstance(error, Unavailable)
             log.warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
             await self._give_back(lease, failures=0 if somebody_is_away else 1)
         finally:
+            self._executions.pop(name, None)
+            self._early.pop(name, None)
             del self._at_work[lease]
-            self._idle.append(process)
             self.wake.set()
 
-    async def _run(self, lease: Lease, process: StepProcess) -> None:
-        job = await JobStream.load(self._pool, self._appender, lease.tenant, lease.job_id)
-        if not job.job.status.terminal:
-            with self._telemetry.span("job", attributes={"millrace.workflow": job.workflow}):
-                await self._execution.run(job, lease, process)
-            self._finished.labels(job.workflow, job.job.status.lower()).inc()
-        await self._leases.end(lease)
+    async def _run(self, lease: Lease) -> None:
+        name = (lease.tenant, lease.job_id)
+        state, version = await self._load(lease)
+        if state.status.terminal:
+            return
+        stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
+        execution = Execution(
+            lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
+        )
+        first = await self._first(lease, state)
+        self._executions[name] = execution
+        for one in self._early.pop(name):
+            execution.deliver(one)
+        with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
+            released = await execution.run(first)
+        if released is None:
+            self._finished.labels(state.created.workflow, state.status.lower()).inc()
+        else:
+            due_in = _PARKED_SECONDS if state.parked else released.due_in
+            await self._queue.let_go(lease, due_in=due_in, unbegun=state.status is JobStatus.PENDING)
+
+    async def _load(self, lease: Lease) -> tuple[JobState, int]:
+        """The job as its events made it."""
+        if lease.created is not None and lease.version == 1:
+            created = JobCreated.model_validate_json(lease.created)
+            return await self._new(lease, created), 1
+        events = await read_job(self._log, lease.tenant, lease.job_id)
+        if not events:
+            raise NotFound(f"There is no {stream_name('job', lease.job_id)}.")
+        first = payload_of(events[0])
+        assert isinstance(first, JobCreated)
+        state = await self._new(lease, first)
+        for event in events[1:]:
+            evolve(state, payload_of(event), event.time)
+        for key, node in state.nodes.items():
+            if node.blob is not None and key[0] in state.plan.read:
+                body = await self._parts.blobs.get(node.blob["blob"])
+                state.loaded[node.blob["blob"]] = msgspec.json.decode(body)
+        return state, events[-1].version
+
+    async def _new(self, lease: Lease, created: JobCreated) -> JobState:
+        edition = await self._library.edition(lease.tenant, created.workflow, created.version)
+        return begin(NOTHING if edition is None else edition.plan, lease.tenant, lease.job_id, created)
+
+    async def _first(self, lease: Lease, state: JobState) -> list[Command]:
+        """What a worker has to say to a job that it has just taken."""
+        if state.plan is NOTHING:
+            detail = f"There is no workflow {state.created.workflow} with the version {state.created.version}."
+            return [GiveUp("unknown_workflow", detail)]
+        if state.status is JobStatus.PENDING and not lease.under_way:
+            return []  # only mail has brought us here; its turn comes
+        if lease.failures > self._limits.attempts and not state.running:
+            detail = f"The job was given up after {lease.failures} workers had failed with it."
+            return [GiveUp("job_crashed", detail)]
+        missing = missing_handlers(state.created.handlers)
+        if missing:
+            return [Park(tuple(missing))]
+        taken_over = state.status is JobStatus.PROCESSING and (lease.lost or state.parked or bool(state.running))
+        begun = Begin(taken_over, crashed=lease.lost or lease.failures > 0)
+        if state.status is JobStatus.PENDING and state.created.retry_of is not None:
+            begun = Begin(reused=await self._reusable(lease, state))
+        return [begun]
+
+    async def _reusable(self, lease: Lease, state: JobState) -> Sequence[Change]:
+        former_id = state.created.retry_of
+        assert former_id is not None
+        events = await read_job(self._log, lease.tenant, former_id)
+        former = begin(state.plan, lease.tenant, former_id, state.created)
+        for event in events[1:]:
+            evolve(former, payload_of(event), event.time)
+        return reusable(former)
 
     async def _give_back(self, lease: Lease, *, failures: int) -> None:
         """Until it succeeds: else the lease would run out, which counts as a failure."""
         while True:
             try:
-                return await self._leases.give_back(
-                    lease, retry_in=self._settings.step_retry_seconds, failures=failures
-                )
+                return await self._queue.give_back(lease, retry_in=self._settings.step_retry_seconds, failures=failures)
             except Exception as error:
                 if not database_gone(error):
                     raise

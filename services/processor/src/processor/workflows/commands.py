@@ -61,6 +61,14 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It cannot be worked on at all."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     message: UUID | None = None
     by: str | None = None
@@ -99,5 +107,17 @@ class ChildEnded:
 
 
 Command: TypeAlias = (
-    Begin | Completed | Failed | Stopped | Progress | Tick | Park | Cancel | Pause | Resume | Signal | ChildEnded
+    Begin
+    | Completed
+    | Failed
+    | Stopped
+    | Progress
+    | Tick
+    | Park
+    | GiveUp
+    | Cancel
+    | Pause
+    | Resume
+    | Signal
+    | ChildEnded
 )

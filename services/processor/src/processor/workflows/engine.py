@@ -19,6 +19,7 @@ from processor.workflows.commands import (
     Command,
     Completed,
     Failed,
+    GiveUp,
     Park,
     Pause,
     Progress,
@@ -108,6 +109,11 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
         case Park():
             if not state.parked:
                 yield command
+        case GiveUp():
+            if state.status is JobStatus.PENDING:
+                yield Began()
+            if state.outcome is None:
+                yield _of_job(command.code, command.detail)
         case Cancel():
             if not state.cancelled and state.phase in (Phase.RUNNING, Phase.STOPPING):
                 if state.status is JobStatus.PENDING:

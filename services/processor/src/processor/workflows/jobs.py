@@ -11,7 +11,7 @@ from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import stream_name
 from events.errors import NotFound
-from events.jobs import JobStatus
+from events.jobs import JobStatus, SubStatus
 from events.log import EventLog
 from processor.results import whole_result
 
@@ -19,12 +19,21 @@ from processor.results import whole_result
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     workflow: str | None = None  # not known before the promised job has come to us
+    workflow_version: int | None = None
     status: JobStatus = JobStatus.PENDING
+    sub_status: SubStatus | None = None
     progress_percent: int = 0
+    eta_seconds: int | None = None
     current_step: str | None = None
     step_message: str | None = None
     version: int = 0
     attempts: int = 0
+    priority: int = 0
+    key: str | None = None
+    start_at: datetime | None = None
+    parent: msgspec.Raw | None = None
+    retry_of: UUID | None = None
+    schedule: UUID | None = None
     input: msgspec.Raw | None = None
     result: msgspec.Raw | None = None
     error: msgspec.Raw | None = None
@@ -36,6 +45,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 class Filter(msgspec.Struct, frozen=True):
     status: JobStatus | None = None
+    sub_status: SubStatus | None = None
     workflow: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -75,15 +85,16 @@ class Jobs:
             wanted.workflow,
             wanted.created_after,
             wanted.created_before,
+            wanted.sub_status,
         )
         return [_job(row) for row in rows]
 
 
 def _job(row: asyncpg.Record) -> Job:
     """Payloads are spliced, not decoded."""
-    raw: dict[str, Any] = {name: _raw(row[name]) for name in ("input", "result", "error")}
-    fields = {name: value for name, value in row.items() if name != "tenant"}
-    return Job(**fields | raw | {"status": JobStatus(row["status"])})
+    raw: dict[str, Any] = {name: _raw(row[name]) for name in ("parent", "input", "result", "error")}
+    sub_status = None if row["sub_status"] is None else SubStatus(row["sub_status"])
+    return Job(**dict(row) | raw | {"status": JobStatus(row["status"]), "sub_status": sub_status})
 
 
 def _raw(json_text: str | None) -> msgspec.Raw | None:

@@ -1,46 +1,91 @@
--- Reading jobs. How often a job was begun is counted in its stream, which is short.
+-- Reading jobs and workflows.
 
 -- name: job
 SELECT
-    job.tenant, job.id, job.workflow, job.status, job.progress_percent, job.current_step, job.step_message,
-    job.version, job.input, job.result, job.error,
-    job.created_at, job.started_at, job.finished_at, job.updated_at,
-    (
-        SELECT count(*)
-        FROM events.streams AS stream
-        JOIN events.events AS event ON event.stream_id = stream.id
-        WHERE stream.tenant = job.tenant AND stream.stream = 'job:' || job.id::text
-            AND event.type IN ('job.started', 'job.claimed')
-    ) AS attempts
-FROM processor.jobs AS job
-WHERE job.tenant = $1 AND job.id = $2;
+    id, workflow, workflow_version, status, sub_status, progress_percent, eta_seconds, current_step, step_message,
+    version, attempts, priority, key, start_at, parent, retry_of, schedule, input, result, error,
+    created_at, started_at, finished_at, updated_at
+FROM processor.jobs
+WHERE tenant = $1 AND id = $2;
 
 -- name: jobs
 -- Newest first, older than $2 (ids rise with time), filtered. $1 tenant, $3 limit, $4 status, $5 workflow, $6 created
--- after, $7 created before.
+-- after, $7 created before, $8 sub-status, $9 parent, $10 retried job.
 SELECT
-    job.tenant, job.id, job.workflow, job.status, job.progress_percent, job.current_step, job.step_message,
-    job.version, job.input, job.result, job.error,
-    job.created_at, job.started_at, job.finished_at, job.updated_at,
-    (
-        SELECT count(*)
-        FROM events.streams AS stream
-        JOIN events.events AS event ON event.stream_id = stream.id
-        WHERE stream.tenant = job.tenant AND stream.stream = 'job:' || job.id::text
-            AND event.type IN ('job.started', 'job.claimed')
-    ) AS attempts
-FROM processor.jobs AS job
-WHERE job.tenant = $1
-    AND ($2::uuid IS NULL OR job.id < $2)
-    AND ($4::text IS NULL OR job.status = $4)
-    AND ($5::text IS NULL OR job.workflow = $5)
-    AND ($6::timestamptz IS NULL OR job.created_at > $6)
-    AND ($7::timestamptz IS NULL OR job.created_at < $7)
-ORDER BY job.id DESC
+    id, workflow, workflow_version, status, sub_status, progress_percent, eta_seconds, current_step, step_message,
+    version, attempts, priority, key, start_at, parent, retry_of, schedule, input, result, error,
+    created_at, started_at, finished_at, updated_at
+FROM processor.jobs
+WHERE tenant = $1
+    AND ($2::uuid IS NULL OR id < $2)
+    AND ($4::text IS NULL OR status = $4)
+    AND ($5::text IS NULL OR workflow = $5)
+    AND ($6::timestamptz IS NULL OR created_at > $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::text IS NULL OR sub_status = $8)
+ORDER BY id DESC
 LIMIT $3;
 
--- name: job_to_move
--- Where a job is now, for whoever is to move it on.
-SELECT workflow, input, version, status, progress_percent, current_step, step_message
+-- name: steps
+-- The steps of a job as a whole, in the order in which they began; the items of maps are counted.
+SELECT
+    step.step AS id, step.status, step.attempt, step.output, step.error, step.due_at, step.child, step.reused,
+    step.items, items.completed AS items_completed, items.failed AS items_failed,
+    step.started_at, step.finished_at
+FROM processor.steps AS step
+LEFT JOIN LATERAL (
+    SELECT
+        count(*) FILTER (WHERE item.status = 'COMPLETED') AS completed,
+        count(*) FILTER (WHERE item.status = 'FAILED') AS failed
+    FROM processor.steps AS item
+    WHERE item.tenant = step.tenant AND item.job_id = step.job_id AND item.step = step.step AND item.item >= 0
+) AS items ON step.items IS NOT NULL
+WHERE step.tenant = $1 AND step.job_id = $2 AND step.item = -1
+ORDER BY coalesce(step.started_at, step.finished_at), step.step;
+
+-- name: items
+-- The items of a map that have ended, wait or are tried again, after $4.
+SELECT item AS id, status, attempt, output, error, due_at, child, reused, started_at, finished_at
+FROM processor.steps
+WHERE tenant = $1 AND job_id = $2 AND step = $3 AND item > $4
+ORDER BY item
+LIMIT $5;
+
+-- name: statistics
+-- Of the jobs created since $2, by workflow: how many there are in each state, how long they waited and ran.
+SELECT
+    workflow,
+    count(*) FILTER (WHERE status = 'PENDING') AS pending,
+    count(*) FILTER (WHERE status = 'PROCESSING') AS processing,
+    count(*) FILTER (WHERE status = 'COMPLETED') AS completed,
+    count(*) FILTER (WHERE status = 'FAILED') AS failed,
+    count(*) FILTER (WHERE status = 'CANCELLED') AS cancelled,
+    percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM started_at - greatest(created_at, start_at))) AS wait_seconds,
+    percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM finished_at - started_at)) AS run_seconds,
+    min(created_at) FILTER (WHERE status = 'PENDING') AS oldest_pending_at
 FROM processor.jobs
-WHERE tenant = $1 AND id = $2;
+WHERE tenant = $1 AND created_at >= $2 AND ($3::text IS NULL OR workflow = $3)
+GROUP BY workflow
+ORDER BY workflow;
+
+-- name: job_by_event
+-- The job that an event has begun.
+SELECT event.stream, event.data
+FROM events.event_ids AS known
+JOIN events.events AS event ON event.position = known.position
+WHERE known.tenant = $1 AND known.id = $2;
+
+-- name: unfinished_unique
+SELECT job_id FROM processor.queue WHERE tenant = $1 AND workflow = $2 AND unique_key = $3;
+
+-- name: workflow_version
+SELECT document FROM processor.workflows WHERE tenant = $1 AND name = $2 AND version = $3;
+
+-- name: newest_version
+SELECT version, document, retired_at FROM processor.workflows WHERE tenant = $1 AND name = $2
+ORDER BY version DESC LIMIT 1;
+
+-- name: how_it_ended
+SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;

@@ -11,7 +11,7 @@ from events.answers import no_unknown_parameters, read_answer, unchanged
 from events.envelope import encode_json
 from events.errors import NotFound
 from events.identity import Principal
-from events.jobs import JobStatus
+from events.jobs import JobStatus, SubStatus
 from events.openapi import Page, answers, problems
 from events.web import require
 from processor.workflows.jobs import Filter, Job, Jobs
@@ -39,6 +39,7 @@ def router(jobs: Jobs) -> APIRouter:
         request: Request,
         principal: JobReader,
         status: JobStatus | None = None,
+        sub_status: SubStatus | None = None,
         workflow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = None,
         created_after: Time | None = None,
         created_before: Time | None = None,
@@ -46,7 +47,7 @@ def router(jobs: Jobs) -> APIRouter:
         cursor: UUID | None = None,
     ) -> Response:
         """The tenant's jobs, newest first. A result that is kept as a blob is only referred to."""
-        wanted = Filter(status, workflow, created_after, created_before)
+        wanted = Filter(status, sub_status, workflow, created_after, created_before)
         found = await jobs.page(principal.tenant, wanted, before=cursor, limit=limit + 1)
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))

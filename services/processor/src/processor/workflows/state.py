@@ -70,6 +70,7 @@ class MapItems:
 @dataclass(slots=True)
 class JobState:
     plan: Plan
+    tenant: str
     id: UUID
     created: JobCreated
     status: JobStatus
@@ -113,10 +114,10 @@ class JobState:
         return self.loaded[node.blob["blob"]] if node.blob is not None else node.output
 
 
-def begin(plan: Plan, id_: UUID, created: JobCreated) -> JobState:
+def begin(plan: Plan, tenant: str, id_: UUID, created: JobCreated) -> JobState:
     """The state after a job's first event."""
     state = JobState(
-        plan, id_, created, created.status, created.progress_percent, created.current_step, created.step_message
+        plan, tenant, id_, created, created.status, created.progress_percent, created.current_step, created.step_message
     )
     state.awaited = {name: len(step.depends) for name, step in plan.steps.items()}
     state.ready = {name: None for name, awaited in state.awaited.items() if not awaited}

@@ -1,58 +1,62 @@
-"""A job on its way: moved by commands, each recorded at exactly the version that it was decided on."""
+"""A job's stream: what happened so far, and what its holder adds, each at exactly the version that it was decided
+on."""
 
-import json
-from typing import Any, Self
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 from events.append import Appended, Appender, AppendRequest, Duplicate
-from events.database import Pool, load_queries
-from events.envelope import new_event, stream_name
+from events.catalog import CATALOG
+from events.envelope import Event, RecordedEvent, new_event, stream_name
 from events.errors import Fenced
-from events.jobs import JobStatus
+from events.jobs import JobEvent
+from events.log import EventLog
 from events.telemetry import current_traceparent
-from processor.workflows.engine import Command, Job, decide, evolve
 
 SOURCE = "/millrace/processor"
+_PAGE = 500
+
+
+def payload_of(event: RecordedEvent) -> JobEvent:
+    return cast(JobEvent, CATALOG[event.type].model_validate_json(bytes(event.data)))
+
+
+async def read_job(log: EventLog, tenant: str, id_: UUID) -> list[RecordedEvent]:
+    """All that has happened to a job."""
+    stream = stream_name("job", id_)
+    found: list[RecordedEvent] = []
+    while True:
+        page = await log.read_stream(tenant, stream, len(found), _PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
 
 
 class JobStream:
-    """One worker's hold on a job. If anybody else has moved it, the next `tell` raises `Fenced`."""
+    """One worker's hold on a job. If anybody else has moved it, the next `append` raises `Fenced`."""
 
-    def __init__(
-        self, appender: Appender, tenant: str, id_: UUID, workflow: str, input_: dict[str, Any], version: int, job: Job
-    ) -> None:
+    def __init__(self, appender: Appender, tenant: str, id_: UUID, version: int) -> None:
         self._appender = appender
-        self._version = version
+        self._name = stream_name("job", id_)
         self.tenant = tenant
         self.id = id_
-        self.workflow = workflow
-        self.input = input_
-        self.job = job
+        self.version = version
 
-    @classmethod
-    async def load(cls, pool: Pool, appender: Appender, tenant: str, id_: UUID) -> Self:
-        """From the projection, which is never behind the log."""
-        row = await pool.fetchrow(load_queries("processor", "workflows/queries.sql")["job_to_move"], tenant, id_)
-        assert row is not None
-        job = Job(JobStatus(row["status"]), row["progress_percent"], row["current_step"], row["step_message"])
-        return cls(appender, tenant, id_, row["workflow"], json.loads(row["input"]), row["version"], job)
+    async def append(self, payloads: Sequence[JobEvent], time: datetime) -> None:
+        events = tuple([self._event(payload, time) for payload in payloads])
+        outcome = await self._appender.append(AppendRequest(self.tenant, self._name, events, self.version))
+        if not isinstance(outcome, Appended | Duplicate):
+            raise Fenced(f"Somebody else has moved {self._name}: {outcome}.")
+        self.version = outcome.version
 
-    async def tell(self, command: Command) -> None:
-        """Record what the command leads to, if anything."""
-        payload = decide(self.job, command)
-        if payload is None:
-            return
-        stream = stream_name("job", self.id)
-        event = new_event(
+    def _event(self, payload: JobEvent, time: datetime) -> Event:
+        return new_event(
             type=payload.event_type,
-            stream=stream,
+            stream=self._name,
             tenant=self.tenant,
             source=SOURCE,
             data=payload.encode(),
+            time=time,
             traceparent=current_traceparent(),
         )
-        outcome = await self._appender.append(AppendRequest(self.tenant, stream, (event,), self._version))
-        if not isinstance(outcome, Appended | Duplicate):
-            raise Fenced(f"Somebody else has moved {stream}: {outcome}.")
-        self._version = outcome.version
-        self.job = evolve(self.job, payload)

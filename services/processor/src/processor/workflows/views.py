@@ -9,7 +9,7 @@ import msgspec
 from events.envelope import encode_json
 from events.jobs import JobStatus
 from events.openapi import Page
-from processor.workflows.definition import CSV_PROFILE, WORKFLOWS
+from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION, CSV_PROFILE
 from processor.workflows.jobs import Job
 
 
@@ -22,10 +22,16 @@ class Pipeline(msgspec.Struct, frozen=True):
     options: dict[str, Any]  # a JSON Schema
 
 
+_OPTIONS: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {},
+}
+
 PIPELINES = Page(
     [
-        Pipeline(known.name, known.version, known.title, known.description, known.steps, known.options_schema)
-        for known in WORKFLOWS.values()
+        Pipeline(known.name, BUILT_IN_VERSION, known.title or "", known.description or "", tuple(known.steps), _OPTIONS)
+        for known in BUILT_IN.values()
     ],
     None,
 )
@@ -35,7 +41,7 @@ JOB = Job(
     workflow=CSV_PROFILE.name,
     status=JobStatus.PROCESSING,
     progress_percent=22,
-    current_step=CSV_PROFILE.steps[0],
+    current_step="csv-profile",
     step_message="Reading the columns: 12.6 of 64.4 MB",
     version=9,
     attempts=1,

@@ -1,0 +1,170 @@
+"""One attempt of one step: run where its handler runs, within its time, and told as a command."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from events.blobs import Blobs
+from events.database import database_gone
+from events.envelope import encode_json
+from events.errors import NotFound, Unavailable
+from events.ids import derived_id
+from events.jobs import KeptBlob
+from events.lifecycle import Parts
+from events.telemetry import current_traceparent
+from processor import step_protocol
+from processor.builtin.handler import Attempt, Here
+from processor.queue import Lease
+from processor.results import INLINE_BYTES
+from processor.scratch import folder_for
+from processor.settings import ProcessorSettings
+from processor.slots import Slots
+from processor.step import StepError, StepStopped, Task
+from processor.step_process import StepCrashed
+from processor.workflows.commands import Command, Completed, Failed, Progress, Stopped
+from processor.workflows.expressions import ExpressionError
+from processor.workflows.plan import Kind, PlannedAction
+from processor.workflows.scope import parameters_of
+from processor.workflows.state import JobState, Key
+
+Report = Callable[[Progress], None]
+
+
+class Stop(asyncio.Event):
+    """Set when a step is not wanted any more."""
+
+    gently = False  # it notices by itself; else its task is to be cancelled
+
+
+class Attempts:
+    def __init__(
+        self, parts: Parts, settings: ProcessorSettings, slots: Slots, here: Mapping[str, Here], scratch: Path
+    ) -> None:
+        self._blobs: Blobs = parts.blobs
+        self._log = parts.telemetry.log
+        self._settings = settings
+        self._slots = slots
+        self._here = here
+        self._scratch = scratch
+
+    async def run(self, state: JobState, lease: Lease, key: Key, number: int, stop: Stop, report: Report) -> Command:
+        """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
+        action = state.plan.action(key[0])
+        seconds = self._settings.step_seconds if action.timeout is None else action.timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                output = await self._output(state, lease, key, number, action, stop, report)
+            return await self._kept(state, lease, key, number, output)
+        except StepStopped:
+            return Stopped(key, number)
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+            return Stopped(key, number)
+        except ExpressionError as wrong:
+            return Failed(key, number, "expression_failed", wrong.detail)
+        except StepError as failed:
+            return Failed(key, number, failed.code, failed.detail)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Failed(key, number, "step_timeout", f"The step was ended after {seconds:g} seconds.")
+        except StepCrashed as crash:
+            self._log.error("step crashed", job_id=str(state.id), step=key[0], attempt=number, error=str(crash))
+            return Failed(key, number, "step_crashed", f"The step died in attempt {number}.", crashed=True)
+        except Exception as error:
+            if database_gone(error) or isinstance(error, Unavailable):
+                raise
+            self._log.error("step crashed", job_id=str(state.id), step=key[0], attempt=number, exc_info=True)
+            return Failed(key, number, "step_crashed", f"The step failed in attempt {number}.", crashed=True)
+
+    async def _output(
+        self,
+        state: JobState,
+        lease: Lease,
+        key: Key,
+        number: int,
+        action: PlannedAction,
+        stop: Stop,
+        report: Report,
+    ) -> Any:
+        parameters = parameters_of(state, key, action)
+        if action.kind is Kind.PROCESS:
+            return await self._in_process(lease, key, action, parameters, stop, report)
+        attempt = Attempt(
+            tenant=lease.tenant,
+            job_id=lease.job_id,
+            step=key[0],
+            item=key[1],
+            number=number,
+            effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
+            output_name=_name(key, number, lease),
+            report=lambda done, message: report(Progress(key, done, message)),
+            traceparent=current_traceparent(),
+        )
+        return await self._here[action.uses](attempt, parameters)
+
+    async def _in_process(
+        self, lease: Lease, key: Key, action: PlannedAction, parameters: Any, stop: Stop, report: Report
+    ) -> Any:
+        def said(progress: step_protocol.Progress) -> None:
+            report(Progress(key, progress.done, progress.message))
+
+        process = await self._slots.take(lease.tenant)
+        try:
+            with folder_for(self._scratch, str(lease.job_id)) as folder:
+                task = Task(
+                    step=action.uses,
+                    input=str(await self._local_file(lease.tenant, parameters["blob"], folder)),
+                    options=parameters.get("options", {}),
+                    scratch=str(folder),
+                    memory_mb=self._settings.step_memory_mb,
+                    threads=self._settings.step_threads,
+                )
+                stop.gently = True
+                result = await process.run(task, said, stop=stop, grace=self._settings.step_grace_seconds)
+            return msgspec.json.decode(result)
+        finally:
+            self._slots.give_back(process)
+
+    async def _kept(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
+        """A large output becomes a blob, and an expression may still read it."""
+        body = encode_json(output)
+        if len(body) <= INLINE_BYTES:
+            return Completed(key, number, output)
+        blob = f"results/{lease.tenant}/{lease.job_id}/{_name(key, number, lease)}.json"
+        await self._blobs.put(blob, body)
+        if key[0] in state.plan.read:
+            state.loaded[blob] = output
+        return Completed(key, number, blob=KeptBlob(blob=blob, bytes=len(body)))
+
+    async def _local_file(self, tenant: str, blob: str, folder: Path) -> Path:
+        """Where a step can read the blob: where it lies, or a copy if that is not on this machine."""
+        try:
+            if not belongs_to(tenant, blob):
+                raise NotFound("This blob is somebody else's.")
+            await self._blobs.stat(blob)
+            lies_at = self._blobs.local_path(blob)
+            if lies_at is not None:
+                return lies_at
+            copy = folder / "input"
+            with copy.open("wb") as file:
+                async for chunk in self._blobs.read(blob):
+                    await asyncio.to_thread(file.write, chunk)
+            return copy
+        except NotFound:
+            raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+
+def _name(key: Key, number: int, lease: Lease) -> str:
+    """No other attempt has it, nor the same one of a zombie."""
+    item = "" if key[1] is None else f".{key[1]}"
+    return f"{key[0].replace(':', '-')}{item}.{number}.{lease.token}"
+
+
+def belongs_to(tenant: str, blob: str) -> bool:
+    parts = blob.split("/")
+    return len(parts) >= 3 and parts[1] == tenant and not {"", ".", ".."} & set(parts)

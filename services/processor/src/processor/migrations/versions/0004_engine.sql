@@ -1,0 +1,484 @@
+-- Jobs of many steps: what they are now, who works on them, and what waits for whom.
+
+ALTER TABLE processor.jobs
+    ADD COLUMN workflow_version int NOT NULL DEFAULT 1,
+    ADD COLUMN sub_status text,
+    ADD COLUMN eta_seconds int,
+    ADD COLUMN attempts int NOT NULL DEFAULT 0,  -- how often a worker has begun it or taken it over
+    ADD COLUMN priority int NOT NULL DEFAULT 0,
+    ADD COLUMN start_at timestamptz,
+    ADD COLUMN key text,
+    ADD COLUMN workflow_limit int,
+    ADD COLUMN key_limit int,
+    ADD COLUMN unique_key text,
+    ADD COLUMN computes boolean NOT NULL DEFAULT true,
+    ADD COLUMN parent json,
+    ADD COLUMN retry_of uuid,
+    ADD COLUMN schedule uuid;
+
+DROP INDEX processor.jobs_unfinished;
+CREATE INDEX jobs_unfinished ON processor.jobs (tenant, created_at) WHERE finished_at IS NULL;
+
+-- What became of each step, and of each item of a map (-1: the step as a whole).
+CREATE TABLE processor.steps (
+    tenant text COLLATE "C" NOT NULL,
+    job_id uuid NOT NULL,
+    step text COLLATE "C" NOT NULL,
+    item int NOT NULL,
+    status text NOT NULL,
+    attempt int NOT NULL,
+    output json,
+    error json,
+    due_at timestamptz,
+    items int,
+    child uuid,
+    reused boolean NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, job_id, step, item)
+) WITH (fillfactor = 80);
+
+-- Apply the events from `first` to `last` to the projections. Every job event says the resulting state, so only each
+-- job's newest one counts, and it does not matter how the log is cut into ranges.
+CREATE OR REPLACE FUNCTION processor.project(first bigint, last bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO processor.jobs (
+        tenant, id, workflow, workflow_version, status, progress_percent, current_step, step_message, version, position,
+        input, priority, start_at, key, workflow_limit, key_limit, unique_key, computes, parent, retry_of, schedule,
+        created_at, updated_at)
+    SELECT
+        event.tenant, substr(event.stream, 5)::uuid, said.workflow, coalesce(said.version, 1), said.status,
+        said.progress_percent, said.current_step, said.step_message, event.version, event.position,
+        said.input, coalesce(said.priority, 0), said.start_at, said.key, said.workflow_limit, said.key_limit,
+        said."unique", coalesce(said.computes, true), said.parent, said.retry_of, said.schedule,
+        event.time, event.time
+    FROM events.events AS event
+    CROSS JOIN json_to_record(processor.readable(event.data)) AS said (
+        workflow text, version int, status text, progress_percent int, current_step text, step_message text, input json,
+        priority int, start_at timestamptz, key text, workflow_limit int, key_limit int, "unique" text,
+        computes boolean, parent json, retry_of uuid, schedule uuid)
+    WHERE event.position BETWEEN first AND last AND event.version = 1 AND event.stream LIKE 'job:%';
+
+    UPDATE processor.jobs AS job
+    SET status = said.status,
+        sub_status = said.sub_status,
+        progress_percent = said.progress_percent,
+        eta_seconds = said.eta_seconds,
+        current_step = said.current_step,
+        step_message = said.step_message,
+        version = newest.version,
+        position = newest.position,
+        result = said.result,
+        error = said.error,
+        attempts = job.attempts + newest.begun,
+        started_at = coalesce(job.started_at, newest.started),
+        finished_at = CASE WHEN said.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN newest.time END,
+        updated_at = newest.time
+    FROM (
+        SELECT DISTINCT ON (event.stream_id)
+            event.tenant, event.stream, event.version, event.position, event.time, event.data,
+            count(*) FILTER (WHERE event.type IN ('job.started', 'job.claimed')) OVER (PARTITION BY event.stream_id)
+                AS begun,
+            min(event.time) FILTER (WHERE event.type = 'job.started') OVER (PARTITION BY event.stream_id) AS started
+        FROM events.events AS event
+        WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
+        ORDER BY event.stream_id, event.position DESC
+    ) AS newest
+    CROSS JOIN json_to_record(processor.readable(newest.data)) AS said (
+        status text, sub_status text, progress_percent int, eta_seconds int, current_step text, step_message text,
+        result json, error json)
+    WHERE job.tenant = newest.tenant AND job.id = substr(newest.stream, 5)::uuid;
+
+    INSERT INTO processor.steps AS step (
+        tenant, job_id, step, item, status, attempt, output, error, due_at, items, child, reused,
+        started_at, finished_at, updated_at)
+    SELECT DISTINCT ON (event.stream_id, change.step, coalesce(change.item, -1))
+        event.tenant, substr(event.stream, 5)::uuid, change.step, coalesce(change.item, -1), change.became,
+        coalesce(change.attempt, 1), coalesce(change.output, change.blob), change.error, change.due_at,
+        max(change.items) OVER one, change.child, coalesce(change.reused, false),
+        min(event.time) FILTER (WHERE change.became IN ('RUNNING', 'WAITING')) OVER one,
+        CASE WHEN change.became IN ('COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED') THEN event.time END,
+        event.time
+    FROM events.events AS event
+    CROSS JOIN ROWS FROM (json_to_recordset(processor.readable(event.data) -> 'changes') AS (
+        step text, item int, became text, attempt int, output json, blob json, error json, due_at timestamptz,
+        items int, child uuid, reused boolean)) WITH ORDINALITY AS change (
+        step, item, became, attempt, output, blob, error, due_at, items, child, reused, index)
+    WHERE event.position BETWEEN first AND last AND event.version > 1 AND event.stream LIKE 'job:%'
+    WINDOW one AS (PARTITION BY event.stream_id, change.step, coalesce(change.item, -1))
+    ORDER BY event.stream_id, change.step, coalesce(change.item, -1), event.position DESC, change.index DESC
+    ON CONFLICT (tenant, job_id, step, item) DO UPDATE
+    SET status = excluded.status,
+        attempt = excluded.attempt,
+        output = excluded.output,
+        error = excluded.error,
+        due_at = excluded.due_at,
+        items = coalesce(excluded.items, step.items),
+        child = coalesce(excluded.child, step.child),
+        started_at = coalesce(step.started_at, excluded.started_at),
+        finished_at = excluded.finished_at,
+        updated_at = excluded.updated_at;
+END;
+$$;
+
+-- Every version of every workflow, as it was published; the built-in ones are code.
+CREATE TABLE processor.workflows (
+    tenant text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version int NOT NULL,
+    document json NOT NULL,
+    published_at timestamptz NOT NULL,
+    published_by text,
+    position bigint NOT NULL,  -- of the event that published it
+    retired_at timestamptz,  -- if its newest version is, nobody can start it any more
+    PRIMARY KEY (tenant, name, version)
+);
+
+-- Apply the events of workflows from `first` to `last`.
+CREATE FUNCTION processor.project_workflows(first bigint, last bigint) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO processor.workflows (tenant, name, version, document, published_at, published_by, position)
+    SELECT
+        event.tenant, substr(event.stream, 10), (said.data ->> 'version')::int, said.data -> 'document',
+        event.time, said.data ->> 'by', event.position
+    FROM events.events AS event
+    CROSS JOIN LATERAL (SELECT processor.readable(event.data) AS data) AS said
+    WHERE event.position BETWEEN first AND last AND event.type = 'workflow.published';
+
+    UPDATE processor.workflows AS workflow SET retired_at = event.time
+    FROM events.events AS event
+    WHERE event.position BETWEEN first AND last AND event.type = 'workflow.retired'
+        AND workflow.tenant = event.tenant AND workflow.name = substr(event.stream, 10)
+        AND workflow.position < event.position AND workflow.retired_at IS NULL;
+$$;
+
+-- Who works on which unfinished job, and in which order others come. No projection: what it knows of a job is copied
+-- from there, and what it knows of workers need not be remembered. What a former holder still writes is refused by the
+-- log, since it expects an older version.
+CREATE TABLE processor.queue (
+    tenant text COLLATE "C" NOT NULL,
+    job_id uuid NOT NULL,
+    workflow text COLLATE "C" NOT NULL,
+    key text COLLATE "C",
+    workflow_limit int,  -- how many of the workflow may be under way
+    key_limit int,  -- how many of the workflow with the same key
+    unique_key text COLLATE "C",
+    computes boolean NOT NULL,  -- it has a step that needs a process of its own
+    priority int NOT NULL,
+    due_at timestamptz NOT NULL,  -- not before; infinity: only mail wakes it
+    under_way boolean NOT NULL DEFAULT false,  -- it was begun, and counts against the limits until its end
+    blocked_by text,  -- the limit that it waits for: workflow or key
+    mail boolean NOT NULL DEFAULT false,  -- somebody has something to say to it
+    worker text,  -- who holds it
+    token bigint NOT NULL DEFAULT 0,  -- the fence: rises each time that somebody takes the job
+    failures int NOT NULL DEFAULT 0,  -- how often in a row its worker died or failed
+    expires_at timestamptz,  -- from then on, anybody may take it
+    PRIMARY KEY (tenant, job_id)
+) WITH (fillfactor = 50);
+
+CREATE INDEX queue_in_order ON processor.queue (tenant, priority DESC, due_at, job_id)
+WHERE worker IS NULL AND blocked_by IS NULL;
+CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL;
+CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
+CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key) WHERE under_way;
+CREATE INDEX queue_blocked ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
+WHERE blocked_by IS NOT NULL;
+CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
+
+-- What people, schedules and other jobs say to a job, until its holder has had the log record it.
+CREATE TABLE processor.mail (
+    id uuid PRIMARY KEY,
+    tenant text COLLATE "C" NOT NULL,
+    job_id uuid NOT NULL,
+    kind text NOT NULL,
+    data json NOT NULL,
+    posted_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX mail_by_job ON processor.mail (tenant, job_id, id);
+
+-- Say something to a job. False if it is finished, or there is none.
+CREATE FUNCTION processor.post(id uuid, tenant text, job_id uuid, kind text, data json) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    -- The row's lock first: its holder either sees the mail, or sees that there is some before it lets go.
+    UPDATE processor.queue AS job SET mail = true
+    WHERE job.tenant = post.tenant AND job.job_id = post.job_id;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO processor.mail (id, tenant, job_id, kind, data)
+    VALUES (post.id, post.tenant, post.job_id, post.kind, post.data)
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END;
+$$;
+
+-- Let the next one in that waits for a limit of this workflow, or of this key of it.
+CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE processor.queue SET blocked_by = NULL
+    WHERE (tenant, job_id) IN (
+        SELECT tenant, job_id FROM processor.queue
+        WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = cause
+            AND (cause = 'workflow' OR key = of_key)
+        ORDER BY priority DESC, due_at, job_id
+        LIMIT 1
+    )
+$$;
+
+-- Take what begins and ends among the events from `first` to `last` into the queue, and out of it.
+CREATE FUNCTION processor.enqueue(first bigint, last bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    ended record;
+BEGIN
+    FOR ended IN
+        DELETE FROM processor.queue AS job
+        USING events.events AS event
+        WHERE event.position BETWEEN first AND last
+            AND event.type IN ('job.completed', 'job.failed', 'job.cancelled')
+            AND job.tenant = event.tenant AND job.job_id = substr(event.stream, 5)::uuid
+        RETURNING job.*
+    LOOP
+        IF ended.workflow_limit IS NOT NULL OR ended.key_limit IS NOT NULL THEN
+            -- As in `claim`: whoever finds the limit reached has said so by the time that we look for it.
+            PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
+            PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'key');
+            PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'workflow');
+        END IF;
+        IF ended.mail THEN
+            DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
+        END IF;
+    END LOOP;
+
+    -- A job that another one waits for says how it has ended.
+    PERFORM processor.post(
+        event.id, child.tenant, (child.parent ->> 'job_id')::uuid, 'child',
+        json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
+            'status', child.status, 'result', child.result, 'error', child.error))
+    FROM events.events AS event
+    JOIN processor.jobs AS child ON child.tenant = event.tenant AND child.id = substr(event.stream, 5)::uuid
+    WHERE event.position BETWEEN first AND last
+        AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL;
+
+    INSERT INTO processor.queue (
+        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at)
+    SELECT
+        job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
+        job.priority, coalesce(job.start_at, job.created_at)
+    FROM events.events AS event
+    JOIN processor.jobs AS job ON job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+    WHERE event.position BETWEEN first AND last AND event.type = 'job.created' AND job.finished_at IS NULL;
+END;
+$$;
+
+-- Up to `wanted` jobs that somebody may begin or go on with now: of each tenant in its own order, and among tenants
+-- those first who have least under way.
+CREATE FUNCTION processor.in_turn(wanted int, may_compute boolean, per_tenant int)
+RETURNS TABLE (tenant text, job_id uuid)
+LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE lanes AS (
+        (
+            SELECT job.tenant, job.priority FROM processor.queue AS job
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL
+            ORDER BY job.tenant, job.priority DESC LIMIT 1
+        )
+        UNION ALL
+        SELECT next.tenant, next.priority
+        FROM lanes
+        CROSS JOIN LATERAL (
+            SELECT job.tenant, job.priority FROM processor.queue AS job
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant >= lanes.tenant
+                AND (job.tenant > lanes.tenant OR job.priority < lanes.priority)
+            ORDER BY job.tenant, job.priority DESC LIMIT 1
+        ) AS next
+    ),
+    held AS (
+        SELECT job.tenant, count(*) AS jobs FROM processor.queue AS job WHERE job.worker IS NOT NULL GROUP BY job.tenant
+    ),
+    waiting AS (
+        SELECT
+            lanes.tenant, job.job_id, lanes.priority, job.due_at,
+            coalesce(held.jobs, 0)
+                + row_number() OVER (PARTITION BY lanes.tenant ORDER BY lanes.priority DESC, job.due_at, job.job_id)
+                AS turn
+        FROM lanes
+        LEFT JOIN held ON held.tenant = lanes.tenant
+        CROSS JOIN LATERAL (
+            SELECT job.job_id, job.due_at FROM processor.queue AS job
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL
+                AND job.tenant = lanes.tenant AND job.priority = lanes.priority AND job.due_at <= now()
+                AND (may_compute OR NOT job.computes)
+            ORDER BY job.due_at, job.job_id
+            LIMIT wanted
+        ) AS job
+    )
+    SELECT waiting.tenant, waiting.job_id FROM waiting
+    WHERE waiting.turn <= per_tenant
+    ORDER BY waiting.turn, waiting.priority DESC, waiting.due_at, waiting.job_id
+    LIMIT wanted
+$$;
+
+-- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
+-- One claims at a time, so that limits hold.
+CREATE FUNCTION processor.claim(
+    by_worker text, wanted int, lease_seconds double precision, may_compute boolean, per_tenant int)
+RETURNS TABLE (tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    until timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
+    taken int;
+    left_over int := wanted;
+    turned_away boolean;
+    full_one text;
+    candidate record;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
+
+    RETURN QUERY
+    UPDATE processor.queue AS job
+    SET worker = by_worker, token = job.token + 1, failures = job.failures + 1, expires_at = until
+    FROM (
+        SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
+        WHERE lost.worker IS NOT NULL AND lost.expires_at <= clock_timestamp()
+        ORDER BY lost.expires_at
+        LIMIT left_over
+        FOR UPDATE SKIP LOCKED
+    ) AS lost
+    WHERE job.tenant = lost.tenant AND job.job_id = lost.job_id
+    RETURNING job.tenant, job.job_id, job.token, job.failures, true, job.under_way;
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    left_over := left_over - taken;
+
+    RETURN QUERY
+    UPDATE processor.queue AS job
+    SET worker = by_worker, token = job.token + 1, expires_at = until
+    FROM (
+        SELECT told.tenant, told.job_id FROM processor.queue AS told
+        WHERE told.mail AND told.worker IS NULL
+        LIMIT left_over
+        FOR UPDATE SKIP LOCKED
+    ) AS told
+    WHERE job.tenant = told.tenant AND job.job_id = told.job_id
+    RETURNING job.tenant, job.job_id, job.token, job.failures, false, job.under_way;
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    left_over := left_over - taken;
+
+    LOOP
+        turned_away := false;
+        FOR candidate IN
+            SELECT job.* FROM processor.in_turn(left_over, may_compute, per_tenant) WITH ORDINALITY AS turn (tenant, job_id, place)
+            JOIN processor.queue AS job ON job.tenant = turn.tenant AND job.job_id = turn.job_id
+            ORDER BY turn.place
+        LOOP
+            full_one := NULL;
+            IF candidate.key_limit IS NOT NULL AND NOT candidate.under_way AND candidate.key_limit <= (
+                SELECT count(*) FROM processor.queue AS other
+                WHERE other.under_way AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
+                    AND other.key = candidate.key
+            ) THEN
+                full_one := 'key';
+            ELSIF candidate.workflow_limit IS NOT NULL AND NOT candidate.under_way AND candidate.workflow_limit <= (
+                SELECT count(*) FROM processor.queue AS other
+                WHERE other.under_way AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
+            ) THEN
+                full_one := 'workflow';
+            END IF;
+            IF full_one IS NOT NULL THEN
+                UPDATE processor.queue AS job SET blocked_by = full_one
+                WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id;
+                IF full_one = 'key' THEN
+                    -- Whatever room the workflow has, somebody with another key may use.
+                    PERFORM processor.unblock(candidate.tenant, candidate.workflow, NULL, 'workflow');
+                END IF;
+                turned_away := true;
+                CONTINUE;
+            END IF;
+            RETURN QUERY
+            UPDATE processor.queue AS job
+            SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
+            WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
+            RETURNING job.tenant, job.job_id, job.token, job.failures, false, true;
+            GET DIAGNOSTICS taken = ROW_COUNT;
+            left_over := left_over - taken;
+        END LOOP;
+        EXIT WHEN left_over <= 0 OR NOT turned_away;
+    END LOOP;
+END;
+$$;
+
+DROP FUNCTION processor.claim(text, int, double precision);
+DROP TABLE processor.leases;
+
+-- Append, project what was accepted, keep the queue, and move the given checkpoint: one statement, committed together.
+CREATE OR REPLACE FUNCTION processor.append(
+    tenants text[], stream_tenants int[], streams text[], stream_expected bigint[], stream_added bigint[],
+    requests json, types text[], sources text[],
+    event_streams int[], event_offsets bigint[], event_types int[],
+    ids uuid[], times bigint[], traceparents text[], data json[],
+    checkpoint_name text DEFAULT NULL, checkpoint_fence bigint DEFAULT NULL, checkpoint_position bigint DEFAULT NULL,
+    OUT accepted_from bigint, OUT accepted_to bigint, OUT former_versions bigint[],
+    OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT * INTO accepted_from, accepted_to, former_versions, outcomes, positions, versions, reused
+    FROM events.append(tenants, stream_tenants, streams, stream_expected, stream_added, requests, types, sources,
+        event_streams, event_offsets, event_types, ids, times, traceparents, data);
+    IF accepted_to >= accepted_from THEN
+        PERFORM processor.project(accepted_from, accepted_to);
+        IF types && ARRAY['job.created', 'job.completed', 'job.failed', 'job.cancelled'] THEN
+            PERFORM processor.enqueue(accepted_from, accepted_to);
+        END IF;
+        IF types && ARRAY['workflow.published', 'workflow.retired'] THEN
+            PERFORM processor.project_workflows(accepted_from, accepted_to);
+        END IF;
+    END IF;
+    IF checkpoint_name IS NOT NULL THEN
+        PERFORM events.save_checkpoint(checkpoint_name, checkpoint_fence, checkpoint_position);
+    END IF;
+END;
+$$;
+
+-- Make every projection anew from the log, and the queue from them; appends wait meanwhile. Returns how many events were
+-- replayed.
+CREATE OR REPLACE FUNCTION processor.rebuild(chunk bigint DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql
+SET enable_seqscan = off  -- a table that was just emptied looks small, and is not
+AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    -- Whoever has appended holds a lock on the table until its commit: once it is ours, the log shows all that counts.
+    LOCK TABLE processor.jobs IN EXCLUSIVE MODE;
+    DELETE FROM processor.jobs;
+    DELETE FROM processor.steps;
+    DELETE FROM processor.workflows;
+    SELECT head.position INTO newest FROM events.head;
+    FOR start IN 1..newest BY chunk LOOP
+        PERFORM processor.project(start, least(start + chunk - 1, newest));
+        PERFORM processor.project_workflows(start, least(start + chunk - 1, newest));
+    END LOOP;
+    -- Who holds a job keeps it: only what was lost comes back, and what is finished goes.
+    DELETE FROM processor.queue AS queued
+    WHERE NOT EXISTS (
+        SELECT FROM processor.jobs AS job
+        WHERE job.tenant = queued.tenant AND job.id = queued.job_id AND job.finished_at IS NULL);
+    INSERT INTO processor.queue (
+        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, under_way)
+    SELECT
+        job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
+        job.priority, coalesce(job.start_at, job.created_at), job.status <> 'PENDING'
+    FROM processor.jobs AS job
+    WHERE job.finished_at IS NULL
+    ON CONFLICT (tenant, job_id) DO NOTHING;
+    RETURN newest;
+END;
+$$;
+
+SELECT processor.rebuild();

@@ -1,0 +1,110 @@
+"""The queue: which job this worker may work on, until when, and behind which fence; and what others say to a job."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from events.database import Pool, load_queries
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    tenant: str
+    job_id: UUID
+    token: int  # rises each time that somebody takes the job
+    failures: int  # how often in a row its worker died with it, or failed
+    lost: bool  # whoever had it let the lease expire
+    under_way: bool  # it may be begun; else it was only taken because it has mail
+    version: int  # of the job's stream, then
+    created: str | None  # the job's first event, unless more is to be read
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    id: UUID
+    tenant: str
+    job_id: UUID
+    kind: str
+    data: dict[str, Any]
+
+
+class JobQueue:
+    """The database's clock decides: workers' clocks may be wrong."""
+
+    def __init__(self, pool: Pool, worker: str, *, seconds: float, per_tenant: int = 1_000_000) -> None:
+        self._pool = pool
+        self._worker = worker
+        self._seconds = seconds
+        self._per_tenant = per_tenant
+        self._queries = load_queries("processor", "queue.sql")
+
+    async def claim(self, wanted: int, *, may_compute: bool = True) -> list[Lease]:
+        """Up to `wanted` jobs that nobody holds, in their turn."""
+        arguments = (self._worker, wanted, self._seconds, may_compute, self._per_tenant)
+        rows = await self._pool.fetch(self._queries["claim"], *arguments)
+        return [Lease(**row) for row in rows]
+
+    async def renew(self, leases: Sequence[Lease]) -> set[tuple[str, UUID]]:
+        """Hold them for another while. Returns the jobs that are still ours."""
+        rows = await self._pool.fetch(
+            self._queries["renew"],
+            [lease.tenant for lease in leases],
+            [lease.job_id for lease in leases],
+            [lease.token for lease in leases],
+            self._seconds,
+        )
+        return {(row["tenant"], row["job_id"]) for row in rows}
+
+    async def let_go(self, lease: Lease, *, due_in: float | None, unbegun: bool = False) -> None:
+        """It waits: for so many seconds, or for mail alone."""
+        await self._pool.execute(self._queries["let_go"], lease.tenant, lease.job_id, lease.token, due_in, unbegun)
+
+    async def give_back(self, lease: Lease, *, retry_in: float, failures: int) -> None:
+        """After so many seconds, somebody may try again."""
+        arguments = (lease.tenant, lease.job_id, lease.token, retry_in, failures)
+        await self._pool.execute(self._queries["give_back"], *arguments)
+
+    async def release_all(self) -> None:
+        """We stop: others may go on with our jobs at once."""
+        await self._pool.execute(self._queries["release_all"], self._worker)
+
+    async def collect(self) -> list[Mail]:
+        """What has come for the jobs that we hold. It comes again to the next holder, until it is discarded."""
+        rows = await self._pool.fetch(self._queries["collect"], self._worker)
+        # A statement of its own: it sees what was posted while the first one waited.
+        return await self.mail([(row["tenant"], row["job_id"]) for row in rows]) if rows else []
+
+    async def mail(self, jobs: Sequence[tuple[str, UUID]]) -> list[Mail]:
+        rows = await self._pool.fetch(
+            self._queries["mail"], [tenant for tenant, _ in jobs], [job_id for _, job_id in jobs]
+        )
+        return [Mail(row["id"], row["tenant"], row["job_id"], row["kind"], json.loads(row["data"])) for row in rows]
+
+    async def discard(self, ids: Sequence[UUID]) -> None:
+        await self._pool.execute(self._queries["discard"], ids)
+
+    async def unblock_all(self) -> bool:
+        """Should a limit ever be reached without a reason, it is not for ever."""
+        await self._pool.execute(self._queries["unblock_all"])
+        return False
+
+
+class Postbox:
+    """Where something is said to a job, whoever holds it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queries = load_queries("processor", "queue.sql")
+
+    async def post(self, id_: UUID, tenant: str, job_id: UUID, kind: str, data: dict[str, Any]) -> bool:
+        """False if the job is finished, or there is none."""
+        arguments = (id_, tenant, job_id, kind, json.dumps(data))
+        posted: bool = await self._pool.fetchval(self._queries["post"], *arguments)
+        return posted
+
+    async def place(self, tenant: str, job_id: UUID) -> asyncpg.Record | None:
+        return await self._pool.fetchrow(self._queries["place"], tenant, job_id)

@@ -1,0 +1,50 @@
+"""The processes that steps compute in: a few, shared by many jobs, and no tenant's before the others'."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from processor.step_process import STEP_COMMAND, StepProcess
+
+
+class Slots:
+    """Whoever waits gets a process when one is free: tenants take turns, each in its own order."""
+
+    def __init__(self, count: int, command: Sequence[str] = STEP_COMMAND) -> None:
+        self._idle = [StepProcess(command) for _ in range(count)]
+        self._waiting: OrderedDict[str, deque[asyncio.Future[StepProcess]]] = OrderedDict()
+        self.count = count
+
+    @property
+    def free(self) -> bool:
+        """Whether somebody who comes now need not wait behind as many as there are processes."""
+        return sum(len(queue) for queue in self._waiting.values()) < self.count
+
+    async def warm_up(self) -> None:
+        await asyncio.gather(*(process.warm_up() for process in self._idle))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(process.kill() for process in self._idle))
+
+    async def take(self, tenant: str) -> StepProcess:
+        if self._idle:
+            return self._idle.pop()
+        turn: asyncio.Future[StepProcess] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(turn.result())
+            raise
+
+    def give_back(self, process: StepProcess) -> None:
+        while self._waiting:
+            tenant, queue = self._waiting.popitem(last=False)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[tenant] = queue  # behind the others
+            if not turn.done():
+                turn.set_result(process)
+                return
+        self._idle.append(process)

@@ -1,0 +1,62 @@
+"""The workflows that a tenant has: the built-in ones, and those that it has published."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import msgspec
+
+from events.database import Pool, load_queries
+from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
+from processor.workflows.definition import Definition
+from processor.workflows.plan import Plan, plan
+
+_KEPT = 1000
+
+NOTHING = plan(Definition(name="unknown", steps={}))  # what a workflow is that nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One version of a workflow, ready to be run."""
+
+    name: str
+    version: int
+    plan: Plan
+    retired: bool = False
+
+
+class Library:
+    """Versions never change, so that what was read once need not be read again."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queries = load_queries("processor", "workflows/queries.sql")
+        self._kept: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
+        self._built_in = {name: plan(definition) for name, definition in BUILT_IN.items()}
+
+    async def edition(self, tenant: str, name: str, version: int) -> Edition | None:
+        if name in self._built_in:
+            return Edition(name, version, self._built_in[name]) if version == BUILT_IN_VERSION else None
+        kept = self._kept.get((tenant, name, version))
+        if kept is not None:
+            self._kept.move_to_end((tenant, name, version))
+            return Edition(name, version, kept)
+        row = await self._pool.fetchrow(self._queries["workflow_version"], tenant, name, version)
+        return None if row is None else Edition(name, version, self._keep(tenant, name, version, row["document"]))
+
+    async def newest(self, tenant: str, name: str) -> Edition | None:
+        if name in self._built_in:
+            return Edition(name, BUILT_IN_VERSION, self._built_in[name])
+        row = await self._pool.fetchrow(self._queries["newest_version"], tenant, name)
+        if row is None:
+            return None
+        found = self._keep(tenant, name, row["version"], row["document"])
+        return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
+
+    def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
+        key = (tenant, name, version)
+        if key not in self._kept:
+            self._kept[key] = plan(msgspec.json.decode(document, type=Definition))
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]

@@ -1,0 +1,136 @@
+"""Starting jobs: what is checked, and what their first event says."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from events.append import Appended, Appender, AppendRequest, Expected
+from events.database import Pool, load_queries
+from events.envelope import new_event, stream_name
+from events.errors import Conflict, InvalidInput, NotFound
+from events.ids import derived_id
+from events.jobs import JobCreated, JobStatus, Parent
+from events.telemetry import current_traceparent
+from processor.queue import Postbox
+from processor.workflows.commands import ChildEnded
+from processor.workflows.expressions import Expression, ExpressionError, as_text
+from processor.workflows.library import Edition, Library
+from processor.workflows.plan import Plan
+from processor.workflows.scope import parameters_of
+from processor.workflows.state import JobState, Key
+from processor.workflows.stream import SOURCE
+
+
+class Starter:
+    def __init__(self, pool: Pool, appender: Appender, library: Library, postbox: Postbox) -> None:
+        self._pool = pool
+        self._appender = appender
+        self._library = library
+        self._postbox = postbox
+        self._queries = load_queries("processor", "workflows/queries.sql")
+
+    async def edition(self, tenant: str, name: str, version: int | None) -> Edition:
+        found = await (
+            self._library.newest(tenant, name) if version is None else self._library.edition(tenant, name, version)
+        )
+        if found is None:
+            which = name if version is None else f"{name} with the version {version}"
+            raise NotFound(f"There is no workflow {which}.")
+        if found.retired:
+            raise Conflict(f"The workflow {name} is retired: no new job of it can be started.")
+        return found
+
+    async def start(self, tenant: str, id_: UUID, created: JobCreated, *, event_id: UUID) -> bool:
+        """False if the job was started before."""
+        stream = stream_name("job", id_)
+        event = new_event(
+            id=event_id,
+            type=created.event_type,
+            stream=stream,
+            tenant=tenant,
+            source=SOURCE,
+            data=created.encode(),
+            traceparent=current_traceparent(),
+        )
+        outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
+        return isinstance(outcome, Appended)
+
+    async def start_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
+        """Start what a step waits for, unless it was started before. Not None if it cannot be started."""
+        action = state.plan.action(key[0])
+        tenant = state.tenant
+        try:
+            edition = await self.edition(tenant, action.uses, action.version)
+            created = first_event(
+                edition,
+                parameters_of(state, key, action),
+                priority=state.created.priority,
+                parent=Parent(job_id=state.id, step=key[0], item=key[1]),
+            )
+        except (NotFound, Conflict, InvalidInput) as refused:
+            error = {"code": refused.code, "detail": refused.detail}
+            return ChildEnded(child, key, JobStatus.FAILED, error=error)
+        except ExpressionError as wrong:
+            error = {"code": "expression_failed", "detail": wrong.detail}
+            return ChildEnded(child, key, JobStatus.FAILED, error=error)
+        await self.start(tenant, child, created, event_id=derived_id(child, "job.created"))
+        return None
+
+    async def end_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
+        """Cancel what a step waits for. Not None if it has ended already, or never began."""
+        reason = "The job that waits for it was stopped."
+        if await self._postbox.post(derived_id(child, "end"), state.tenant, child, "cancel", {"reason": reason}):
+            return None
+        row = await self._pool.fetchrow(self._queries["how_it_ended"], state.tenant, child)
+        if row is None:
+            return ChildEnded(child, key, JobStatus.CANCELLED)
+        return ChildEnded(child, key, JobStatus(row["status"]), json.loads(row["result"] or "null"))
+
+
+def first_event(
+    edition: Edition,
+    given: Mapping[str, Any],
+    *,
+    priority: int = 0,
+    start_at: datetime | None = None,
+    unique: str | None = None,
+    parent: Parent | None = None,
+    retry_of: UUID | None = None,
+    schedule: UUID | None = None,
+) -> JobCreated:
+    """What a job's first event says: its input as it was given, and all that its workflow says of its place in the
+    queue."""
+    plan = edition.plan
+    concurrency = plan.definition.concurrency
+    return JobCreated(
+        status=JobStatus.PENDING,
+        progress_percent=0,
+        current_step=None,
+        step_message=None,
+        workflow=edition.name,
+        version=edition.version,
+        input=dict(given),
+        handlers=dict(plan.handlers),
+        priority=priority,
+        start_at=start_at,
+        key=_key(plan, given),
+        workflow_limit=None if concurrency is None else concurrency.limit,
+        key_limit=None if concurrency is None or concurrency.key is None else concurrency.limit_per_key,
+        unique=unique,
+        computes=plan.needs_process,
+        parent=parent,
+        retry_of=retry_of,
+        schedule=schedule,
+    )
+
+
+def _key(plan: Plan, given: Mapping[str, Any]) -> str | None:
+    concurrency = plan.definition.concurrency
+    if concurrency is None or concurrency.key is None:
+        return None
+    try:
+        return as_text(Expression.parse(concurrency.key).evaluate({"inputs": given}))[:200]
+    except ExpressionError as wrong:
+        raise InvalidInput(f"The workflow's concurrency key cannot be found: {wrong.detail}") from None
