@@ -44,7 +44,7 @@ async def test_the_progress_of_a_job_is_seen_on_its_way_and_never_goes_back(proc
     assert percents[-1] == 100
     progressed = [frame for frame in frames if frame["status"] == "PROCESSING"]
     assert any(" of 16.0 MB" in (frame["step_message"] or "") for frame in progressed)
-    moves = [(frame["progress_percent"], frame["current_step"]) for frame in progressed]
+    moves = [(frame["progress_percent"], frame["current_step"], frame["step_message"]) for frame in progressed]
     assert all(before != after for before, after in pairwise(moves)), "each event says something new"
 
 

@@ -13,18 +13,19 @@ from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from events.append import Appender
 from events.broker import Message
-from events.envelope import encode_event
+from events.envelope import encode_event, utc_now
 from events.errors import Fenced
+from events.jobs import JobClaimed, JobProgressed, JobStarted
 from events.lifecycle import Parts
 from events.log import EventLog
 from fixtures import processes
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from fixtures.processes.processor_with_steps import STEP_COMMAND
-from fixtures.processor import TERMINAL, OpenProcessor, stored_upload, watching
+from fixtures.processor import TERMINAL, OpenProcessor, changes_of, stored_upload, watching
 from processor.intake import Intake
-from processor.leases import Leases
+from processor.queue import JobQueue
 from processor.quota import JobQuota
-from processor.workflows.engine import Claim, Progress
+from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
 LEASE_SECONDS = 1.0
@@ -44,7 +45,7 @@ async def test_the_job_of_a_killed_worker_is_taken_over_when_its_lease_runs_out(
 
         killed.kill()
         await killed.wait()
-        held_for = await parts.pool.fetchval("SELECT extract(epoch FROM expires_at - now()) FROM processor.leases")
+        held_for = await parts.pool.fetchval("SELECT extract(epoch FROM expires_at - now()) FROM processor.queue")
         assert held_for <= LEASE_SECONDS, "then it is free, and whoever polls finds it"
         _, alive = await asyncio.to_thread(psutil.wait_procs, steps, 60)
         assert alive == [], "a step's process dies with its worker"
@@ -75,13 +76,15 @@ async def test_what_a_former_holder_still_writes_is_refused(database: Database, 
         Appender(parts.pool, function="processor.append") as appender,
     ):
         job_id = await _recorded(parts, appender, b"")
-        zombie = await JobStream.load(parts.pool, appender, "acme", job_id)
-        await zombie.tell(Claim("csv-profile"))
-        successor = await JobStream.load(parts.pool, appender, "acme", job_id)
-        await successor.tell(Claim("csv-profile"))
+        said = {"status": "PROCESSING", "progress_percent": 0, "current_step": None, "step_message": None}
+        started, claimed, progressed = JobStarted(**said), JobClaimed(**said), JobProgressed(**said)
+        zombie = JobStream(appender, "acme", job_id, 1)
+        await zombie.append([started], utc_now())
+        successor = JobStream(appender, "acme", job_id, 2)
+        await successor.append([claimed], utc_now())
         with pytest.raises(Fenced):
-            await zombie.tell(Progress(50, None))
-        await successor.tell(Progress(60, None))
+            await zombie.append([progressed], utc_now())
+        await successor.append([progressed], utc_now())
         log = EventLog(parts.pool)
         types = [event.type for event in await log.read_stream("acme", f"job:{job_id}", 0, 10)]
     assert types == ["job.created", "job.started", "job.claimed", "job.progressed"]
@@ -93,18 +96,18 @@ async def test_a_lease_has_one_holder_and_its_fence_rises(database: Database, op
         Appender(parts.pool, function="processor.append") as appender,
     ):
         await _recorded(parts, appender, b"")
-        short, other = Leases(parts.pool, "short", seconds=0), Leases(parts.pool, "other", seconds=3600)
+        short, other = JobQueue(parts.pool, "short", seconds=0), JobQueue(parts.pool, "other", seconds=3600)
         (expired,) = await short.claim(5)
         (held,) = await other.claim(5)
-        assert (expired.token, expired.failures) == (1, 0)
-        assert (held.token, held.failures) == (2, 1), "who let a lease expire has failed"
+        assert (expired.token, expired.failures, expired.lost) == (1, 0, False)
+        assert (held.token, held.failures, held.lost) == (2, 1, True), "who let a lease expire has failed"
         assert await short.claim(5) == []
         assert await short.renew([expired]) == set()
-        await short.end(expired)  # a zombie ends nothing
+        await short.let_go(expired, due_in=0)  # a zombie lets nothing go
         assert await other.renew([held]) == {("acme", held.job_id)}
         await other.release_all()
         (again,) = await short.claim(5)
-        assert (again.token, again.failures) == (3, 1), "an orderly release is no failure"
+        assert (again.token, again.failures, again.lost) == (3, 1, False), "an orderly release is no failure"
 
 
 async def test_a_worker_that_lost_its_lease_ends_the_step(open_processor: OpenProcessor) -> None:
@@ -112,7 +115,7 @@ async def test_a_worker_that_lost_its_lease_ends_the_step(open_processor: OpenPr
         job_id = await processor.begin(b"hang 10")
         await processor.watch.until(job_id, "job.progressed")
         (step,) = _step_processes(os.getpid())
-        stolen = "UPDATE processor.leases SET worker = 'thief', token = token + 1, expires_at = 'infinity'"
+        stolen = "UPDATE processor.queue SET worker = 'thief', token = token + 1, expires_at = 'infinity'"
         await processor.parts.pool.execute(stolen)
 
         _, alive = await asyncio.to_thread(psutil.wait_procs, [step], 60)
@@ -130,7 +133,14 @@ async def test_a_step_that_always_crashes_fails_its_job_after_some_attempts_and_
         crashing, fine = await processor.begin(death), await processor.begin(b"")
         job = await processor.finished(crashing)
         assert (job["status"], job["error"]["code"]) == ("FAILED", "step_crashed")
-        assert job["attempts"] == 3, "two that crashed, and one that gave up"
+        assert job["attempts"] == 1, "the worker lives on"
+        became = [change for event in processor.watch.of_job(crashing) for change in changes_of(event)]
+        assert [(change["became"], change.get("attempt", 1)) for change in became] == [
+            ("RUNNING", 1),
+            ("RETRYING", 2),
+            ("RUNNING", 2),
+            ("FAILED", 2),
+        ]
         assert (await processor.finished(fine))["status"] == "COMPLETED"
         assert (await processor.get("/jobs"))[0] == 200
 
@@ -196,7 +206,7 @@ async def test_a_job_goes_on_after_the_database_was_restarted(
 async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     """A job that waits, with nobody to work on it."""
     event, job_id = await stored_upload(parts, content)
-    intake = Intake(appender, JobQuota(parts.pool), announce_work=lambda: None)
+    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 

@@ -1,55 +1,59 @@
 """What steps and their workers rely on: pacing, scratch folders, the tables of steps and workflows."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from processor.progress import Pacer
+from processor.handlers import HANDLERS, Runs, missing_handlers
+from processor.progress import Pace
 from processor.scratch import folder_for, open_scratch
 from processor.steps import STEPS
-from processor.workflows.definition import WORKFLOWS
+from processor.workflows.built_in import BUILT_IN
+from processor.workflows.commands import Progress
+from processor.workflows.definition import Definition
+from processor.workflows.plan import plan
+from processor.workflows.record import SECONDS_BETWEEN_MESSAGES
 
 
-def test_every_step_of_every_workflow_has_a_handler() -> None:
-    assert {step for workflow in WORKFLOWS.values() for step in workflow.steps} <= set(STEPS)
+def test_what_computes_has_its_code_where_steps_are_run() -> None:
+    assert {name for name, handler in HANDLERS.items() if handler.runs is Runs.PROCESS} == set(STEPS)
 
 
-async def test_what_comes_too_fast_is_skipped_in_favour_of_what_comes_after() -> None:
-    told: list[int] = []
-    first, may_go_on = asyncio.Event(), asyncio.Event()
-
-    async def tell(number: int) -> None:
-        told.append(number)
-        first.set()
-        await may_go_on.wait()
-
-    pacer = Pacer[int](tell, seconds_between=0)
-    running = asyncio.create_task(pacer.run())
-    pacer.report(1)
-    await first.wait()
-    for number in range(2, 100):
-        pacer.report(number)
-    may_go_on.set()
-    pacer.close(superseded=False)
-    await running
-    assert told == [1, 99], "the last is never skipped"
+@pytest.mark.parametrize("definition", BUILT_IN.values(), ids=lambda definition: definition.name)
+def test_every_step_of_a_built_in_workflow_has_a_handler(definition: Definition) -> None:
+    assert missing_handlers(plan(definition).handlers) == []
 
 
-@pytest.mark.parametrize(("superseded", "expected"), [(True, []), (False, [7])])
-async def test_what_is_not_told_at_the_end_still_is_unless_the_end_says_more(
-    superseded: bool, expected: list[int]
-) -> None:
-    told: list[int] = []
+KEY = ("read", None)
 
-    async def tell(number: int) -> None:
-        told.append(number)
 
-    pacer = Pacer[int](tell, seconds_between=0)
-    pacer.report(7)
-    pacer.close(superseded=superseded)
-    await pacer.run()
-    assert told == expected
+def test_what_comes_too_fast_is_skipped_in_favour_of_what_comes_after() -> None:
+    pace = Pace(lambda: None, seconds_between=0.1)
+    pace.report(Progress(KEY, 0.01))
+    assert pace.due(1.0) == [Progress(KEY, 0.01)]
+    for percent in range(2, 100):
+        pace.report(Progress(KEY, percent / 100))
+    assert pace.due(1.05) == []
+    assert pace.due_in(1.05) == pytest.approx(0.05)
+    assert pace.due(1.1) == [Progress(KEY, 0.99)], "the last is never skipped"
+
+
+def test_a_message_that_came_too_soon_is_said_again_when_it_may_be() -> None:
+    pace = Pace(lambda: None, seconds_between=0.1)
+    pace.report(Progress(KEY, 0.5, "one"))
+    pace.due(1.0)
+    pace.report(Progress(KEY, 0.5, "two"))
+    pace.due(1.1)
+    assert pace.due_in(1.1) == pytest.approx(SECONDS_BETWEEN_MESSAGES)
+    assert pace.due(1.1 + SECONDS_BETWEEN_MESSAGES) == [Progress(KEY, 0.5, "two")]
+
+
+def test_the_end_of_a_step_says_more_than_its_progress() -> None:
+    pace = Pace(lambda: None)
+    pace.report(Progress(KEY, 0.5))
+    pace.forget(KEY)
+    assert pace.due(1.0) == []
+    assert pace.due_in(1.0) is None
 
 
 def test_a_processor_that_was_killed_leaves_its_folder_to_the_next_one(tmp_path: Path) -> None:

@@ -192,7 +192,8 @@ class Worker:
     async def _first(self, lease: Lease, state: JobState) -> list[Command]:
         """What a worker has to say to a job that it has just taken."""
         if state.plan is NOTHING:
-            detail = f"There is no workflow {state.created.workflow} with the version {state.created.version}."
+            there_are = ", ".join(await self._library.names(lease.tenant))
+            detail = f"There is no workflow {state.created.workflow}. There are: {there_are}."
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes

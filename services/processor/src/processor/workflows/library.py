@@ -53,6 +53,11 @@ class Library:
         found = self._keep(tenant, name, row["version"], row["document"])
         return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
 
+    async def names(self, tenant: str) -> list[str]:
+        """Those that can be started."""
+        rows = await self._pool.fetch(self._queries["names"], tenant)
+        return sorted([*self._built_in, *(row["name"] for row in rows)])
+
     def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
         key = (tenant, name, version)
         if key not in self._kept:

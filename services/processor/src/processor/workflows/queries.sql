@@ -89,3 +89,7 @@ ORDER BY version DESC LIMIT 1;
 
 -- name: how_it_ended
 SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;
+
+-- name: names
+-- The workflows that can be started, the newest version of which is not retired.
+SELECT DISTINCT name FROM processor.workflows AS workflow WHERE tenant = $1 AND retired_at IS NULL LIMIT 100;

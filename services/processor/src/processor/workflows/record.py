@@ -99,7 +99,7 @@ class _Recording:
         self._flush()
         self._type, self._said = type_, said
         # What the job as a whole becomes must be true before the next fact is decided.
-        tell(self._state, type_.model_construct(**self._resulting(), **said), self._now)
+        tell(self._state, type_.model_construct(**self._resulting(), **said, changes=[]), self._now)
 
     def _end(self, ended: Ended) -> None:
         if self._type is not JobAdvanced:

@@ -44,13 +44,14 @@ class JobStream:
         self.version = version
 
     async def append(self, payloads: Sequence[JobEvent], time: datetime) -> None:
-        events = tuple([self._event(payload, time) for payload in payloads])
+        trace = current_traceparent()
+        events = tuple([self._event(payload, time, trace) for payload in payloads])
         outcome = await self._appender.append(AppendRequest(self.tenant, self._name, events, self.version))
         if not isinstance(outcome, Appended | Duplicate):
             raise Fenced(f"Somebody else has moved {self._name}: {outcome}.")
         self.version = outcome.version
 
-    def _event(self, payload: JobEvent, time: datetime) -> Event:
+    def _event(self, payload: JobEvent, time: datetime, trace: str | None) -> Event:
         return new_event(
             type=payload.event_type,
             stream=self._name,
@@ -58,5 +59,5 @@ class JobStream:
             source=SOURCE,
             data=payload.encode(),
             time=time,
-            traceparent=current_traceparent(),
+            traceparent=trace,
         )

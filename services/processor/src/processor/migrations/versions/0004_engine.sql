@@ -182,7 +182,8 @@ CREATE INDEX queue_in_order ON processor.queue (tenant, priority DESC, due_at, j
 WHERE worker IS NULL AND blocked_by IS NULL;
 CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL;
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
-CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key) WHERE under_way;
+CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key)
+WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL;
 CREATE INDEX queue_blocked ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
 WHERE blocked_by IS NOT NULL;
 CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
@@ -233,16 +234,17 @@ $$;
 CREATE FUNCTION processor.enqueue(first bigint, last bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    ended record;
+    said record;
+    ended processor.queue;
 BEGIN
-    FOR ended IN
-        DELETE FROM processor.queue AS job
-        USING events.events AS event
+    -- One by one, each by its key: as a join, it would be planned while the queue is empty, and read all of it.
+    FOR said IN
+        SELECT event.tenant, substr(event.stream, 5)::uuid AS job_id FROM events.events AS event
         WHERE event.position BETWEEN first AND last
             AND event.type IN ('job.completed', 'job.failed', 'job.cancelled')
-            AND job.tenant = event.tenant AND job.job_id = substr(event.stream, 5)::uuid
-        RETURNING job.*
     LOOP
+        DELETE FROM processor.queue AS job WHERE job.tenant = said.tenant AND job.job_id = said.job_id
+        RETURNING job.* INTO ended;
         IF ended.workflow_limit IS NOT NULL OR ended.key_limit IS NOT NULL THEN
             -- As in `claim`: whoever finds the limit reached has said so by the time that we look for it.
             PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
@@ -254,13 +256,17 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- A job that another one waits for says how it has ended.
+    -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
     PERFORM processor.post(
         event.id, child.tenant, (child.parent ->> 'job_id')::uuid, 'child',
         json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
             'status', child.status, 'result', child.result, 'error', child.error))
     FROM events.events AS event
-    JOIN processor.jobs AS child ON child.tenant = event.tenant AND child.id = substr(event.stream, 5)::uuid
+    CROSS JOIN LATERAL (
+        SELECT * FROM processor.jobs AS job
+        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+        OFFSET 0
+    ) AS child
     WHERE event.position BETWEEN first AND last
         AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL;
 
@@ -270,7 +276,11 @@ BEGIN
         job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
         job.priority, coalesce(job.start_at, job.created_at)
     FROM events.events AS event
-    JOIN processor.jobs AS job ON job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+    CROSS JOIN LATERAL (
+        SELECT * FROM processor.jobs AS job
+        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+        OFFSET 0
+    ) AS job
     WHERE event.position BETWEEN first AND last AND event.type = 'job.created' AND job.finished_at IS NULL;
 END;
 $$;
@@ -279,7 +289,7 @@ $$;
 -- those first who have least under way.
 CREATE FUNCTION processor.in_turn(wanted int, may_compute boolean, per_tenant int)
 RETURNS TABLE (tenant text, job_id uuid)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE ROWS 50 AS $$
     WITH RECURSIVE lanes AS (
         (
             SELECT job.tenant, job.priority FROM processor.queue AS job
@@ -322,12 +332,16 @@ LANGUAGE sql STABLE AS $$
     LIMIT wanted
 $$;
 
+CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
+
 -- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
 -- One claims at a time, so that limits hold.
 CREATE FUNCTION processor.claim(
     by_worker text, wanted int, lease_seconds double precision, may_compute boolean, per_tenant int)
 RETURNS TABLE (tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off  -- few rows of many, always
+AS $$
 #variable_conflict use_column
 DECLARE
     until timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
@@ -336,6 +350,7 @@ DECLARE
     turned_away boolean;
     full_one text;
     candidate record;
+    turn processor.job_name[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
@@ -371,21 +386,38 @@ BEGIN
 
     LOOP
         turned_away := false;
+        turn := ARRAY(SELECT (of_turn.tenant, of_turn.job_id)::processor.job_name
+            FROM processor.in_turn(left_over, may_compute, per_tenant) AS of_turn);
+
+        RETURN QUERY
+        UPDATE processor.queue AS job
+        SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
+        FROM unnest(turn) AS candidate
+        WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
+            AND job.workflow_limit IS NULL AND job.key_limit IS NULL
+        RETURNING job.tenant, job.job_id, job.token, job.failures, false, true;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        left_over := left_over - taken;
+
         FOR candidate IN
-            SELECT job.* FROM processor.in_turn(left_over, may_compute, per_tenant) WITH ORDINALITY AS turn (tenant, job_id, place)
+            SELECT job.*
+            FROM unnest(turn) WITH ORDINALITY AS turn (tenant, job_id, place)
             JOIN processor.queue AS job ON job.tenant = turn.tenant AND job.job_id = turn.job_id
+            WHERE job.workflow_limit IS NOT NULL OR job.key_limit IS NOT NULL
             ORDER BY turn.place
         LOOP
             full_one := NULL;
             IF candidate.key_limit IS NOT NULL AND NOT candidate.under_way AND candidate.key_limit <= (
                 SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
+                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
+                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
                     AND other.key = candidate.key
             ) THEN
                 full_one := 'key';
             ELSIF candidate.workflow_limit IS NOT NULL AND NOT candidate.under_way AND candidate.workflow_limit <= (
                 SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
+                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
+                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
             ) THEN
                 full_one := 'workflow';
             END IF;
