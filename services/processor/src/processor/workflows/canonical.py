@@ -7,7 +7,7 @@ import msgspec
 
 from processor.workflows import durations
 from processor.workflows.definition import Definition
-from processor.workflows.expressions import Expression, condition, pieces_of
+from processor.workflows.expressions import condition, split
 
 
 def definition_of(document: Mapping[str, Any]) -> Definition:
@@ -82,8 +82,7 @@ def templates(value: Any) -> Any:
     """With each expression's marks at the same distance."""
     match value:
         case str() if "${{" in value:
-            pieces = pieces_of(value)
-            return "".join(f"${{{{ {one.text} }}}}" if isinstance(one, Expression) else one for one in pieces)
+            return "".join(f"${{{{ {part.strip()} }}}}" if marked else part for part, marked in split(value))
         case dict():
             return {name: templates(member) for name, member in value.items()}
         case list():

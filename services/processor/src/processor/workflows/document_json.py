@@ -9,7 +9,7 @@ from processor.workflows.tree import Tree, Unreadable, Wrong, place_in
 _TOKEN = re.compile(
     r"""[ \t\n\r]* (?:
       (?P<mark> [\[\]{},:] )
-    | (?P<text> " (?: [^"\\\x00-\x1f] | \\ (?: ["\\/bfnrt] | u[0-9a-fA-F]{4} ) )* " )
+    | (?P<text> " (?: [^"\\\x00-\x1f]++ | \\ (?: ["\\/bfnrt] | u[0-9a-fA-F]{4} ) )*+ " )
     | (?P<number> -? (?: 0 | [1-9][0-9]* ) (?: \.[0-9]+ )? (?: [eE][+-]?[0-9]+ )? ) (?![0-9A-Za-z_.+-])
     | (?P<word> [A-Za-z]+ )
     | (?P<end> \Z )
@@ -17,88 +17,77 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _WORDS = {"true": True, "false": False, "null": None}
-_SPACE = re.compile(r"[ \t\n\r]*")
 _MOST_DIGITS = 400
 
 
+# What may come next.
+_VALUE = ("a value",)
+_VALUE_OR_END = ("a value", "]")
+_NAME = ("a name",)
+_NAME_OR_END = ("a name", "}")
+_COLON = (":",)
+_MORE_ITEMS = (",", "]")
+_MORE_MEMBERS = (",", "}")
+_END = ("the end",)
+
+
 def read_json(text: str) -> Any:
-    reader = _Reader()
-    offset = 0
-    while not reader.ended:
+    tree = Tree()
+    expected, offset = _VALUE, 0
+    while True:
         token = _TOKEN.match(text, offset)
-        begin = _SPACE.match(text, offset).end()  # type: ignore[union-attr]  # it matches nothing, too
         try:
             if token is None:
-                raise _not_json(text, begin)
-            reader.take(token)
+                raise _not_json(text[_begin(text, offset) :][:10])
+            if token.lastgroup == "end" and expected is _END:
+                return tree.value
+            expected = _taken(token, expected, tree)
         except Wrong as wrong:
-            raise Unreadable(wrong.code, wrong.detail, *place_in(text, begin)) from None
+            raise Unreadable(wrong.code, wrong.detail, *place_in(text, _begin(text, offset))) from None
         offset = token.end()
-    return reader.tree.value
 
 
-def _not_json(text: str, offset: int) -> Wrong:
-    found = text[offset]
-    if found == '"':
+def _begin(text: str, offset: int) -> int:
+    return len(text) - len(text[offset:].lstrip(" \t\n\r"))
+
+
+def _not_json(found: str) -> Wrong:
+    if found.startswith('"'):
         return Wrong("syntax", "This text does not end, or has a line break, a tab or an unknown escape in it")
-    return Wrong("syntax", f"This is not JSON: {text[offset : offset + 10]!r}")
+    return Wrong("syntax", f"This is not JSON: {found!r}")
 
 
-class _Reader:
-    """What may come next."""
-
-    def __init__(self) -> None:
-        self.tree = Tree()
-        self.ended = False
-        self._expects = "a value"
-
-    def take(self, token: re.Match[str]) -> None:
-        kind = token.lastgroup
-        written = token[kind] if kind is not None else ""
-        if kind == "mark":
-            self._mark(written)
-        elif kind == "end":
-            self._expect("the end", "The document ends too early")
-            self.ended = True
-        elif kind == "text" and self._expects.startswith("a name"):
-            self.tree.name(_unescaped(written))
-            self._expects = ":"
-        else:
-            self._expect("a value", f"{written[:20]!r} stands where {self._expects} was expected")
-            self.tree.add(_scalar(kind, written))
-            self._after_value()
-
-    def _mark(self, mark: str) -> None:
-        wrong = f"{mark!r} stands where {self._expects} was expected"
-        innermost = self.tree.innermost
-        match mark:
-            case "[" | "{":
-                self._expect("a value", wrong)
-                self.tree.begin([] if mark == "[" else {})
-                self._expects = "a value or ]" if mark == "[" else "a name or }"
-            case "]" | "}":
-                self._expect(mark, wrong)
-                self.tree.end()
-                self._after_value()
-            case ",":
-                self._expect(",", wrong)
-                self._expects = "a name" if isinstance(innermost, dict) else "a value"
-            case ":":
-                self._expect(":", wrong)
-                self._expects = "a value"
-
-    def _after_value(self) -> None:
-        if self.tree.depth == 0:
-            self._expects = "the end"
-        else:
-            self._expects = ", or }" if isinstance(self.tree.innermost, dict) else ", or ]"
-
-    def _expect(self, what: str, otherwise: str) -> None:
-        if what not in self._expects.split(" or "):
-            raise Wrong("syntax", otherwise)
+def _taken(token: re.Match[str], expected: tuple[str, ...], tree: Tree) -> tuple[str, ...]:
+    kind = token.lastgroup or ""
+    written = token[kind]
+    if kind == "text" and "a name" in expected:
+        tree.name(_unescaped(written))
+        return _COLON
+    wanted = written if written in ("]", "}", ",", ":") else "the end" if kind == "end" else "a value"
+    if wanted not in expected:
+        found = "the end" if kind == "end" else repr(written[:20])
+        raise Wrong("syntax", f"Here {' or '.join(expected)} was expected, not {found}")
+    match written:
+        case "[":
+            tree.begin([])
+            return _VALUE_OR_END
+        case "{":
+            tree.begin({})
+            return _NAME_OR_END
+        case ",":
+            return _NAME if isinstance(tree.innermost, dict) else _VALUE
+        case ":":
+            return _VALUE
+        case "]" | "}":
+            tree.end()
+        case _:
+            tree.add(_scalar(kind, written))
+    if tree.depth == 0:
+        return _END
+    return _MORE_MEMBERS if isinstance(tree.innermost, dict) else _MORE_ITEMS
 
 
-def _scalar(kind: str | None, written: str) -> Any:
+def _scalar(kind: str, written: str) -> Any:
     if kind == "text":
         return _unescaped(written)
     if kind == "number":

@@ -21,6 +21,7 @@ from processor.workflows.functions import (
 )
 
 LARGEST_RESULT = 16 << 20  # characters as JSON, roughly
+_ABOUT = 8  # characters of a number, of a name's quotes and the like
 
 _ORDERED: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = MappingProxyType(
     {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
@@ -200,11 +201,10 @@ def check_result(value: Any) -> None:
             case str() as one:
                 left -= len(one)
             case Mapping() as one:
-                left -= sum(len(name) + 3 for name in one)
+                left -= sum(map(len, one)) + _ABOUT * len(one)
                 waiting.extend(one.values())
             case list() | tuple() as one:
-                left -= len(one)
-                waiting.extend(one)
-        left -= 1
+                left -= _ABOUT * len(one)
+                waiting.extend(item for item in one if isinstance(item, str | Mapping | list | tuple))
         if left < 0:
             raise ExpressionError("too_large", f"What it gives may have {LARGEST_RESULT} characters as JSON.")

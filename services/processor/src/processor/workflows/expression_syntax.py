@@ -1,6 +1,7 @@
 """What an expression may be made of: one list of what is allowed guards Python's parser, another what it has parsed."""
 
 import ast
+import keyword
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -35,13 +36,13 @@ _LEXEME = re.compile(
     r"""
       (?P<space> [ \t\r\n]+ )
     | (?: \d+ (?:\.\d+)? | \.\d+ ) (?: [eE][+-]?\d+ )? (?![\w.])
-    | (?P<text> "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' )
+    | (?P<text> "(?:[^"\\\r\n]++|\\.)*+" | '(?:[^'\\\r\n]++|\\.)*+' )
     | [A-Za-z_][A-Za-z0-9_]* (?!["'])
     | [=!<>]= | // | [-+*/%<>()\[\]{},.:]
     """,
     re.VERBOSE | re.ASCII,
 )
-_ESCAPES = re.compile(r"""(?:[^\\]|\\["'\\nrt]|\\u[0-9a-fA-F]{4})*""")
+_ESCAPES = re.compile(r"""(?:[^\\]|\\["'\\bfnrt]|\\u[0-9a-fA-F]{4})*""")
 
 
 def parse(text: str) -> ast.expr:
@@ -62,17 +63,23 @@ def parse(text: str) -> ast.expr:
 
 def _lexed(text: str) -> str:
     """In one line. No prefixes of texts, no comments, no letters that Python would take for others."""
-    source, place = "", 0
+    lexemes: list[str] = []
+    place = 0
     while place < len(text):
         lexeme = _LEXEME.match(text, place)
         if lexeme is None:
             raise ExpressionError("syntax", f"{text[place : place + 20]!r} is not understood in an expression.")
-        written = lexeme["text"]
-        if written is not None and not _ESCAPES.fullmatch(written):
-            raise ExpressionError("syntax", "A text may be escaped by \\\\, \\\", \\', \\n, \\r, \\t and \\u0000 only.")
-        source += lexeme.group() if lexeme["space"] is None else " "
+        written, quoted = lexeme.group(), lexeme["text"]
+        if quoted is not None and not _ESCAPES.fullmatch(quoted):
+            raise ExpressionError("syntax", "In a text, only the escapes of JSON and \\' are known.")
+        if lexeme["space"] is not None:
+            lexemes += [" "] if lexemes[-1:] != ["."] else []
+        elif keyword.iskeyword(written) and lexemes[-1:] == ["."]:
+            lexemes[-1] = f'["{written}"]'  # `steps.import` is a step like any other
+        else:
+            lexemes.append(written)
         place = lexeme.end()
-    return source.strip()
+    return "".join(lexemes).strip()
 
 
 def _check_size(root: ast.expr) -> None:

@@ -7,7 +7,7 @@ counted, and text, lists, numbers and results have a largest size.
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,12 +46,13 @@ __all__ = [
     "Template",
     "as_text",
     "condition",
+    "split",
 ]
 
 _DEEPEST_VALUE = 200
 
 _OPENED = "${{"
-_INSIDE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[{}]""", re.DOTALL)
+_INSIDE = re.compile(r""""(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[{}]""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _compile(value: Any, found: list[Expression], deepest: int) -> Any:
         raise ExpressionError("too_deep", f"A value may be nested {_DEEPEST_VALUE} levels deep.")
     match value:
         case str() if _OPENED in value:
-            pieces = pieces_of(value)
+            pieces = [Expression.parse(part) if is_expression else part for part, is_expression in split(value)]
             found.extend(piece for piece in pieces if isinstance(piece, Expression))
             return pieces[0] if len(pieces) == 1 else _Text(pieces)
         case dict():
@@ -142,18 +143,18 @@ def _compile(value: Any, found: list[Expression], deepest: int) -> Any:
             return value
 
 
-def pieces_of(text: str) -> list[str | Expression]:
-    pieces: list[str | Expression] = []
+def split(text: str) -> Iterator[tuple[str, bool]]:
+    """Its parts, and whether each is an expression."""
     place = 0
     while (opened := text.find(_OPENED, place)) >= 0:
         if opened > place:
-            pieces.append(text[place:opened])
-        closed = _closing(text, opened + len(_OPENED))
-        pieces.append(Expression.parse(text[opened + len(_OPENED) : closed]))
+            yield text[place:opened], False
+        begin = opened + len(_OPENED)
+        closed = _closing(text, begin)
+        yield text[begin:closed], True
         place = closed + 2
     if place < len(text):
-        pieces.append(text[place:])
-    return pieces
+        yield text[place:], False
 
 
 def _closing(text: str, begin: int) -> int:

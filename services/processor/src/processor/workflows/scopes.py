@@ -147,7 +147,7 @@ def _problems(reference: Reference, seen: Scope, path: Path) -> Iterator[Problem
             yield Problem.at(path, "unknown_input", f"There is no input {shortened(reference[1])}.{hint}")
             return
         case DeadEnd(depth=1) if root == "steps":
-            hint = did_you_mean(reference[1], end.known)
+            hint = _hyphenated(reference[1], end.known) or did_you_mean(reference[1], end.known)
             yield Problem.at(path, "unknown_step", f"There is no step {shortened(reference[1])}.{hint}")
             return
         case DeadEnd():
@@ -156,6 +156,11 @@ def _problems(reference: Reference, seen: Scope, path: Path) -> Iterator[Problem
         yield Problem.at(path, "unnamed_step", 'A step must be named as it is: steps.name or steps["name"].')
     elif root == "steps":
         yield from _order_problem(reference, seen, path)
+
+
+def _hyphenated(name: str, known: Sequence[str]) -> str | None:
+    meant = next((other for other in known if other.startswith(f"{name}-")), None)
+    return None if meant is None else f' A name with a hyphen is written in brackets: steps["{meant}"].'
 
 
 def _order_problem(reference: Reference, seen: Scope, path: Path) -> Iterator[Problem]:
