@@ -1,0 +1,79 @@
+"""What a step is given, against the schema of what it takes. Expressions are holes: what is around them is checked, and
+of one that is a plain reference, whether what it refers to can fit."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from processor.workflows.expressions import ExpressionError, Template
+from processor.workflows.json_schemas import Validator, errors, told
+from processor.workflows.problems import Path, Problem
+from processor.workflows.scopes import DeadEnd, Scope, misfit, reference_problems, walk
+
+# What is true of an object or of a list whatever its holes are filled with.
+_CERTAIN = frozenset(
+    {
+        "additionalProperties", "dependentRequired", "falseSchema", "maxItems", "maxProperties", "minItems",
+        "minProperties", "propertyNames", "required", "type", "unevaluatedProperties",
+    }
+)  # fmt: skip
+
+Holes = Mapping[Path, Template | None]  # by where they are in the value; None for one that cannot be read
+
+
+def expressions_in(value: Any, path: Path, seen: Scope, found: list[Problem]) -> Holes:
+    """Each text with expressions in it; what is wrong with them is added to what was found."""
+    holes: dict[Path, Template | None] = {}
+    waiting: list[tuple[Path, Any]] = [((), value)]
+    while waiting:
+        where, one = waiting.pop()
+        match one:
+            case str() if "${{" in one:
+                holes[where] = _read(one, (*path, *where), seen, found)
+            case dict():
+                waiting.extend(((*where, name), member) for name, member in one.items())
+            case list():
+                waiting.extend(
+                    ((*where, number), item) for number, item in enumerate(one) if isinstance(item, str | dict | list)
+                )
+    return holes
+
+
+def _read(text: str, path: Path, seen: Scope, found: list[Problem]) -> Template | None:
+    try:
+        template = Template.parse(text)
+    except ExpressionError as wrong:
+        found.append(Problem.at(path, wrong.code, wrong.detail))
+        return None
+    for expression in template.expressions:
+        found += reference_problems(expression, seen, path)
+    return template
+
+
+def misfits(
+    value: Any, holes: Holes, schema: Mapping[str, Any], validator: Validator, path: Path, seen: Scope
+) -> Iterator[Problem]:
+    around = {hole[:depth] for hole in holes for depth in range(len(hole))}
+    for error in errors(validator, value):
+        where = tuple(error.instance_path)
+        if where in holes:
+            template = holes[where]
+            certain = template is not None and template.whole is None and error.kind.name == "type"
+        else:
+            certain = where not in around or error.kind.name in _CERTAIN
+        if certain:
+            yield from told(error, schema, path)
+    for where, template in holes.items():
+        wanted = walk(schema, where)
+        if template is None or isinstance(wanted, DeadEnd):
+            continue
+        detail = misfit_of(template, wanted, seen)
+        if detail is not None:
+            yield Problem.at((*path, *where), "wrong_type", detail)
+
+
+def misfit_of(template: Template, wanted: Mapping[str, Any], seen: Scope) -> str | None:
+    whole = template.whole
+    if whole is None or whole.path is None:
+        return None
+    given = walk(seen.schema, whole.path)
+    return None if isinstance(given, DeadEnd) else misfit(given, wanted)
