@@ -18,7 +18,7 @@ def blob_copy(blobs: Blobs) -> Here:
 async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -> dict[str, Any]:
     source, name = parameters["blob"], parameters["name"]
     copy = f"artifacts/{attempt.tenant}/{attempt.job_id}/{attempt.output_name}/{name}"
-    if not belongs_to(copy, attempt.tenant):
+    if "/" in name or not belongs_to(copy, attempt.tenant):
         raise StepError("invalid_name", "This cannot be the name of an artifact.")
     try:
         if not belongs_to(source, attempt.tenant):

@@ -7,8 +7,9 @@ Redirects are answers. Connections are not kept, so nothing of one tenant's call
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -142,7 +143,7 @@ class _CheckedResolver(AbstractResolver):
 
 
 class _Answer(aiohttp.ClientResponse):
-    """Closed, it ends its connection at once; aiohttp would wait for the peer to take what is still unsent."""
+    """Closed, it ends its connection at once; aiohttp waits until the peer has taken what is still unsent."""
 
     _transport: asyncio.Transport | None = None
 
@@ -152,8 +153,17 @@ class _Answer(aiohttp.ClientResponse):
 
     def close(self) -> None:
         if self._transport is not None:
+            if not self.closed:
+                _drop_unsent(self._transport)
             self._transport.abort()
         super().close()
+
+
+def _drop_unsent(transport: asyncio.Transport) -> None:
+    """Closing it resets the connection, so that the kernel does not go on sending either."""
+    with suppress(OSError, ValueError):  # it is closed already
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 def _socket(checked: Callable[[str], bool], info: aiohttp.AddrInfoType) -> socket.socket:
@@ -185,8 +195,10 @@ def _as_step_errors(host: str) -> Iterator[None]:
         causes = (failed, failed.__cause__, failed.__cause__ and failed.__cause__.__cause__)
         if any(isinstance(cause, ssl.SSLError) for cause in causes) or isinstance(failed, aiohttp.ClientSSLError):
             raise StepError("tls_failed", f"There is no agreement on TLS with {host}.") from None
-        if any(isinstance(cause, LineTooLong) for cause in causes):
-            raise StepError("answer_too_large", f"{host} answered with a header that is too long.") from None
+        if any(isinstance(cause, LineTooLong) for cause in causes) or "Too many headers" in str(failed):
+            raise StepError(
+                "answer_too_large", f"{host} answered with headers that are too long or too many."
+            ) from None
         if isinstance(failed, aiohttp.ClientConnectorError):
             raise StepError("connection_failed", f"{host} cannot be reached now.") from None
         detail = f"The connection to {host} ended before its answer was whole, or the answer was no HTTP."
