@@ -150,6 +150,15 @@ class JobProgressed(JobEvent):
     pass
 
 
+@event("job.emitted")
+class JobEmitted(ChangingJobEvent):
+    """A step has something to say: exactly once, with its end."""
+
+    step: str
+    item: int | None = None
+    data: dict[str, Any]
+
+
 @event("job.paused")
 class JobPaused(JobEvent):
     by: str | None = None

@@ -14,7 +14,7 @@ from events.relay import Relay, to_events, to_feed
 from events.web import new_app
 from processor import admin, event_routes
 from processor.attempts import Attempts
-from processor.builtin.table import here
+from processor.builtin.table import open_builtin
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.queue import JobQueue, Postbox
@@ -49,7 +49,8 @@ async def open_service(
         starter = Starter(parts.pool, appender, library, postbox)
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
         slots = Slots(settings.workers, step_command)
-        attempts = Attempts(parts, settings, slots, here(), scratch)
+        here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
+        attempts = Attempts(parts, settings, slots, here, scratch)
         worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter)
         stack.push_async_callback(worker.close)
         await slots.warm_up()

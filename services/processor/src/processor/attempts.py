@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from events.blob_keys import belongs_to
 from events.blobs import Blobs
 from events.database import database_gone
 from events.envelope import encode_json
@@ -144,7 +145,7 @@ class Attempts:
     async def _local_file(self, tenant: str, blob: str, folder: Path) -> Path:
         """Where a step can read the blob: where it lies, or a copy if that is not on this machine."""
         try:
-            if not belongs_to(tenant, blob):
+            if not belongs_to(blob, tenant):
                 raise NotFound("This blob is somebody else's.")
             await self._blobs.stat(blob)
             lies_at = self._blobs.local_path(blob)
@@ -163,8 +164,3 @@ def _name(key: Key, number: int, lease: Lease) -> str:
     """No other attempt has it, nor the same one of a zombie."""
     item = "" if key[1] is None else f".{key[1]}"
     return f"{key[0].replace(':', '-')}{item}.{number}.{lease.token}"
-
-
-def belongs_to(tenant: str, blob: str) -> bool:
-    parts = blob.split("/")
-    return len(parts) >= 3 and parts[1] == tenant and not {"", ".", ".."} & set(parts)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from events.settings import ServiceSettings
+from processor.builtin.hosts import PatternText
 
 
 class ProcessorSettings(ServiceSettings):
@@ -21,3 +22,7 @@ class ProcessorSettings(ServiceSettings):
     quota_jobs_per_day: int | None = Field(default=None, ge=0)  # jobs that a tenant may start in a day of UTC
     quota_open_jobs: int | None = Field(default=None, ge=0)  # jobs that a tenant may have unfinished at once
     step_threads: int = Field(default=2, ge=1, le=64)  # threads of a step
+    http_hosts: tuple[PatternText, ...] = ()  # JSON list of what steps may call: *.example.com, example.com:8443
+    http_private_addresses: bool = False  # whether these may be on this machine or in a private network
+    http_seconds: float = Field(default=30.0, gt=0)  # seconds that a call may take from the lookup to its last byte
+    http_answer_bytes: int = Field(default=1024 * 1024, ge=0, le=64 << 20)  # bytes of an answer, decompressed

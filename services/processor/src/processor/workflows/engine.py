@@ -61,12 +61,18 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Emitted:
+    key: Key
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     status: JobStatus
     result: Any = None
 
 
-Fact: TypeAlias = Change | Began | TakenOver | Progressed | Ended | Pause | Resume | Cancel | Signal | Park
+Fact: TypeAlias = Change | Began | TakenOver | Progressed | Emitted | Ended | Pause | Resume | Cancel | Signal | Park
 
 
 class Refused(Exception):
@@ -90,7 +96,10 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             yield from _begin(state, command, now, limits)
         case Completed():
             node = _current(state, command.key, command.attempt)
-            if node is not None:
+            if node is not None and state.plan.action(command.key[0]).uses == "emit":
+                yield Emitted(command.key, command.output["data"])
+                yield _change(command.key, StepStatus.COMPLETED, node, output={})
+            elif node is not None:
                 yield _change(command.key, StepStatus.COMPLETED, node, **_kept(command.output, command.blob))
         case Failed():
             node = _current(state, command.key, command.attempt)

@@ -24,7 +24,7 @@ from events.jobs import (
     SubStatus,
 )
 from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal
-from processor.workflows.engine import Began, Ended, Fact, Limits, Progressed, TakenOver, decide
+from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, decide
 from processor.workflows.plan import Kind
 from processor.workflows.state import JobState, Phase, apply, say, tell
 
@@ -86,6 +86,8 @@ class _Recording:
                 self._open(JobSignalled, by=fact.by, message=fact.message, name=fact.name, data=fact.data)
             case Park():
                 self._open(JobParked, missing=list(fact.missing))
+            case Emitted():
+                self._open(JobEmitted, step=fact.key[0], item=fact.key[1], data=fact.data)
             case Ended():
                 self._end(fact)
 

@@ -1,0 +1,34 @@
+"""`blob.copy`: keeps a copy of a blob of the job's tenant as one of the job's artifacts."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from events.blob_keys import belongs_to
+from events.blobs import Blobs
+from events.errors import NotFound
+from processor.builtin.handler import Attempt, Here
+from processor.step import StepError
+
+
+def blob_copy(blobs: Blobs) -> Here:
+    return partial(_copy, blobs)
+
+
+async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    source, name = parameters["blob"], parameters["name"]
+    copy = f"artifacts/{attempt.tenant}/{attempt.job_id}/{attempt.output_name}/{name}"
+    if "/" in name or not belongs_to(copy, attempt.tenant):
+        raise StepError("invalid_name", "This cannot be the name of an artifact.")
+    try:
+        if not belongs_to(source, attempt.tenant):
+            raise NotFound("")
+        whole = (await blobs.stat(source)).bytes
+        async with blobs.writing(copy) as artifact:
+            async for chunk in blobs.read(source, end=whole):
+                await artifact.write(chunk)
+                megabytes = f"{artifact.bytes / 1e6:.1f} of {whole / 1e6:.1f} MB"
+                attempt.report(artifact.bytes / whole, f"Copying: {megabytes}")
+    except NotFound:  # whether it is somebody else's is not told
+        raise StepError("blob_missing", "There is no such blob.") from None
+    return {"blob": copy, "bytes": whole}
