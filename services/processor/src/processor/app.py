@@ -25,9 +25,11 @@ from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
 from processor.worker import Worker
-from processor.workflows import routes
+from processor.workflows import control_routes, publishing_routes, routes
+from processor.workflows.control import Control
 from processor.workflows.jobs import Jobs
 from processor.workflows.library import Library
+from processor.workflows.publishing import Publishing
 from processor.workflows.start import Starter
 
 _RENEWALS_PER_LEASE = 3
@@ -72,12 +74,25 @@ async def open_service(
         running.start(
             "worker.renew", lambda: ticking(worker.renew_once, every=settings.lease_seconds / _RENEWALS_PER_LEASE)
         )
-        running.start("worker.collect", lambda: ticking(worker.collect_once, every=_COLLECT_SECONDS))
+        running.start("worker.collect", lambda: ticking(worker.collect_once, every=_COLLECT_SECONDS, wake=worker.mail))
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
         app = new_app(parts, title="Millrace processor", running=running, facts=Backlog(parts.pool, parts.broker).facts)
-        app.include_router(routes.router(Jobs(parts.pool, parts.blobs, log)))
+        jobs = Jobs(parts.pool, parts.blobs, log, library, postbox)
+        control = Control(
+            parts.pool,
+            appender,
+            library,
+            jobs,
+            postbox,
+            quota,
+            announce_work=worker.wake.set,
+            announce_mail=worker.mail.set,
+        )
+        app.include_router(routes.router(jobs))
+        app.include_router(control_routes.router(control))
+        app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
         app.include_router(event_routes.router(log))
         app.include_router(admin.router(dead_letters))
         yield Service("processor", app)

@@ -69,6 +69,7 @@ class Worker:
         self._early: dict[tuple[str, UUID], list[Mail]] = {}  # for jobs that are still being read
         self._more = False  # there were more jobs than room for them
         self.wake = asyncio.Event()  # there may be a job
+        self.mail = asyncio.Event()  # there may be mail for one that is held here
         registry = parts.telemetry.registry
         working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
         working.set_function(lambda: len(self._at_work))
@@ -84,8 +85,7 @@ class Worker:
         if room <= 0:
             return False  # the end of a job wakes us
         claimed = await self._queue.claim(room, may_compute=self._slots.free)
-        known = [(lease.tenant, lease.job_id) for lease in claimed if lease.created is None or not lease.under_way]
-        mail = await self._queue.mail(known) if known else []
+        mail = await self._queue.mail([(lease.tenant, lease.job_id) for lease in claimed]) if claimed else []
         for lease in claimed:
             self._early[lease.tenant, lease.job_id] = []
             self._at_work[lease] = asyncio.create_task(self._work(lease), name=f"job:{lease.job_id}")

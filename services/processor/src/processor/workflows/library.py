@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from events.database import Pool, load_queries
+from events.errors import Conflict, NotFound
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
 from processor.workflows.definition import Definition
 from processor.workflows.plan import Plan, plan
@@ -52,6 +53,17 @@ class Library:
             return None
         found = self._keep(tenant, name, row["version"], row["document"])
         return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
+
+    async def startable(self, tenant: str, name: str, version: int | None) -> Edition:
+        """What a new job is of: the newest version, if none is named."""
+        newest = await self.newest(tenant, name)
+        found = newest if version is None else await self.edition(tenant, name, version)
+        if newest is None or found is None:
+            which = name if version is None else f"{name} with the version {version}"
+            raise NotFound(f"There is no workflow {which}.")
+        if newest.retired:
+            raise Conflict(f"The workflow {name} is retired: no new job of it can be started.")
+        return found
 
     async def names(self, tenant: str) -> list[str]:
         """Those that can be started."""

@@ -93,3 +93,41 @@ SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;
 -- name: names
 -- The workflows that can be started, the newest version of which is not retired.
 SELECT DISTINCT name FROM processor.workflows AS workflow WHERE tenant = $1 AND retired_at IS NULL LIMIT 100;
+
+-- name: waiting_steps
+-- The steps and items of a job that wait, or are tried again; as many as somebody may want to read.
+SELECT step, item, status, attempt, due_at, child
+FROM processor.steps
+WHERE tenant = $1 AND job_id = $2 AND status IN ('WAITING', 'RETRYING')
+ORDER BY coalesce(started_at, updated_at), step, item
+LIMIT 100;
+
+-- name: retryable
+-- Jobs that have failed or were cancelled, the oldest first, and were not retried yet.
+SELECT id FROM processor.jobs AS job
+WHERE tenant = $1 AND status IN ('FAILED', 'CANCELLED') AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR workflow = $3)
+    AND ($4::timestamptz IS NULL OR created_at > $4)
+    AND ($5::timestamptz IS NULL OR created_at < $5)
+    AND NOT EXISTS (SELECT FROM processor.jobs AS again WHERE again.tenant = job.tenant AND again.retry_of = job.id)
+ORDER BY id
+LIMIT $6;
+
+-- name: editions
+-- The newest version of each workflow, by name, after $2.
+SELECT DISTINCT ON (name) name, version, document, published_at, published_by, retired_at
+FROM processor.workflows
+WHERE tenant = $1 AND ($2::text IS NULL OR name > $2)
+ORDER BY name, version DESC
+LIMIT $3;
+
+-- name: one_version
+SELECT name, version, document, published_at, published_by, retired_at
+FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ($3::int IS NULL OR version = $3)
+ORDER BY version DESC LIMIT 1;
+
+-- name: versions
+-- All versions of a workflow, the newest first.
+SELECT name, version, document, published_at, published_by, retired_at
+FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ($3::int IS NULL OR version < $3)
+ORDER BY version DESC LIMIT $4;

@@ -11,6 +11,7 @@ from events.jobs import (
     JobCancelRequested,
     JobClaimed,
     JobCompleted,
+    JobEmitted,
     JobEvent,
     JobFailed,
     JobParked,

@@ -1,22 +1,25 @@
-"""What clients can ask of jobs, and of the workflows that they run."""
+"""What clients can read of jobs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
-from events.answers import no_unknown_parameters, read_answer, unchanged
-from events.envelope import encode_json
+from events.answers import no_unknown_parameters, read_answer
+from events.envelope import utc_now
 from events.errors import NotFound
 from events.identity import Principal
 from events.jobs import JobStatus, SubStatus
 from events.openapi import Page, answers, problems
 from events.web import require
-from processor.workflows.jobs import Filter, Job, Jobs
-from processor.workflows.views import JOB, JOBS, PIPELINES, Pipeline
+from processor.workflows.definition import NAME_PATTERN
+from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, WholeJob
+from processor.workflows.views import ITEMS, JOB, JOBS, PIPELINES, STATISTICS, Pipeline
 
+WorkflowName = Annotated[str, Query(pattern=NAME_PATTERN)]
+StepName = Annotated[str, Path(pattern=r"^(compensate:)?[a-z][a-z0-9_-]{0,63}$")]
 JobReader = Annotated[Principal, require("jobs:read")]
 
 
@@ -40,7 +43,7 @@ def router(jobs: Jobs) -> APIRouter:
         principal: JobReader,
         status: JobStatus | None = None,
         sub_status: SubStatus | None = None,
-        workflow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = None,
+        workflow: WorkflowName | None = None,
         created_after: Time | None = None,
         created_before: Time | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -52,15 +55,39 @@ def router(jobs: Jobs) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/jobs/{job_id}", responses=answers(Job, JOB) | problems(NotFound))
+    @routes.get("/jobs/statistics", responses=answers(Page[Statistics], STATISTICS))
+    async def statistics(
+        request: Request,
+        principal: JobReader,
+        workflow: WorkflowName | None = None,
+        since: Time | None = None,
+    ) -> Response:
+        """By workflow, of the jobs created since a time (a day ago): how many are in which state, and how long they
+        waited and ran."""
+        found = await jobs.statistics(principal.tenant, since or utc_now() - timedelta(days=1), workflow)
+        return read_answer(request, Page(found, None))
+
+    @routes.get("/jobs/{job_id}", responses=answers(WholeJob, JOB) | problems(NotFound))
     async def one(request: Request, job_id: UUID, principal: JobReader) -> Response:
-        """The job with its whole result. A job that was acknowledged is PENDING until its work begins."""
+        """The job with its whole result, its steps, and what it waits for. A job that was acknowledged is PENDING until
+        its work begins."""
         job = await jobs.one(principal.tenant, job_id)
-        etag = f'W/"{job.version}"'  # every change of a job is an event
-        if (same := unchanged(request, etag)) is not None:
-            return same
-        body = encode_json(await jobs.with_whole_result(job))
-        return Response(body, media_type="application/json", headers={"ETag": etag})
+        return read_answer(request, await jobs.whole(principal.tenant, job))
+
+    @routes.get("/jobs/{job_id}/steps/{step}/items", responses=answers(Page[ItemView], ITEMS) | problems(NotFound))
+    async def items(
+        request: Request,
+        job_id: UUID,
+        step: StepName,
+        principal: JobReader,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[int, Query(ge=-1, le=2_147_483_647)] = -1,
+    ) -> Response:
+        """The items of a map that have ended, wait, or are tried again, in the order of its list."""
+        await jobs.one(principal.tenant, job_id)
+        found = await jobs.items(principal.tenant, job_id, step, after=cursor, limit=limit + 1)
+        shown = found[:limit]
+        return read_answer(request, Page(shown, str(shown[-1].id) if len(found) > limit else None))
 
     @routes.get("/pipelines", tags=["workflows"], responses=answers(Page[Pipeline], PIPELINES))
     async def pipelines(request: Request) -> Response:

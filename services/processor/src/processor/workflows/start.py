@@ -31,17 +31,6 @@ class Starter:
         self._postbox = postbox
         self._queries = load_queries("processor", "workflows/queries.sql")
 
-    async def edition(self, tenant: str, name: str, version: int | None) -> Edition:
-        found = await (
-            self._library.newest(tenant, name) if version is None else self._library.edition(tenant, name, version)
-        )
-        if found is None:
-            which = name if version is None else f"{name} with the version {version}"
-            raise NotFound(f"There is no workflow {which}.")
-        if found.retired:
-            raise Conflict(f"The workflow {name} is retired: no new job of it can be started.")
-        return found
-
     async def start(self, tenant: str, id_: UUID, created: JobCreated, *, event_id: UUID) -> bool:
         """False if the job was started before."""
         stream = stream_name("job", id_)
@@ -62,7 +51,7 @@ class Starter:
         action = state.plan.action(key[0])
         tenant = state.tenant
         try:
-            edition = await self.edition(tenant, action.uses, action.version)
+            edition = await self._library.startable(tenant, action.uses, action.version)
             created = first_event(
                 edition,
                 parameters_of(state, key, action),

@@ -7,10 +7,11 @@ from uuid import UUID
 import msgspec
 
 from events.envelope import encode_json
-from events.jobs import JobStatus
+from events.jobs import JobStatus, StepStatus
 from events.openapi import Page
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION, CSV_PROFILE
-from processor.workflows.jobs import Job
+from processor.workflows.jobs import ItemView, Job, Spread, Statistics, StepView, WholeJob
+from processor.workflows.problems import Problem
 
 
 class Pipeline(msgspec.Struct, frozen=True):
@@ -28,6 +29,22 @@ _OPTIONS: dict[str, Any] = {
     "properties": {},
 }
 
+
+class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str  # its name
+    version: int
+    document: msgspec.Raw  # in its canonical form
+    published_at: datetime
+    published_by: str | None = None
+    retired_at: datetime | None = None  # from then on, nobody can start it
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    valid: bool
+    errors: list[Problem]
+    mermaid: str  # the graph, as far as there is one
+
+
 PIPELINES = Page(
     [
         Pipeline(known.name, BUILT_IN_VERSION, known.title or "", known.description or "", tuple(known.steps), _OPTIONS)
@@ -36,11 +53,13 @@ PIPELINES = Page(
     None,
 )
 
-JOB = Job(
+_LISTED = Job(
     id=UUID("01a1fbea-6fbc-7335-a459-98abf90680e7"),
     workflow=CSV_PROFILE.name,
+    workflow_version=BUILT_IN_VERSION,
     status=JobStatus.PROCESSING,
     progress_percent=22,
+    eta_seconds=7,
     current_step="csv-profile",
     step_message="Reading the columns: 12.6 of 64.4 MB",
     version=9,
@@ -50,4 +69,69 @@ JOB = Job(
     started_at=datetime(2026, 11, 21, 2, 23, 28, tzinfo=UTC),
     updated_at=datetime(2026, 11, 21, 2, 23, 30, tzinfo=UTC),
 )
-JOBS = Page([JOB], None)
+JOB = WholeJob(
+    **msgspec.structs.asdict(_LISTED),
+    steps=[
+        StepView(
+            id="csv-profile",
+            status=StepStatus.RUNNING,
+            attempt=1,
+            started_at=datetime(2026, 11, 21, 2, 23, 28, tzinfo=UTC),
+        )
+    ],
+)
+PROMISED = Job(
+    id=_LISTED.id,
+    workflow=_LISTED.workflow,
+    workflow_version=_LISTED.workflow_version,
+    version=1,
+    input=_LISTED.input,
+    created_at=_LISTED.created_at,
+    updated_at=_LISTED.created_at,
+)
+JOBS = Page([_LISTED], None)
+ITEMS = Page(
+    [
+        ItemView(
+            id=0,
+            status=StepStatus.COMPLETED,
+            attempt=1,
+            output=msgspec.Raw(b'{"rows":2000}'),
+            finished_at=datetime(2026, 11, 21, 2, 23, 29, tzinfo=UTC),
+        )
+    ],
+    None,
+)
+STATISTICS = Page(
+    [
+        Statistics(
+            id=CSV_PROFILE.name,
+            pending=1,
+            processing=2,
+            completed=1804,
+            failed=3,
+            cancelled=0,
+            per_minute=1.255,
+            wait_seconds=Spread(0.004, 0.019, 0.4),
+            run_seconds=Spread(0.31, 2.2, 9.0),
+            oldest_pending_at=datetime(2026, 11, 21, 2, 23, 27, tzinfo=UTC),
+        )
+    ],
+    None,
+)
+WORKFLOW = WorkflowView(
+    id="nightly",
+    version=2,
+    document=msgspec.Raw(
+        b'{"name":"nightly","steps":{"a":{"uses":"sleep","with":{"seconds":1}},'
+        b'"b":{"uses":"sleep","with":{"seconds":1},"depends":["a"]}}}'
+    ),
+    published_at=datetime(2026, 11, 21, 2, 0, tzinfo=UTC),
+    published_by="user:01a1fbe0-3c5e-7b1a-9d52-0b6a7f2f3c11",
+)
+WORKFLOWS = Page([WORKFLOW], None)
+VERDICT = Verdict(
+    valid=False,
+    errors=[Problem("steps.b.depends[0]", "unknown_step", "There is no step c. There are: a, b.")],
+    mermaid="flowchart TD\n",
+)

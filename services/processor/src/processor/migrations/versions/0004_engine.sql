@@ -18,6 +18,8 @@ ALTER TABLE processor.jobs
 
 DROP INDEX processor.jobs_unfinished;
 CREATE INDEX jobs_unfinished ON processor.jobs (tenant, created_at) WHERE finished_at IS NULL;
+CREATE INDEX jobs_retries ON processor.jobs (tenant, retry_of) WHERE retry_of IS NOT NULL;
+CREATE INDEX jobs_to_retry ON processor.jobs (tenant, id) WHERE status IN ('FAILED', 'CANCELLED');
 
 -- What became of each step, and of each item of a map (-1: the step as a whole).
 CREATE TABLE processor.steps (

@@ -1,0 +1,196 @@
+"""What people do with jobs: start them, and say something to those that are under way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from events.append import Appender, AppendRequest, Duplicate, Expected, IdReused
+from events.database import Pool, load_queries
+from events.envelope import new_event, stream_name
+from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound
+from events.ids import derived_id, new_id
+from events.jobs import JobCreated, JobStatus
+from events.log import EventLog
+from events.telemetry import current_traceparent
+from events.uploads import UploadCompleted
+from processor.queue import Postbox
+from processor.quota import JobQuota
+from processor.workflows.inputs import check_inputs
+from processor.workflows.jobs import Filter, Job, Jobs
+from processor.workflows.library import Edition, Library
+from processor.workflows.start import first_event
+from processor.workflows.stream import SOURCE
+
+RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
+_KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A job that somebody wants."""
+
+    workflow: str
+    version: int | None = None
+    input: dict[str, Any] | None = None
+    upload_id: UUID | None = None
+    priority: int = 0
+    start_at: datetime | None = None
+    unique: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """By whom something is said to a job, and under which key."""
+
+    by: str
+    idempotency_key: str | None = None
+
+    def event_id(self, what: str) -> UUID:
+        """The same for the same key: whoever repeats himself is recognised by it."""
+        return new_id() if self.idempotency_key is None else derived_id(_KEYS, f"{what}:{self.idempotency_key}")
+
+
+class Control:
+    def __init__(
+        self,
+        pool: Pool,
+        appender: Appender,
+        library: Library,
+        jobs: Jobs,
+        postbox: Postbox,
+        quota: JobQuota,
+        *,
+        announce_work: Callable[[], None],
+        announce_mail: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._appender = appender
+        self._library = library
+        self._jobs = jobs
+        self._log = EventLog(pool)
+        self._postbox = postbox
+        self._quota = quota
+        self._announce_work = announce_work
+        self._announce_mail = announce_mail
+        self._queries = load_queries("processor", "workflows/queries.sql")
+
+    async def start(self, tenant: str, wish: Wish, said: Said) -> tuple[Job, bool]:
+        """The job, and whether it is a new one: an unfinished one with the same unique name is given instead."""
+        edition = await self._library.startable(tenant, wish.workflow, wish.version)
+        created = first_event(
+            edition,
+            await self._input(tenant, edition, wish),
+            priority=wish.priority,
+            start_at=wish.start_at,
+            unique=wish.unique,
+        )
+        return await self._start(tenant, created, said.event_id("start"))
+
+    async def retry(self, tenant: str, job_id: UUID, said: Said) -> Job:
+        """A new job that does again what this one has not finished."""
+        former = await self._jobs.one(tenant, job_id)
+        if former.status not in RETRYABLE:
+            raise Conflict(f"Only a job that has failed or was cancelled can be retried; this one is {former.status}.")
+        job, _ = await self._start(tenant, await self._again(tenant, job_id), said.event_id(f"retry:{job_id}"))
+        return job
+
+    async def retry_all(self, tenant: str, wanted: Filter, limit: int) -> list[Job]:
+        """The same for all that match. One that was retried is left alone."""
+        found = await self._pool.fetch(
+            self._queries["retryable"],
+            tenant,
+            wanted.status,
+            wanted.workflow,
+            wanted.created_after,
+            wanted.created_before,
+            limit,
+        )
+        retried = []
+        for row in found:
+            # One id for each, so that somebody who asks twice at once retries once.
+            job, _ = await self._start(
+                tenant, await self._again(tenant, row["id"]), derived_id(row["id"], "job.created by retry of all")
+            )
+            retried.append(job)
+        return retried
+
+    async def say(self, tenant: str, job_id: UUID, kind: str, data: dict[str, Any], said: Said) -> Job:
+        """Something to a job that is not finished. Its holder does what follows from it."""
+        job = await self._jobs.one(tenant, job_id)
+        id_ = said.event_id(f"{kind}:{job_id}")
+        if job.status.terminal or not await self._postbox.post(id_, tenant, job_id, kind, {"by": said.by, **data}):
+            job = await self._jobs.one(tenant, job_id)
+            raise Conflict(f"The job is {job.status} already.")
+        self._announce_work()
+        self._announce_mail()
+        return job
+
+    async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
+        job_id = new_id()
+        stream = stream_name("job", job_id)
+        event = new_event(
+            id=event_id,
+            type=created.event_type,
+            stream=stream,
+            tenant=tenant,
+            source=SOURCE,
+            data=created.encode(),
+            traceparent=current_traceparent(),
+        )
+        async with self._quota.judging(tenant) as exceeded:
+            if exceeded is not None:
+                raise Conflict(exceeded.detail)
+            try:
+                outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
+            except asyncpg.UniqueViolationError:
+                row = await self._pool.fetchrow(
+                    self._queries["unfinished_unique"], tenant, created.workflow, created.unique
+                )
+                if row is None:  # it has just ended
+                    return await self._start(tenant, created, event_id)
+                return await self._jobs.one(tenant, row["job_id"]), False
+        if isinstance(outcome, IdReused | Duplicate):
+            return await self._repeated(tenant, created, event_id), True
+        self._announce_work()
+        return await self._jobs.one(tenant, job_id), True
+
+    async def _repeated(self, tenant: str, wanted: JobCreated, event_id: UUID) -> Job:
+        """The job that was started under the same key, if it is the same that was wanted."""
+        row = await self._pool.fetchrow(self._queries["job_by_event"], tenant, event_id)
+        assert row is not None
+        first = JobCreated.model_validate_json(row["data"])
+        same = ("workflow", "input", "priority", "start_at", "unique", "retry_of")
+        if any(getattr(first, name) != getattr(wanted, name) for name in same):
+            raise IdempotencyKeyReused
+        return await self._jobs.one(tenant, UUID(row["stream"].removeprefix("job:")))
+
+    async def _again(self, tenant: str, job_id: UUID) -> JobCreated:
+        (first,) = await self._log.read_stream(tenant, stream_name("job", job_id), 0, 1)
+        created = JobCreated.model_validate_json(bytes(first.data))
+        return created.model_copy(update={"retry_of": job_id, "start_at": None, "parent": None, "schedule": None})
+
+    async def _input(self, tenant: str, edition: Edition, wish: Wish) -> dict[str, Any]:
+        given = dict(wish.input or {})
+        definition = edition.plan.definition
+        if wish.upload_id is not None:
+            facts = await self._upload(tenant, wish.upload_id)
+            given = {name: value for name, value in facts.items() if name in definition.inputs} | given
+        inputs, wrong = check_inputs(definition, given, ("input",))
+        if wrong:
+            errors = [FieldError(f"body.{problem.place}", problem.code, problem.detail) for problem in wrong]
+            raise InvalidInput("; ".join(error.detail for error in errors[:5]), errors=errors)
+        return inputs
+
+    async def _upload(self, tenant: str, upload_id: UUID) -> dict[str, Any]:
+        events = await self._log.read_stream(tenant, stream_name("upload", upload_id), 0, 100)
+        for event in events:
+            if event.type == UploadCompleted.event_type:
+                said: dict[str, Any] = msgspec.json.decode(event.data)
+                return said
+        detail = "There is no such upload."
+        raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])

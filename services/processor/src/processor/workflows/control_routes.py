@@ -1,0 +1,147 @@
+"""What clients can do with jobs."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Header, Path, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from events.answers import no_unknown_parameters
+from events.envelope import encode_json
+from events.errors import Conflict, IdempotencyKeyReused, NotFound
+from events.identity import Principal
+from events.jobs import JobStatus
+from events.openapi import Page, answers, problems
+from events.web import require
+from processor.workflows.control import Control, Said, Wish
+from processor.workflows.definition import NAME_PATTERN, SIGNAL_PATTERN
+from processor.workflows.jobs import Filter, Job
+from processor.workflows.views import JOBS, PROMISED
+
+JobWriter = Annotated[Principal, require("jobs:write")]
+IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
+SignalName = Annotated[str, Path(pattern=SIGNAL_PATTERN)]
+
+_STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(
+    NotFound, Conflict, IdempotencyKeyReused
+)
+_TOLD = answers(Job, PROMISED, status=202, description="Accepted: the job's events say what became of it") | problems(
+    NotFound, Conflict
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class InlineWish(_Strict):
+    version: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None  # none: the newest
+    input: dict[str, Any] = Field(default_factory=dict)
+    upload_id: UUID | None = None  # the workflow's inputs that an upload has are taken from it
+    priority: int = Field(default=0, ge=-100, le=100)  # more is earlier, among the tenant's
+    start_at: AwareDatetime | None = None
+    unique: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # no second unfinished job has it
+
+
+class JobWish(InlineWish):
+    workflow: Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Reason(_Strict):
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class RetryWish(_Strict):
+    """Which jobs to retry: those that have failed or were cancelled, and were not retried yet."""
+
+    status: JobStatus | None = None
+    workflow: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+def router(control: Control) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
+
+    async def started(principal: Principal, workflow: str, wish: InlineWish, key: str | None) -> Response:
+        wanted = Wish(workflow, wish.version, wish.input, wish.upload_id, wish.priority, wish.start_at, wish.unique)
+        job, new = await control.start(principal.tenant, wanted, Said(principal.subject, key))
+        return _answer(job, 202 if new else 200)
+
+    @routes.post(
+        "/jobs", status_code=202, responses=_STARTED | answers(Job, PROMISED, description="It is there already")
+    )
+    async def start(principal: JobWriter, wish: JobWish, idempotency_key: IdempotencyKey = None) -> Response:
+        """Start a workflow on an upload, a blob or inline input."""
+        return await started(principal, wish.workflow, wish, idempotency_key)
+
+    @routes.post(
+        "/workflows/{name}/jobs",
+        status_code=202,
+        tags=["workflows"],
+        responses=_STARTED | _THERE,
+    )
+    async def start_one(
+        principal: JobWriter,
+        name: Annotated[str, Path(pattern=NAME_PATTERN)],
+        wish: InlineWish,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Start this workflow."""
+        return await started(principal, name, wish, idempotency_key)
+
+    @routes.post("/jobs/retry", status_code=202, responses=answers(Page[Job], JOBS, status=202, description="Accepted"))
+    async def retry_all(principal: JobWriter, wish: RetryWish) -> Response:
+        """Retry every job that matches, as new jobs linked to them."""
+        wanted = Filter(
+            status=wish.status,
+            workflow=wish.workflow,
+            created_after=wish.created_after,
+            created_before=wish.created_before,
+        )
+        retried = await control.retry_all(principal.tenant, wanted, wish.limit)
+        return Response(encode_json(Page(retried, None)), 202, media_type="application/json")
+
+    @routes.post("/jobs/{job_id}/retry", status_code=202, responses=_STARTED)
+    async def retry(principal: JobWriter, job_id: UUID, idempotency_key: IdempotencyKey = None) -> Response:
+        """A new job, linked to this one, that reuses the steps and map items that it has finished."""
+        return _answer(await control.retry(principal.tenant, job_id, Said(principal.subject, idempotency_key)), 202)
+
+    @routes.post("/jobs/{job_id}/cancel", status_code=202, responses=_TOLD)
+    async def cancel(principal: JobWriter, job_id: UUID, wish: Reason | None = None) -> Response:
+        """Its running steps are told within a second, and ended if they do not end by themselves; then what was done is
+        undone, where the workflow says how."""
+        said = {"reason": None if wish is None else wish.reason}
+        return _answer(await control.say(principal.tenant, job_id, "cancel", said, Said(principal.subject)), 202)
+
+    @routes.post("/jobs/{job_id}/pause", status_code=202, responses=_TOLD)
+    async def pause(principal: JobWriter, job_id: UUID) -> Response:
+        """What runs ends; nothing new begins."""
+        return _answer(await control.say(principal.tenant, job_id, "pause", {}, Said(principal.subject)), 202)
+
+    @routes.post("/jobs/{job_id}/resume", status_code=202, responses=_TOLD)
+    async def resume(principal: JobWriter, job_id: UUID) -> Response:
+        """Go on after a pause."""
+        return _answer(await control.say(principal.tenant, job_id, "resume", {}, Said(principal.subject)), 202)
+
+    @routes.post("/jobs/{job_id}/signals/{name}", status_code=202, responses=_TOLD)
+    async def signal(
+        principal: JobWriter,
+        job_id: UUID,
+        name: SignalName,
+        data: Annotated[Any, Body()] = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """What a step waits for, or will wait for: any JSON. An approval takes `{"approved": true, "comment": "…"}`."""
+        said = Said(principal.subject, idempotency_key)
+        told = {"name": name, "data": data}
+        return _answer(await control.say(principal.tenant, job_id, "signal", told, said), 202)
+
+    return routes
+
+
+def _answer(job: Job, status: int) -> Response:
+    headers = {"Location": f"/api/v1/jobs/{job.id}"}
+    return Response(encode_json(job), status, headers, media_type="application/json")

@@ -1,0 +1,134 @@
+"""Publishing workflows: every version is an event, and stays as it is."""
+
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from events.append import Appended, Appender, AppendRequest
+from events.catalog import Payload
+from events.database import Pool, load_queries
+from events.envelope import new_event, stream_name
+from events.errors import Conflict, FieldError, InvalidInput, NotFound
+from events.log import EventLog
+from events.telemetry import current_traceparent
+from events.workflows import WorkflowPublished, WorkflowRetired
+from processor.workflows.actions import Workflows
+from processor.workflows.built_in import BUILT_IN
+from processor.workflows.canonical import canonical
+from processor.workflows.diagram import mermaid
+from processor.workflows.library import Library
+from processor.workflows.stream import SOURCE
+from processor.workflows.validation import Validated, validate
+from processor.workflows.views import Verdict, WorkflowView
+
+
+class Publishing:
+    def __init__(self, pool: Pool, appender: Appender, library: Library) -> None:
+        self._pool = pool
+        self._appender = appender
+        self._library = library
+        self._log = EventLog(pool)
+        self._queries = load_queries("processor", "workflows/queries.sql")
+
+    async def verdict(self, tenant: str, document: Any) -> Verdict:
+        checked = await self._checked(tenant, document)
+        return Verdict(checked.definition is not None, list(checked.problems), mermaid(document))
+
+    async def publish(
+        self, tenant: str, document: Any, by: str, *, name: str | None = None
+    ) -> tuple[WorkflowView, bool]:
+        """The next version, and whether it is one: a document that says the same as the newest changes nothing. Without
+        a name, it must be the first."""
+        checked = await self._checked(tenant, document)
+        if checked.definition is None:
+            errors = [FieldError(f"body.{one.place}".rstrip("."), one.code, one.detail) for one in checked.problems]
+            raise InvalidInput("; ".join(error.detail for error in errors[:5]), errors=errors)
+        definition = checked.definition
+        if name is not None and definition.name != name:
+            detail = f"The document's name is {definition.name}, and the address says {name}."
+            raise InvalidInput(detail, errors=[FieldError("body.name", "mismatch", detail)])
+        if definition.name in BUILT_IN:
+            raise Conflict(f"{definition.name} is a built-in workflow.")
+        stream = stream_name("workflow", definition.name)
+        before = await self._log.stream_version(tenant, stream) or 0
+        newest = await self._pool.fetchrow(self._queries["one_version"], tenant, definition.name, None)
+        if newest is not None and name is None:
+            raise Conflict(f"There is a workflow {definition.name} already: PUT publishes its next version.")
+        body = canonical(definition)
+        if newest is not None and newest["retired_at"] is None and newest["document"].encode() == body:
+            return view_of(newest), False
+        version = 1 if newest is None else newest["version"] + 1
+        said = WorkflowPublished(version=version, document=msgspec.json.decode(body), by=by)
+        await self._append(tenant, stream, said, before)
+        return await self.one(tenant, definition.name, version), True
+
+    async def retire(self, tenant: str, name: str, by: str) -> None:
+        stream = stream_name("workflow", name)
+        before = await self._log.stream_version(tenant, stream) or 0
+        newest = await self.one(tenant, name)
+        if newest.retired_at is None:
+            await self._append(tenant, stream, WorkflowRetired(by=by), before)
+
+    async def one(self, tenant: str, name: str, version: int | None = None) -> WorkflowView:
+        row = await self._pool.fetchrow(self._queries["one_version"], tenant, name, version)
+        if row is None:
+            raise NotFound(f"There is no workflow {name}." if version is None else f"{name} has no version {version}.")
+        return view_of(row)
+
+    async def page(self, tenant: str, *, after: str | None, limit: int) -> list[WorkflowView]:
+        return [view_of(row) for row in await self._pool.fetch(self._queries["editions"], tenant, after, limit)]
+
+    async def versions(self, tenant: str, name: str, *, before: int | None, limit: int) -> list[WorkflowView]:
+        rows = await self._pool.fetch(self._queries["versions"], tenant, name, before, limit)
+        return [view_of(row) for row in rows]
+
+    async def _checked(self, tenant: str, document: Any) -> Validated:
+        known: dict[tuple[str, int | None], Any] = {}
+        for name, version in _others(document):
+            edition = await (
+                self._library.newest(tenant, name) if version is None else self._library.edition(tenant, name, version)
+            )
+            known[name, version] = None if edition is None else edition.plan.definition.inputs
+        others: Workflows = lambda name, version: known.get((name, version))  # noqa: E731
+        return validate(document, workflows=others)
+
+    async def _append(self, tenant: str, stream: str, said: Payload, before: int) -> None:
+        event = new_event(
+            type=said.event_type,
+            stream=stream,
+            tenant=tenant,
+            source=SOURCE,
+            data=said.encode(),
+            traceparent=current_traceparent(),
+        )
+        outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), before))
+        if not isinstance(outcome, Appended):
+            raise Conflict("Somebody else has changed this workflow at the same time. Look at it, and try again.")
+
+
+def view_of(row: asyncpg.Record) -> WorkflowView:
+    return WorkflowView(
+        id=row["name"],
+        version=row["version"],
+        document=msgspec.Raw(row["document"].encode()),
+        published_at=row["published_at"],
+        published_by=row["published_by"],
+        retired_at=row["retired_at"],
+    )
+
+
+def _others(document: Any) -> set[tuple[str, int | None]]:
+    """The workflows that a document names, whatever else is wrong with it."""
+    found: set[tuple[str, int | None]] = set()
+    layer = [document]
+    while layer:
+        node = layer.pop()
+        if isinstance(node, dict):
+            name, version = node.get("workflow"), node.get("version")
+            if isinstance(name, str) and len(name) <= 64:
+                found.add((name, version if type(version) is int and 0 < version < 1 << 31 else None))
+            layer += node.values()
+        elif isinstance(node, list):
+            layer += node
+    return set(sorted(found, key=str)[:100])

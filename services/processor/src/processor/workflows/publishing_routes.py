@@ -1,0 +1,140 @@
+"""What clients can do with workflows."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from events.answers import no_unknown_parameters, read_answer
+from events.envelope import encode_json
+from events.errors import BadRequest, Conflict, NotFound, TooLarge, UnsupportedMedia
+from events.identity import Principal
+from events.openapi import Page, answers, problems
+from events.web import require
+from processor.workflows.definition import NAME_PATTERN
+from processor.workflows.document import LARGEST, Unreadable, read
+from processor.workflows.publishing import Publishing
+from processor.workflows.schema import published
+from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, Verdict, WorkflowView
+
+Reader = Annotated[Principal, require("workflows:read")]
+Writer = Annotated[Principal, require("workflows:write")]
+Name = Annotated[str, Path(pattern=NAME_PATTERN)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Version = Annotated[int, Path(ge=1, le=2_147_483_647)]
+
+_EXAMPLE = {"name": "d", "steps": {"a": {"uses": "sleep", "with": {"seconds": 1}}}}
+_DOCUMENT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The workflow's document, as /api/v1/workflows/schema.json has it.",
+        "content": {
+            "application/json": {"schema": {"type": "object"}, "example": _EXAMPLE},
+            "application/yaml": {"schema": {"type": "string"}},
+        },
+    }
+}
+_REFUSED = problems(BadRequest, TooLarge, UnsupportedMedia)
+
+
+def router(publishing: Publishing) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)])
+
+    @routes.get("/schema.json", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    async def schema(request: Request, _: Reader) -> Response:
+        """The JSON Schema of documents, for editors."""
+        return read_answer(request, published())
+
+    @routes.post("/validate", responses=answers(Verdict, VERDICT) | _REFUSED, openapi_extra=_DOCUMENT)
+    async def validate(request: Request, principal: Reader) -> Response:
+        """What is wrong with a document, all of it with its place; and its graph as Mermaid."""
+        verdict = await publishing.verdict(principal.tenant, await _document(request))
+        return Response(encode_json(verdict), media_type="application/json")
+
+    @routes.post(
+        "",
+        status_code=201,
+        responses=answers(WorkflowView, WORKFLOW, status=201, description="Published") | problems(Conflict) | _REFUSED,
+        openapi_extra=_DOCUMENT,
+    )
+    async def publish(request: Request, principal: Writer) -> Response:
+        """Publish a new workflow."""
+        view, _ = await publishing.publish(principal.tenant, await _document(request), principal.subject)
+        return _answer(view, 201)
+
+    @routes.put(
+        "/{name}",
+        responses=answers(WorkflowView, WORKFLOW, description="The newest version says the same")
+        | answers(WorkflowView, WORKFLOW, status=201, description="Published")
+        | problems(Conflict)
+        | _REFUSED,
+        openapi_extra=_DOCUMENT,
+    )
+    async def publish_next(request: Request, principal: Writer, name: Name) -> Response:
+        """Publish a workflow's next version. Jobs that were started stay with theirs."""
+        document = await _document(request)
+        view, new = await publishing.publish(principal.tenant, document, principal.subject, name=name)
+        return _answer(view, 201 if new else 200)
+
+    @routes.get("", responses=answers(Page[WorkflowView], WORKFLOWS))
+    async def page(
+        request: Request,
+        principal: Reader,
+        limit: Limit = 50,
+        cursor: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+    ) -> Response:
+        """The newest version of each of the tenant's workflows, by name."""
+        found = await publishing.page(principal.tenant, after=cursor, limit=limit + 1)
+        items = found[:limit]
+        return read_answer(request, Page(items, items[-1].id if len(found) > limit else None))
+
+    @routes.get("/{name}", responses=answers(WorkflowView, WORKFLOW) | problems(NotFound))
+    async def one(request: Request, principal: Reader, name: Name) -> Response:
+        """Its newest version."""
+        return read_answer(request, await publishing.one(principal.tenant, name))
+
+    @routes.get("/{name}/versions", responses=answers(Page[WorkflowView], WORKFLOWS) | problems(NotFound))
+    async def versions(
+        request: Request,
+        principal: Reader,
+        name: Name,
+        limit: Limit = 50,
+        cursor: Annotated[int | None, Query(ge=1, le=2_147_483_647)] = None,
+    ) -> Response:
+        """All its versions, the newest first."""
+        await publishing.one(principal.tenant, name)
+        found = await publishing.versions(principal.tenant, name, before=cursor, limit=limit + 1)
+        items = found[:limit]
+        return read_answer(request, Page(items, str(items[-1].version) if len(found) > limit else None))
+
+    @routes.get("/{name}/versions/{version}", responses=answers(WorkflowView, WORKFLOW) | problems(NotFound))
+    async def version(request: Request, principal: Reader, name: Name, version: Version) -> Response:
+        """One version, for ever the same."""
+        return read_answer(request, await publishing.one(principal.tenant, name, version))
+
+    @routes.delete("/{name}", status_code=204, responses=problems(NotFound, Conflict))
+    async def retire(principal: Writer, name: Name) -> Response:
+        """Nobody can start it any more; its jobs go on, and its versions stay. PUT brings it back."""
+        await publishing.retire(principal.tenant, name, principal.subject)
+        return Response(status_code=204)
+
+    return routes
+
+
+async def _document(request: Request) -> Any:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST:
+            raise TooLarge(f"A document may have {LARGEST} bytes.")
+    content_type = request.headers.get("Content-Type", "application/json")
+    try:
+        return read(bytes(body), content_type)
+    except Unreadable as wrong:
+        if wrong.code == "content_type":
+            raise UnsupportedMedia(str(wrong)) from None
+        raise BadRequest(str(wrong)) from None
+
+
+def _answer(view: WorkflowView, status: int) -> Response:
+    headers = {"Location": f"/api/v1/workflows/{view.id}/versions/{view.version}"}
+    return Response(encode_json(view), status, headers, media_type="application/json")
