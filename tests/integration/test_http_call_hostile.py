@@ -1,4 +1,4 @@
-"""`http.call` against whoever wants it to say more than it should, to take in more than it can hold, or never to end."""
+"""`http.call` against whoever wants it to say more than it should, to hold more than it can, or never to end."""
 
 import asyncio
 import errno
