@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from fixtures.attempts import an_attempt
@@ -57,7 +57,15 @@ pieces = st.sampled_from(
         *("\r\n", "\t", " ", "。", "ａ", "①", "ſ", "\u212a", "\u200d", "\ud800", "[", "]", ";", "a=b", "&"),
     ]
 )
+nearly_right = st.tuples(
+    st.sampled_from(["http://", "https://"]),
+    st.sampled_from(["allowed.example", "a.wild.example", "port.example", "evil.example", "9.9.9.9", "127.0.0.1"]),
+    st.sampled_from(["", "", ":80", ":443", ":8443"]),
+    st.sampled_from(["", "/", "?a=b", "/a@evil.example", "@evil.example", "\\@evil.example", "#", ".evil.example"]),
+).map("".join)
 urls = st.one_of(
+    nearly_right,
+    nearly_right,
     st.lists(pieces, max_size=8).map("".join),
     st.tuples(st.sampled_from(["http://", "https://"]), st.lists(pieces, max_size=5)).map(
         lambda parts: parts[0] + "".join(parts[1])
@@ -111,6 +119,7 @@ async def test_no_url_and_no_dns_lead_elsewhere(url: str, answers: list[list[str
     with pytest.raises(StepError) as failed:
         await call(an_attempt(), {"url": url})
     assert failed.value.code in REFUSED
+    event(f"{failed.value.code}, {'connecting' if world.attempts else 'not connecting'}")
     assert len(world.lookups) <= 1
     assert all(allowed(host, port) for host, port in world.lookups)
     reachable = {(address, port) for _, port in world.lookups for address in answers[0]}

@@ -186,8 +186,6 @@ def _as_step_errors(host: str) -> Iterator[None]:
     """Nothing of the request is repeated in what is said of its failure."""
     try:
         yield
-    except TimeoutError:
-        raise
     except aiohttp.ClientConnectorCertificateError as refused:
         reason = getattr(refused.certificate_error, "verify_message", "") or "it is not valid"
         raise StepError("tls_failed", f"The certificate of {host} is refused: {reason}.") from None
