@@ -9,8 +9,8 @@ from processor.handlers import Handler
 from processor.workflows import durations
 from processor.workflows.definition import QUEUE_PATTERN, REMOTE
 from processor.workflows.expressions import ExpressionError, condition
-from processor.workflows.inputs import Inputs, names_problems
-from processor.workflows.json_schemas import Schema, Validator, compiled
+from processor.workflows.inputs import Inputs, may_be_told, names_problems, value_problems
+from processor.workflows.json_schemas import Schema, Validator, compiled, errors
 from processor.workflows.parameters import Holes, expressions_in, misfit_of, misfits
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
 from processor.workflows.scopes import ANYTHING, Scope, reference_problems
@@ -40,13 +40,12 @@ class Actions:
     def problems(self, action: Mapping[str, Any], path: Path, seen: Scope, seen_when: Scope) -> Iterator[Problem]:
         """`seen` by what it is given, `seen_when` by its condition."""
         yield from self._kind_problems(action, path)
-        match action:
-            case {"uses": str() as uses}:
-                yield from self._uses_problems(uses, action, path, seen)
-            case {"workflow": str() as workflow}:
-                yield from self._workflow_problems(workflow, action, path, seen)
-            case {"wait": dict() as wait}:
-                yield from _wait_problems(wait, (*path, "wait"), seen)
+        if isinstance(uses := action.get("uses"), str):
+            yield from self._uses_problems(uses, action, path, seen)
+        if isinstance(workflow := action.get("workflow"), str):
+            yield from self._workflow_problems(workflow, action, path, seen)
+        if isinstance(wait := action.get("wait"), dict):
+            yield from _wait_problems(wait, (*path, "wait"), seen)
         if isinstance(when := action.get("when"), str):
             yield from condition_problems(when, (*path, "when"), seen_when)
         yield from duration_problems(action.get("timeout"), (*path, "timeout"), above_zero=True)
@@ -80,7 +79,7 @@ class Actions:
             yield Problem.at((*path, "uses"), "unknown_handler", f"There is no handler {shortened(uses)}.{hint}")
         elif isinstance(given, dict):
             validator = self._validator(("uses", uses), handler.parameters)
-            yield from misfits(given, holes, handler.parameters, validator, (*path, "with"), seen)
+            yield from misfits(errors(validator, given), holes, handler.parameters, (*path, "with"), seen)
 
     def _workflow_problems(self, name: str, action: Mapping[str, Any], path: Path, seen: Scope) -> Iterator[Problem]:
         given, version = action.get("with", {}), action.get("version")
@@ -100,9 +99,12 @@ class Actions:
             yield from names_problems(inputs, given, (*path, "with"))
             for parameter in given.keys() & inputs.keys():
                 within: Holes = {where[1:]: hole for where, hole in holes.items() if where[0] == parameter}
-                schema, place = inputs[parameter], (*path, "with", parameter)
+                schema, value, place = inputs[parameter], given[parameter], (*path, "with", parameter)
                 validator = self._validator(("workflow", name, version, parameter), schema)
-                yield from misfits(given[parameter], within, schema, validator, place, seen)
+                if within and may_be_told(schema, value):
+                    yield from misfits(errors(validator, value), within, schema, place, seen)
+                elif not within:
+                    yield from value_problems(validator, schema, value, place)
 
     def _validator(self, key: tuple[Any, ...], schema: Schema) -> Validator:
         if key not in self._compiled:

@@ -27,9 +27,8 @@ MOST_ITEMS = 100_000
 
 # `x-says` is how a problem with a pattern is told; `x-duration` and `x-condition` mark what a document may write
 # differently (see `schema.py`).
-StepName = Annotated[
-    str, Meta(pattern=STEP_PATTERN, extra_json_schema={"x-says": "a small letter, then small letters, digits, _ or -"})
-]
+StepName = Annotated[str, Meta(pattern=STEP_PATTERN)]
+InputName = Annotated[str, Meta(pattern=INPUT_PATTERN)]
 Code = Annotated[
     str, Meta(pattern=CODE_PATTERN, extra_json_schema={"x-says": "a code such as upstream_unavailable or timeout"})
 ]
@@ -161,16 +160,7 @@ class Definition(_Part, frozen=True):
     title: Annotated[str, Meta(max_length=200)] | None = None
     description: Annotated[str, Meta(max_length=10_000)] | None = None
     inputs: Annotated[
-        Mapping[
-            Annotated[
-                str,
-                Meta(
-                    pattern=INPUT_PATTERN,
-                    extra_json_schema={"x-says": "a letter or _, then up to 63 letters, digits, _ or -"},
-                ),
-            ],
-            Mapping[str, Any],
-        ],
+        Mapping[InputName, Mapping[str, Any]],
         Meta(
             max_length=MOST_INPUTS,
             description="What a job is given: for each a JSON Schema. One without a `default` must be given.",

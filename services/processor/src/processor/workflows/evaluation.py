@@ -205,6 +205,6 @@ def check_result(value: Any) -> None:
                 waiting.extend(one.values())
             case list() | tuple() as one:
                 left -= _ABOUT * len(one)
-                waiting.extend(item for item in one if isinstance(item, str | Mapping | list | tuple))
+                waiting.extend(item for item in one if item is not None and not isinstance(item, (int, float)))
         if left < 0:
             raise ExpressionError("too_large", f"What it gives may have {LARGEST_RESULT} characters as JSON.")

@@ -1,11 +1,13 @@
 """What a step is given, against the schema of what it takes. Expressions are holes: what is around them is checked, and
 of one that is a plain reference, whether what it refers to can fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jsonschema_rs
+
 from processor.workflows.expressions import ExpressionError, Template
-from processor.workflows.json_schemas import Validator, errors, told
+from processor.workflows.json_schemas import Schema, told
 from processor.workflows.problems import Path, Problem
 from processor.workflows.scopes import DeadEnd, Scope, misfit, reference_problems, walk
 
@@ -50,10 +52,11 @@ def _read(text: str, path: Path, seen: Scope, found: list[Problem]) -> Template 
 
 
 def misfits(
-    value: Any, holes: Holes, schema: Mapping[str, Any], validator: Validator, path: Path, seen: Scope
+    found: Iterable[jsonschema_rs.ValidationError], holes: Holes, schema: Schema, path: Path, seen: Scope
 ) -> Iterator[Problem]:
+    """What of the errors found is wrong whatever the holes are filled with, and what they cannot be filled with."""
     around = {hole[:depth] for hole in holes for depth in range(len(hole))}
-    for error in errors(validator, value):
+    for error in found:
         where = tuple(error.instance_path)
         if where in holes:
             template = holes[where]
@@ -71,7 +74,7 @@ def misfits(
             yield Problem.at((*path, *where), "wrong_type", detail)
 
 
-def misfit_of(template: Template, wanted: Mapping[str, Any], seen: Scope) -> str | None:
+def misfit_of(template: Template, wanted: Schema, seen: Scope) -> str | None:
     whole = template.whole
     if whole is None or whole.path is None:
         return None

@@ -19,10 +19,12 @@ _WAITS = ("timer", "until", "signal", "approval")
 
 @cache
 def shape() -> tuple[Mapping[str, Any], Validator]:
-    """What of a document can be told without looking around in it; without references, so that each error's place in
-    the schema is where it says."""
+    """What of a document can be told without looking around in it. Without references, so that each error's place in
+    the schema is where it says, and without names: each wrong one would carry a copy of all that have one."""
     parts = _parts()
     whole = _inlined(parts["Definition"], parts)
+    for named in ("steps", "inputs"):
+        del whole["properties"][named]["propertyNames"]
     return whole, compiled(whole)
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a workflow's document: all of it at once, each with its place."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -8,10 +9,10 @@ from typing import Any
 from processor.handlers import HANDLERS, Handler
 from processor.workflows.actions import Actions, Workflows, condition_problems, duration_problems
 from processor.workflows.canonical import definition_of
-from processor.workflows.definition import Definition
+from processor.workflows.definition import INPUT_PATTERN, STEP_PATTERN, Definition
 from processor.workflows.expressions import ExpressionError, condition
 from processor.workflows.graph import Graph
-from processor.workflows.inputs import schema_problems
+from processor.workflows.inputs import inputs_problems
 from processor.workflows.json_schemas import Schema, problems
 from processor.workflows.parameters import expressions_in, misfit_of
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
@@ -67,8 +68,8 @@ class _Document:
         self._scope = scope(inputs=objects(self._inputs), steps=objects(outputs))
 
     def problems(self) -> Iterator[Problem]:
-        for name, schema in self._inputs.items():
-            yield from schema_problems(schema, ("inputs", name))
+        yield from self._name_problems()
+        yield from inputs_problems(self._inputs, ("inputs",))
         yield from self._graph_problems()
         for name, step in self._steps.items():
             yield from self._step_problems(name, step)
@@ -89,6 +90,16 @@ class _Document:
     def _output(self, step: Mapping[str, Any]) -> Schema:
         output = self._actions.output(step)
         return {"type": "array", "items": output} if "map" in step else output
+
+    def _name_problems(self) -> Iterator[Problem]:
+        for names, pattern, says in (
+            ("steps", STEP_PATTERN, "a small letter, then up to 63 small letters, digits, _ or -"),
+            ("inputs", INPUT_PATTERN, "a letter or _, then up to 63 letters, digits, _ or -"),
+        ):
+            for name in _object(self._document.get(names)):
+                if not re.fullmatch(pattern[:-1], name):
+                    detail = f"{shortened(name)!r} is not of the right form: {says}."
+                    yield Problem.at((names, name), "wrong_name", detail)
 
     def _graph_problems(self) -> Iterator[Problem]:
         for name, step in self._steps.items():
