@@ -23,6 +23,7 @@ JobWriter = Annotated[Principal, require("jobs:write")]
 IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
 SignalName = Annotated[str, Path(pattern=SIGNAL_PATTERN)]
 
+_THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already")
 _STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(
     NotFound, Conflict, IdempotencyKeyReused
 )
@@ -70,9 +71,7 @@ def router(control: Control) -> APIRouter:
         job, new = await control.start(principal.tenant, wanted, Said(principal.subject, key))
         return _answer(job, 202 if new else 200)
 
-    @routes.post(
-        "/jobs", status_code=202, responses=_STARTED | answers(Job, PROMISED, description="It is there already")
-    )
+    @routes.post("/jobs", status_code=202, responses=_STARTED | _THERE)
     async def start(principal: JobWriter, wish: JobWish, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a workflow on an upload, a blob or inline input."""
         return await started(principal, wish.workflow, wish, idempotency_key)

@@ -130,7 +130,7 @@ async def _document(request: Request) -> Any:
     try:
         return read(bytes(body), content_type)
     except Unreadable as wrong:
-        if wrong.code == "content_type":
+        if wrong.problem.code == "content_type":
             raise UnsupportedMedia(str(wrong)) from None
         raise BadRequest(str(wrong)) from None
 
