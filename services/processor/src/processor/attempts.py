@@ -15,7 +15,6 @@ from events.errors import NotFound, Unavailable
 from events.ids import derived_id
 from events.jobs import KeptBlob
 from events.lifecycle import Parts
-from events.telemetry import current_traceparent
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.queue import Lease
@@ -51,13 +50,22 @@ class Attempts:
         self._here = here
         self._scratch = scratch
 
-    async def run(self, state: JobState, lease: Lease, key: Key, number: int, stop: Stop, report: Report) -> Command:
+    async def run(
+        self,
+        state: JobState,
+        lease: Lease,
+        key: Key,
+        number: int,
+        stop: Stop,
+        report: Report,
+        traceparent: str | None,
+    ) -> Command:
         """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
         action = state.plan.action(key[0])
         seconds = self._settings.step_seconds if action.timeout is None else action.timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                output = await self._output(state, lease, key, number, action, stop, report)
+                output = await self._output(state, lease, key, number, action, stop, report, traceparent)
             return await self._kept(state, lease, key, number, output)
         except StepStopped:
             return Stopped(key, number)
@@ -91,6 +99,7 @@ class Attempts:
         action: PlannedAction,
         stop: Stop,
         report: Report,
+        traceparent: str | None,
     ) -> Any:
         parameters = parameters_of(state, key, action)
         if action.kind is Kind.PROCESS:
@@ -104,7 +113,7 @@ class Attempts:
             effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
             output_name=_name(key, number, lease),
             report=lambda done, message: report(Progress(key, done, message)),
-            traceparent=current_traceparent(),
+            traceparent=traceparent,
         )
         return await self._here[action.uses](attempt, parameters)
 

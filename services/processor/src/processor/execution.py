@@ -154,7 +154,11 @@ class Execution:
 
     async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
         try:
-            self._put(await self._attempts.run(self.state, self._lease, key, attempt, stop, self._pace.report))
+            self._put(
+                await self._attempts.run(
+                    self.state, self._lease, key, attempt, stop, self._pace.report, self._stream.traceparent
+                )
+            )
         finally:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)

@@ -150,15 +150,15 @@ class Worker:
         state, version = await self._load(lease)
         if state.status.terminal:
             return
-        stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
-        execution = Execution(
-            lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
-        )
         first = await self._first(lease, state)
-        self._executions[name] = execution
-        for one in self._early.pop(name):
-            execution.deliver(one)
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
+            stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
+            execution = Execution(
+                lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
+            )
+            self._executions[name] = execution
+            for one in self._early.pop(name):
+                execution.deliver(one)
             released = await execution.run(first)
         if released is None:
             self._finished.labels(state.created.workflow, state.status.lower()).inc()
