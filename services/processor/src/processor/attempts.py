@@ -58,7 +58,7 @@ class Attempts:
         try:
             async with asyncio.timeout(seconds) as limit:
                 output = await self._output(state, lease, key, number, action, stop, report)
-            return await self._kept(state, lease, key, number, output)
+            return await self.keep(state, lease, key, number, output)
         except StepStopped:
             return Stopped(key, number)
         except asyncio.CancelledError:
@@ -131,7 +131,7 @@ class Attempts:
         finally:
             self._slots.give_back(process)
 
-    async def _kept(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
+    async def keep(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
         """A large output becomes a blob, and an expression may still read it."""
         body = encode_json(output)
         if len(body) <= INLINE_BYTES:

@@ -18,21 +18,25 @@ from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
 from processor.attempts import Attempts, Stop
 from processor.progress import Pace
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.reports import command_of
+from processor.remote.tasks import RemoteTasks
 from processor.results import keep_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
     Command,
+    Completed,
     Pause,
     Resume,
     Signal,
+    Stopped,
     Tick,
 )
 from processor.workflows.engine import Limits
 from processor.workflows.plan import Kind
 from processor.workflows.record import record
 from processor.workflows.start import Starter
-from processor.workflows.state import JobState, Key, Phase
+from processor.workflows.state import JobState, Key, Node, Phase
 from processor.workflows.stream import JobStream
 
 # A job that only waits is held for so long, in case that what it waits for comes soon.
@@ -55,6 +59,7 @@ class Execution:
         attempts: Attempts,
         queue: JobQueue,
         starter: Starter,
+        remote: RemoteTasks,
         blobs: Blobs,
         limits: Limits,
     ) -> None:
@@ -64,6 +69,7 @@ class Execution:
         self._attempts = attempts
         self._queue = queue
         self._starter = starter
+        self._remote = remote
         self._blobs = blobs
         self._limits = limits
         self._commands: list[Command] = []
@@ -72,14 +78,19 @@ class Execution:
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._stops: dict[tuple[Key, int], Stop] = {}
         self._children: set[UUID] = set()
+        self._out: set[UUID] = set()  # tasks that remote workers have, or shall have
         self._told_to_end: set[UUID] = set()
         self._pace = Pace(self._some.set)
         self._failure: BaseException | None = None
 
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
-        self._mail.append(mail.id)
         command = _said(mail)
+        if isinstance(command, Completed):
+            if ("keep", mail.id) not in self._tasks:
+                self._spawn(("keep", mail.id), self._keep(mail.id, command))
+            return
+        self._mail.append(mail.id)
         if command is not None:
             self._put(command)
 
@@ -87,6 +98,8 @@ class Execution:
         """Until the job is finished (None), or only waits. Raises `Fenced` if somebody else has taken it."""
         try:
             self._commands[:0] = first
+            if self.state.status is not JobStatus.PENDING and self.state.plan.hands_out:
+                self._out = await self._remote.known(self._lease.tenant, self._lease.job_id)
             await self._tell()
             while not self.state.status.terminal:
                 if self.state.status is JobStatus.PENDING or self.state.parked:
@@ -96,6 +109,8 @@ class Execution:
                 if released is not None:
                     return released
                 await self._tell()
+            if self._out:
+                await self._remote.forget(self._out)
             return None
         finally:
             self._pace.close()
@@ -137,16 +152,33 @@ class Execution:
                     stop.set()
                     if not stop.gently:
                         self._tasks[name].cancel()
+        wanted = set()
         for key, node in state.held_back.items():
             if node.child is None or node.status is not StepStatus.WAITING:
                 continue
             kind = state.plan.action(key[0]).kind
+            if kind is Kind.REMOTE:
+                wanted.add(node.child)
+                self._hand_out(key, node, node.child)
+                continue
             if kind is Kind.WORKFLOW and node.child not in self._children:
                 self._children.add(node.child)
                 self._spawn(("start", node.child), self._start_child(key, node.child))
             if state.phase is Phase.STOPPING and node.child not in self._told_to_end:
                 self._told_to_end.add(node.child)
                 self._spawn(("end", node.child), self._end_child(key, node.child))
+        if unwanted := self._out - wanted:
+            self._out &= wanted
+            self._spawn(("forget", min(unwanted)), self._remote.forget(unwanted))
+
+    def _hand_out(self, key: Key, node: Node, task: UUID) -> None:
+        if self.state.phase is not Phase.STOPPING:
+            if task not in self._out:
+                self._out.add(task)
+                self._spawn(("send", task), self._send(key, node.attempt, task, node.due_at))
+        elif task not in self._told_to_end:
+            self._told_to_end.add(task)
+            self._spawn(("end", task), self._end_remote(key, node.attempt, task))
 
     def _begin(self, key: Key, attempt: int) -> None:
         stop = self._stops[key, attempt] = Stop()
@@ -219,6 +251,22 @@ class Execution:
         if ended is not None:
             self._put(ended)
 
+    async def _send(self, key: Key, attempt: int, task: UUID, until: datetime | None) -> None:
+        refused = await self._remote.send(self.state, key, attempt, task, until)
+        if refused is not None:
+            self._put(refused)
+
+    async def _end_remote(self, key: Key, attempt: int, task: UUID) -> None:
+        await self._remote.end(task)
+        self._put(Stopped(key, attempt))
+
+    async def _keep(self, mail: UUID, completed: Completed) -> None:
+        """What a remote worker gives may be too large for an event."""
+        key, attempt = completed.key, completed.attempt
+        kept = await self._attempts.keep(self.state, self._lease, key, attempt, completed.output)
+        self._mail.append(mail)
+        self._put(kept)
+
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -246,5 +294,7 @@ def _said(mail: Mail) -> Command | None:
                 said.get("result"),
                 said.get("error") or {},
             )
+        case "remote":
+            return command_of(said)
         case _:
             return None

@@ -24,6 +24,7 @@ from processor.attempts import Attempts
 from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.workflows.commands import Begin, Command, GiveUp, Park
@@ -52,6 +53,7 @@ class Worker:
         attempts: Attempts,
         library: Library,
         starter: Starter,
+        remote: RemoteTasks,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -62,6 +64,7 @@ class Worker:
         self._attempts = attempts
         self._library = library
         self._starter = starter
+        self._remote = remote
         self._log = EventLog(parts.pool)
         self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
@@ -76,6 +79,11 @@ class Worker:
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
         )
+
+    def announce_mail(self) -> None:
+        """Somebody has something to say to a job, which may be held here or by nobody."""
+        self.mail.set()
+        self.wake.set()
 
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""
@@ -152,7 +160,15 @@ class Worker:
             return
         stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
         execution = Execution(
-            lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
+            lease,
+            state,
+            stream,
+            self._attempts,
+            self._queue,
+            self._starter,
+            self._remote,
+            self._parts.blobs,
+            self._limits,
         )
         first = await self._first(lease, state)
         self._executions[name] = execution

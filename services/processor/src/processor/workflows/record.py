@@ -151,6 +151,8 @@ class _Recording:
         if state.status.terminal:
             return None if state.outcome is None else state.outcome.detail
         if sub_status in (SubStatus.WAITING, SubStatus.RETRYING):
+            if self._message is not None and self._message_of == step:
+                return self._message  # of a remote worker
             return _what_it_waits_for(state)
         if self._message_of == step:
             return self._message
