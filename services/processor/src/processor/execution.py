@@ -199,7 +199,7 @@ class Execution:
         self._tasks.pop(name, None)
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
-            self._some.set()
+        self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
         """Until something has come, or the time for something."""
