@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 from prometheus_client import Gauge
+from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
@@ -129,21 +130,23 @@ class Worker:
                 self._early[one.tenant, one.job_id].append(one)
 
     async def _work(self, lease: Lease) -> None:
-        log = self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
         name = (lease.tenant, lease.job_id)
         try:
             await self._run(lease)
         except Fenced as lost:
-            log.warning("job taken over", reason=str(lost))
+            self._logged(lease).warning("job taken over", reason=str(lost))
         except Exception as error:
             somebody_is_away = database_gone(error) or isinstance(error, Unavailable)
-            log.warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
+            self._logged(lease).warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
             await self._give_back(lease, failures=0 if somebody_is_away else 1)
         finally:
             self._executions.pop(name, None)
             self._early.pop(name, None)
             del self._at_work[lease]
             self.wake.set()
+
+    def _logged(self, lease: Lease) -> BoundLogger:
+        return self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
 
     async def _run(self, lease: Lease) -> None:
         name = (lease.tenant, lease.job_id)

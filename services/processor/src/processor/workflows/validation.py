@@ -15,13 +15,17 @@ from processor.workflows.graph import Graph
 from processor.workflows.inputs import inputs_problems
 from processor.workflows.json_schemas import Schema, problems
 from processor.workflows.parameters import expressions_in, misfit_of
+from processor.workflows.plan import JOB as JOB_NAME
+from processor.workflows.plan import ON_EXIT
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
 from processor.workflows.schema import shape
-from processor.workflows.scopes import ANYTHING, JOB, Scope, objects, scope, step_schema, walk
+from processor.workflows.scopes import ANYTHING, JOB, JOB_AT_END, Scope, objects, scope, step_schema, walk
 from processor.workflows.values import unsound
 
 MOST_PROBLEMS = 1_000
 _LONGEST_CYCLE = 50  # steps that are named of it
+
+_RESERVED = frozenset({JOB_NAME, ON_EXIT})
 
 _LIST: Schema = {"type": "array"}
 
@@ -65,7 +69,7 @@ class _Document:
         self._actions = Actions(document.get("name"), handlers, workflows)
         self._graph = Graph({name: _texts(step.get("depends")) for name, step in self._steps.items()})
         outputs = {name: step_schema(self._output(step)) for name, step in self._steps.items()}
-        self._scope = scope(inputs=objects(self._inputs), steps=objects(outputs))
+        self._scope = scope(inputs=objects(self._inputs), steps=objects(outputs), job=JOB)
 
     def problems(self) -> Iterator[Problem]:
         yield from self._name_problems()
@@ -78,7 +82,7 @@ class _Document:
         expressions_in(self._document.get("output"), ("output",), self._scope, found)
         yield from found
         if isinstance(on_exit := self._document.get("on_exit"), dict):
-            at_end = self._scope.with_roots(job=JOB)
+            at_end = self._scope.with_roots(job=JOB_AT_END)
             yield from self._actions.problems(on_exit, ("on_exit",), at_end, at_end)
         concurrency = _object(self._document.get("concurrency"))
         if isinstance(key := concurrency.get("key"), str):
@@ -124,6 +128,8 @@ class _Document:
 
     def _step_problems(self, name: str, step: Mapping[str, Any]) -> Iterator[Problem]:
         path: Path = ("steps", name)
+        if name in _RESERVED:
+            yield Problem.at(path, "reserved", f"A step cannot be called {name}: the log uses this name itself.")
         before = Scope(self._scope.schema, self._graph, name)
         seen = before
         if isinstance(map_ := step.get("map"), dict):
@@ -132,7 +138,7 @@ class _Document:
             seen = before.with_roots(item=item, index={"type": "integer"})
         yield from self._actions.problems(step, path, seen, before)
         if isinstance(undo := step.get("compensate"), dict):
-            after = Scope(before.with_roots(job=JOB).schema, self._graph, name, itself=True)
+            after = Scope(before.with_roots(job=JOB_AT_END).schema, self._graph, name, itself=True)
             yield from self._actions.problems(undo, (*path, "compensate"), after, after)
 
     def _items_of(self, map_: Mapping[str, Any], path: Path, seen: Scope) -> tuple[Schema, list[Problem]]:
