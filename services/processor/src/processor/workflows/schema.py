@@ -79,7 +79,8 @@ def _adapted(node: Any) -> Any:
             return {
                 name: member
                 for name, member in adapted.items()
-                if not (name == "default" and member in (None, {}, [])) and not (name == "title" and member in _STRUCTS)
+                if not (name == "default" and member in (None, {}, [], ()))
+                and not (name == "title" and member in _STRUCTS)
             }
         case list():
             return [_adapted(member) for member in node]
