@@ -123,8 +123,28 @@ def test_cycles_that_share_a_step_are_told_both() -> None:
         {f"s{n}": {"uses": "noop", "depends": [f"s{m}" for m in range(300)]} for n in range(300)},
         {"a": {"uses": "noop", "map": {"items": [0] * 100_001}}},
         {f"S{n}": {} for n in range(20_000)},
+        {f"s{n}": 3 for n in range(70_000)},
+        {f"s{n}": {"retry": 0, "wait": 0, "with": 0, "map": 0, "compensate": {"retry": 0}} for n in range(5_000)},
+        {"a": {"uses": "noop", "depends": [0] * 140_000}},
+        {"a": {"uses": "noop", "retry": {"on": ["A"] * 140_000}}},
+        {"a": {"uses": "http.call", "with": {"url": "x", "headers": {f"h{n}": 1 for n in range(70_000)}}}},
     ],
-    ids=["unknown", "itself", "inputs", "brackets", "minuses", "expect", "all on all", "items", "names"],
+    ids=[
+        "unknown",
+        "itself",
+        "inputs",
+        "brackets",
+        "minuses",
+        "expect",
+        "all on all",
+        "items",
+        "names",
+        "numbers",
+        "empty",
+        "depends",
+        "codes",
+        "headers",
+    ],
 )
 def test_a_document_full_of_problems_is_told_soon_and_so_many(steps: dict[str, Any]) -> None:
     begun = time.process_time()
@@ -132,6 +152,17 @@ def test_a_document_full_of_problems_is_told_soon_and_so_many(steps: dict[str, A
     assert time.process_time() - begun < 8
     assert validated.definition is None
     assert 0 < len(validated.problems) <= MOST_PROBLEMS
+
+
+def test_what_is_too_much_is_told_so() -> None:
+    steps = {
+        "a": {"uses": "noop", "with": {"x": [0] * 10_000}},
+        "b": {"uses": "noop", "map": {"items": [0] * 100_001}},
+        "c": {"uses": "noop", "map": {"items": [0] * 100_000}, "with": {"x": [0] * 9_998}},
+        "d": {"uses": "noop", "retry": {"on": [f"code_{n}" for n in range(101)]}},
+    }
+    found = {(problem.place, problem.code) for problem in validate({"name": "w", "steps": steps}).problems}
+    assert {("steps.a.with", "too_large"), ("steps.b.map.items", "too_long"), ("steps.d.retry.on", "too_long")} == found
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,5}", fullmatch=True)

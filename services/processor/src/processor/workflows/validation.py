@@ -9,15 +9,15 @@ from typing import Any
 from processor.handlers import HANDLERS, Handler
 from processor.workflows.actions import Actions, Workflows, condition_problems, duration_problems
 from processor.workflows.canonical import definition_of
-from processor.workflows.definition import INPUT_PATTERN, STEP_PATTERN, Definition
+from processor.workflows.definition import INPUT_PATTERN, MOST_ITEMS, STEP_PATTERN, Definition
 from processor.workflows.expressions import ExpressionError, condition
 from processor.workflows.graph import Graph
 from processor.workflows.inputs import inputs_problems
-from processor.workflows.json_schemas import Schema, problems
+from processor.workflows.json_schemas import Schema
 from processor.workflows.parameters import expressions_in, misfit_of
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
-from processor.workflows.schema import shape
 from processor.workflows.scopes import ANYTHING, JOB, Scope, objects, scope, step_schema, walk
+from processor.workflows.shape import shape_problems
 from processor.workflows.values import unsound
 
 MOST_PROBLEMS = 1_000
@@ -49,8 +49,7 @@ def _problems(document: Any, handlers: Mapping[str, Handler], workflows: Workflo
     if wrong:
         yield from wrong
         return
-    schema, validator = shape()
-    yield from problems(validator, schema, document, ())
+    yield from shape_problems(document)
     if isinstance(document, dict):
         yield from _Document(document, handlers, workflows).problems()
 
@@ -138,6 +137,8 @@ class _Document:
     def _items_of(self, map_: Mapping[str, Any], path: Path, seen: Scope) -> tuple[Schema, list[Problem]]:
         """What is known of each item, and what is wrong with the list."""
         items, found = map_.get("items"), list[Problem]()
+        if isinstance(items, list) and len(items) > MOST_ITEMS:
+            return ANYTHING, [Problem.at(path, "too_long", f"This may have at most {MOST_ITEMS} items.")]
         holes = expressions_in(items, path, seen, found)
         if not isinstance(items, str) or found:
             return ANYTHING, found
