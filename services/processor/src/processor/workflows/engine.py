@@ -12,6 +12,7 @@ from uuid import UUID
 
 from events.ids import derived_id
 from events.jobs import Change, JobStatus, StepStatus
+from processor.workflows import durations
 from processor.workflows.commands import (
     Begin,
     Cancel,
@@ -424,9 +425,10 @@ def _expression_failed(wrong: ExpressionError) -> Any:
     return {"code": "expression_failed", "detail": wrong.detail}
 
 
-def _in_seconds(now: datetime, seconds: Any) -> datetime:
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 31_622_400:
-        raise ExpressionError("type", "A timer takes a number of seconds, at most a year.")
+def _in_seconds(now: datetime, said: Any) -> datetime:
+    seconds = durations.seconds(said)
+    if seconds is None or not 0 <= seconds <= durations.LONGEST:
+        raise ExpressionError("type", f"{said!r:.60} is no number of seconds, nor a time like 1h30m, of a year at most.")
     return now + timedelta(seconds=seconds)
 
 
