@@ -57,7 +57,7 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_workflow_whose_worker_dies_at_any_append_does_every_step_once(
     stack: Stack, client: Client, tmp_path: Path, when: str, nth: int
@@ -85,7 +85,7 @@ async def test_a_workflow_whose_worker_dies_at_any_append_does_every_step_once(
     assert whole["progress_percent"] == 100
 
 
-@pytest.mark.parametrize("nth", range(1, 4))
+@pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_cancel_is_not_lost_nor_anything_undone_twice_whenever_the_worker_dies(
     stack: Stack, client: Client, tmp_path: Path, when: str, nth: int

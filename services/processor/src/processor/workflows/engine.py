@@ -428,7 +428,7 @@ def _expression_failed(wrong: ExpressionError) -> Any:
 def _in_seconds(now: datetime, said: Any) -> datetime:
     seconds = durations.seconds(said)
     if seconds is None or not 0 <= seconds <= durations.LONGEST:
-        raise ExpressionError("type", f"{said!r:.60} is no number of seconds, nor a time like 1h30m, of a year at most.")
+        raise ExpressionError("type", f"{said!r:.60} is no number of seconds, nor a time like 1h30m, up to a year.")
     return now + timedelta(seconds=seconds)
 
 
