@@ -19,42 +19,26 @@ import random
 import statistics
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from time import perf_counter
 
 import uvloop
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
 
-from bench.peers.load import calls_per_s, fastest, tell
+from bench.peers.load import Started, calls_per_s, fastest, tell
 from bench.report import percentiles
 
-THREADS = 8
-CONNECTIONS = 20
+THREADS = 16
+CONNECTIONS = 24
 POLLING_SECONDS = 0.01  # of a queue whose latency is measured; more often costs more than it gains
+RESULT_POLLING_SECONDS = 0.1
 STEPS_AT_ONCE = (("coroutines", 16), ("coroutines", 64), ("coroutines", 128), ("threads", 4), ("threads", 16))
 QUEUES = ((16, 0.05), (64, 0.05), (256, 0.1), (10_000, 0.1))  # workflows at once, seconds between polls
 ENQUEUERS = 16
 MAP_AT_ONCE = 16
 CHAIN_ROUNDS = 3
+TENANT_AT_ONCE, ALL_AT_ONCE, TENANTS_POLLING_SECONDS = 16, 64, 0.05
 TRIES = 100  # workflows of a try
-
-
-@dataclass(slots=True)
-class Started:
-    """When the steps ran, by the number that they were given."""
-
-    at: dict[int, float] = field(default_factory=dict)
-    one_more: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def note(self, number: int) -> None:
-        self.at[number] = perf_counter()
-        self.one_more.set()
-
-    async def until(self, found: Callable[[], bool]) -> None:
-        while not found():
-            self.one_more.clear()
-            await self.one_more.wait()
 
 
 started = Started()
@@ -114,7 +98,7 @@ async def map_by_steps(items: int) -> None:
 async def map_by_queue(items: int) -> None:
     handles = [await DBOS.enqueue_workflow_async("items", steps_in_turn, 1) for _ in range(items)]
     for handle in handles:
-        await handle.get_result(polling_interval_sec=POLLING_SECONDS)
+        await handle.get_result(polling_interval_sec=RESULT_POLLING_SECONDS)
 
 
 async def steps_per_s(workflows: int, steps: int, how: tuple[str, int]) -> float:
@@ -123,9 +107,7 @@ async def steps_per_s(workflows: int, steps: int, how: tuple[str, int]) -> float
         return steps * await calls_per_s(lambda _: steps_in_turn(steps), workflows, at_once)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(at_once) as threads:
-        per_s = await calls_per_s(
-            lambda _: loop.run_in_executor(threads, steps_in_a_thread, steps), workflows, at_once
-        )
+        per_s = await calls_per_s(lambda _: loop.run_in_executor(threads, steps_in_a_thread, steps), workflows, at_once)
     return steps * per_s
 
 
@@ -166,7 +148,7 @@ async def seconds_of(workflow: Awaitable[object]) -> float:
     return perf_counter() - began
 
 
-async def second_tenant_ms(behind: int, at_once: int, polling: float) -> float:
+async def second_tenant_ms(behind: int) -> float:
     """Until a second tenant's job starts, in a queue that is partitioned by tenants, as DBOS recommends for them."""
     started.at.clear()
 
@@ -177,9 +159,9 @@ async def second_tenant_ms(behind: int, at_once: int, polling: float) -> float:
     await calls_per_s(lambda number: enqueue(number, "first"), behind, ENQUEUERS)
     await DBOS.register_queue_async(
         "tenants",
-        worker_concurrency=at_once,
-        partition_worker_concurrency=max(1, at_once // 2),
-        polling_interval_sec=polling,
+        worker_concurrency=ALL_AT_ONCE,
+        partition_worker_concurrency=TENANT_AT_ONCE,
+        polling_interval_sec=TENANTS_POLLING_SECONDS,
     )
     await started.until(lambda: bool(started.at))
     began = perf_counter()
@@ -205,7 +187,7 @@ async def main(sizes: argparse.Namespace) -> None:
     how = await fastest(STEPS_AT_ONCE, lambda how: steps_per_s(TRIES, sizes.steps, how))
     steps = await steps_per_s(sizes.jobs, sizes.steps, how)
     chains = [await seconds_of(chain(sizes.chain_steps, sizes.chain_seconds)) for _ in range(CHAIN_ROUNDS)]
-    gathered = await seconds_of(map_by_steps(sizes.items))
+    gathered = await seconds_of(map_by_steps(sizes.map_sample)) * sizes.items / sizes.map_sample
 
     async def tried(queue: tuple[int, float]) -> float:
         return (await queue_per_s(TRIES, *queue))[1]
@@ -213,22 +195,22 @@ async def main(sizes: argparse.Namespace) -> None:
     at_once, polling = await fastest(QUEUES, tried)
     enqueued, worked = await queue_per_s(sizes.queue_jobs, at_once, polling)
     await DBOS.register_queue_async("items", worker_concurrency=at_once, polling_interval_sec=polling)
-    queued = await seconds_of(map_by_queue(sizes.queue_items))
+    queued = await seconds_of(map_by_queue(sizes.queue_map_sample)) * sizes.items / sizes.queue_map_sample
     await DBOS.delete_queue_async("items")
 
     await DBOS.register_queue_async("soon", polling_interval_sec=POLLING_SECONDS)
     from_queue = await start_ms(sizes.samples, lambda number: DBOS.enqueue_workflow_async("soon", job, number))
     await DBOS.delete_queue_async("soon")
     direct = await start_ms(sizes.samples, lambda number: DBOS.start_workflow_async(job, number))
-    second = await second_tenant_ms(sizes.behind, at_once, polling)
-    DBOS.destroy()
+    second = await second_tenant_ms(sizes.behind)
+    DBOS.destroy(workflow_completion_timeout_sec=10)
     tell(
         {
             "version": version("dbos"),
             "steps by": f"{how[1]} {how[0]}",
             "queue": f"{at_once} at once, polled every {polling} s",
-            "items of the map by queue": sizes.queue_items,
-            "jobs before the second tenant's": sizes.behind,
+            "map by steps": f"{sizes.map_sample} items, scaled to {sizes.items}",
+            "map by queue": f"{sizes.queue_map_sample} items, scaled to {sizes.items}",
         },
         {
             "steps_per_s": steps,
@@ -236,7 +218,7 @@ async def main(sizes: argparse.Namespace) -> None:
             "enqueued_per_s": enqueued,
             "chain_s": statistics.median(chains),
             "map_s": gathered,
-            "map_by_queue_s": queued * sizes.items / sizes.queue_items,
+            "map_by_queue_s": queued,
             **percentiles("start", direct, "ms"),
             **percentiles("queue_start", from_queue, "ms"),
             "second_tenant_ms": second,
@@ -253,9 +235,10 @@ def sizes() -> argparse.Namespace:
     parser.add_argument("--chain-steps", type=int, default=40)
     parser.add_argument("--chain-seconds", type=float, default=0.01)
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--queue-items", type=int, default=1_000)
+    parser.add_argument("--map-sample", type=int, default=2_000, help="items that are mapped indeed")
+    parser.add_argument("--queue-map-sample", type=int, default=500, help="the same for the map by a queue")
     parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--behind", type=int, default=1_000)
+    parser.add_argument("--behind", type=int, default=10_000)
     return parser.parse_args()
 
 
