@@ -1,7 +1,8 @@
-"""Millrace's half of the benchmark `engine`: one whole processor with its relays, in a process of its own, under the loop
-that it has in production. `python -m bench.engine_runs <database URL> --jobs=…` prints what `peers/` print.
+"""Millrace's half of the benchmark `engine`: one whole processor with its relays, in a process of its own, under the
+loop that it has in production. `python -m bench.engine_runs <database URL> --jobs=…` prints what `peers/` print.
 
-Times are those at which the log holds what is waited for: a job that has begun is one whose `job.started` was read back.
+Times are those at which the log holds what is waited for: a job that has begun is one whose `job.started` was read
+back.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from events.log import EventLog
 from events.telemetry import configure_logging
 from events.workflows import WorkflowPublished
 from processor.app import open_service
+from processor.queue import QUEUE_CHANNEL
 from processor.settings import ProcessorSettings
 from processor.workflows.definition import Definition
 from processor.workflows.library import Edition
@@ -79,6 +81,7 @@ class Engine:
     parts: Parts
     appender: Appender
     doorbell: Doorbell
+    queue_bell: Doorbell
     editions: dict[str, Edition] = field(default_factory=dict)
 
     async def publish(self, name: str, steps: Mapping[str, Any]) -> None:
@@ -99,7 +102,12 @@ class Engine:
     async def begin(self, workflow: str, jobs: int) -> None:
         requests = [self.job_of(workflow) for _ in range(jobs)]
         for first in range(0, jobs, _BATCH):
-            await self.appender.append_all(requests[first : first + _BATCH])
+            await self._made(*requests[first : first + _BATCH])
+
+    async def _made(self, *requests: AppendRequest) -> None:
+        """As the API makes jobs: recorded, and then announced."""
+        await self.appender.append_all(requests)
+        self.queue_bell.ring()
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[Seen]:
@@ -128,7 +136,7 @@ class Engine:
         async with self.following() as seen:
             request = self.job_of(workflow)
             began = perf_counter()
-            await self.appender.append(request)
+            await self._made(request)
             started = await seen.until_started(request.stream)
             await seen.until_ended(1)
             return (started - began) * 1000
@@ -140,7 +148,7 @@ class Engine:
             await seen.until_ended(1)
             request = self.job_of(workflow, OTHER_TENANT)
             began = perf_counter()
-            await self.appender.append(request)
+            await self._made(request)
             started = await seen.until_started(request.stream)
             assert len(seen.ended) < behind, "too few to wait behind"
             await seen.until_ended(behind + 1)
@@ -159,10 +167,11 @@ async def open_engine(database_url: str) -> AsyncIterator[Engine]:
         async with (
             open_parts(settings, "processor", broker=MemoryBroker()) as parts,
             Doorbell(parts.pool) as doorbell,
+            Doorbell(parts.pool, QUEUE_CHANNEL) as queue_bell,
             Appender(parts.pool, function="processor.append", doorbell=doorbell) as appender,
             open_service(settings, parts),
         ):
-            yield Engine(parts, appender, doorbell)
+            yield Engine(parts, appender, doorbell, queue_bell)
 
 
 def chain(steps: int, what: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
-from processor.queue import JobQueue, Postbox
+from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
 from processor.quota import JobQuota
 from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
@@ -46,6 +46,7 @@ async def open_service(
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
         doorbell = await stack.enter_async_context(Doorbell(parts.pool))
         appender = await stack.enter_async_context(Appender(parts.pool, function="processor.append", doorbell=doorbell))
+        queue_bell = await stack.enter_async_context(Doorbell(parts.pool, QUEUE_CHANNEL))
         library = Library(parts.pool)
         postbox = Postbox(parts.pool)
         starter = Starter(parts.pool, appender, library, postbox)
@@ -57,7 +58,7 @@ async def open_service(
         stack.push_async_callback(worker.close)
         await slots.warm_up()
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
-        incoming = Intake(appender, library, quota, announce_work=worker.wake.set)
+        incoming = Intake(appender, library, quota, announce_work=queue_bell.ring)
         intake = Consumer(parts.broker, Queue.INTAKE, incoming.handle, parts.telemetry)
         dead_letters = DeadLetters(parts.pool, parts.broker)
         feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker), parts.telemetry)
@@ -68,6 +69,7 @@ async def open_service(
         running.start("dead_letters", dead_letters.drain)
         running.start("relay.feed", feed.run)
         running.start("relay.events", events.run)
+        running.start("queue.bell", lambda: worker.listen(queue_bell))
         running.start(
             "worker.claim", lambda: ticking(worker.claim_once, every=settings.claim_poll_seconds, wake=worker.wake)
         )
@@ -87,8 +89,7 @@ async def open_service(
             jobs,
             postbox,
             quota,
-            announce_work=worker.wake.set,
-            announce_mail=worker.mail.set,
+            announce=queue_bell.ring,
         )
         app.include_router(routes.router(jobs))
         app.include_router(control_routes.router(control))

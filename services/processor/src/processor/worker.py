@@ -15,6 +15,7 @@ from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
+from events.doorbell import Doorbell
 from events.envelope import stream_name
 from events.errors import Fenced, NotFound, Unavailable
 from events.jobs import Change, JobCreated, JobStatus
@@ -77,6 +78,15 @@ class Worker:
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
         )
+
+    async def listen(self, bell: Doorbell) -> None:
+        """Look at once when somebody says that there is something, on whatever replica."""
+        with bell.listening() as rung:
+            while True:
+                await rung.wait()
+                rung.clear()
+                self.wake.set()
+                self.mail.set()
 
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""

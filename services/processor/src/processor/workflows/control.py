@@ -65,8 +65,7 @@ class Control:
         postbox: Postbox,
         quota: JobQuota,
         *,
-        announce_work: Callable[[], None],
-        announce_mail: Callable[[], None],
+        announce: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._appender = appender
@@ -75,8 +74,7 @@ class Control:
         self._log = EventLog(pool)
         self._postbox = postbox
         self._quota = quota
-        self._announce_work = announce_work
-        self._announce_mail = announce_mail
+        self._announce = announce
         self._queries = load_queries("processor", "workflows/queries.sql")
 
     async def start(self, tenant: str, wish: Wish, said: Said) -> tuple[Job, bool]:
@@ -126,8 +124,7 @@ class Control:
         if job.status.terminal or not await self._postbox.post(id_, tenant, job_id, kind, {"by": said.by, **data}):
             job = await self._jobs.one(tenant, job_id)
             raise Conflict(f"The job is {job.status} already.")
-        self._announce_work()
-        self._announce_mail()
+        self._announce()
         return job
 
     async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
@@ -156,7 +153,7 @@ class Control:
                 return await self._jobs.one(tenant, row["job_id"]), False
         if isinstance(outcome, IdReused | Duplicate):
             return await self._repeated(tenant, created, event_id), True
-        self._announce_work()
+        self._announce()
         return await self._jobs.one(tenant, job_id), True
 
     async def _repeated(self, tenant: str, wanted: JobCreated, event_id: UUID) -> Job:
