@@ -46,6 +46,22 @@ def test_a_retried_map_goes_on_with_the_items_that_were_not_finished() -> None:
     assert again.last.result == ["ten", {"of": "each"}, {"of": "each"}]  # type: ignore[attr-defined]
 
 
+def test_what_is_behind_a_skipped_map_is_not_done_again() -> None:
+    """A map that was skipped was taken for one that was not finished. Found by the model."""
+    steps = {
+        "skipped": {**NOOP, "map": {"items": [1]}, "when": "1 == 2"},
+        "a": {**NOOP, "depends": ["skipped"]},
+        "b": {**NOOP, "depends": ["a"]},
+    }
+    former = Driven(planned({"steps": steps}))
+    former.start()
+    former.complete("a")
+    former.fail("b")
+    again = Driven(planned({"steps": steps}))
+    again.tell(Begin(reused=reusable(former.state)))
+    assert again.running == ["b"]
+
+
 @pytest.mark.parametrize("quiet", [Pause(), Park(["noop@2"])])
 def test_a_step_that_ends_right_after_a_pause_is_in_the_log(quiet: Any) -> None:
     """The pause and the step's end were decided in one batch, and `job.paused` has no room for changes: the end was
