@@ -49,15 +49,16 @@ def test_a_retried_map_goes_on_with_the_items_that_were_not_finished() -> None:
 def test_what_is_behind_a_skipped_map_is_not_done_again() -> None:
     """A map that was skipped was taken for one that was not finished. Found by the model."""
     steps = {
-        "skipped": {**NOOP, "map": {"items": [1]}, "when": "1 == 2"},
+        "skipped": {**NOOP, "map": {"items": [1]}, "when": "inputs.wanted"},
         "a": {**NOOP, "depends": ["skipped"]},
         "b": {**NOOP, "depends": ["a"]},
     }
-    former = Driven(planned({"steps": steps}))
+    plan = planned({"inputs": {"wanted": {}}, "steps": steps})
+    former = Driven(plan, {"wanted": False})
     former.start()
     former.complete("a")
     former.fail("b")
-    again = Driven(planned({"steps": steps}))
+    again = Driven(plan, {"wanted": False})
     again.tell(Begin(reused=reusable(former.state)))
     assert again.running == ["b"]
 
