@@ -76,6 +76,12 @@ class Execution:
         self._pace = Pace(self._some.set)
         self._failure: BaseException | None = None
 
+    @property
+    def computes(self) -> bool:
+        """Whether it needs a process now, or may in a moment."""
+        running, plan = self.state.running, self.state.plan
+        return not running or any(plan.action(name).kind is Kind.PROCESS for name, _ in running)
+
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
         self._mail.append(mail.id)
