@@ -203,12 +203,22 @@ class Worker:
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
             stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
             execution = Execution(
-                lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
+                lease,
+                state,
+                stream,
+                self._attempts,
+                self._queue,
+                self._starter,
+                self._parts.blobs,
+                self._limits,
+                self.wake.set,
             )
             held.begin(execution)
             released = await execution.run(first)
         if released is None:
             self._finished.labels(state.created.workflow, state.status.lower()).inc()
+            if state.created.parent is not None:
+                self.mail.set()  # it has some from this one now, and may be held here
         else:
             due_in = _PARKED_SECONDS if state.parked else released.due_in
             await self._queue.let_go(lease, due_in=due_in, begun=state.status is not JobStatus.PENDING)
