@@ -19,6 +19,11 @@ from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
 from processor.quota import JobQuota
+from processor.schedules import routes as schedule_routes
+from processor.schedules.clock import Clock, clock_of
+from processor.schedules.firing import Firing
+from processor.schedules.launch import Launch
+from processor.schedules.schedules import Schedules
 from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
@@ -39,7 +44,11 @@ _UNBLOCK_SECONDS = 60.0
 
 @asynccontextmanager
 async def open_service(
-    settings: ProcessorSettings, parts: Parts, *, step_command: Sequence[str] = STEP_COMMAND
+    settings: ProcessorSettings,
+    parts: Parts,
+    *,
+    step_command: Sequence[str] = STEP_COMMAND,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Service]:
     """Stops in reverse order: nothing new is taken, then the work ends, last what was appended is written."""
     async with AsyncExitStack() as stack:
@@ -60,6 +69,11 @@ async def open_service(
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
         incoming = Intake(appender, library, quota, announce_work=queue_bell.ring)
         intake = Consumer(parts.broker, Queue.INTAKE, incoming.handle, parts.telemetry)
+        clock = clock or clock_of(parts.pool)
+        launch = Launch(
+            parts.pool, library, starter, postbox, announce_work=worker.wake.set, announce_mail=worker.mail.set
+        )
+        firing = Firing(parts, settings, appender, library, launch, quota, clock)
         dead_letters = DeadLetters(parts.pool, parts.broker)
         feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker), parts.telemetry)
         events = Relay("events", parts.pool, doorbell, to_events(parts.broker), parts.telemetry)
@@ -77,6 +91,9 @@ async def open_service(
             "worker.renew", lambda: ticking(worker.renew_once, every=settings.lease_seconds / _RENEWALS_PER_LEASE)
         )
         running.start("worker.collect", lambda: ticking(worker.collect_once, every=_COLLECT_SECONDS, wake=worker.mail))
+        running.start(
+            "schedules.fire", lambda: ticking(firing.run_once, every=settings.schedule_poll_seconds, wake=firing.wake)
+        )
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
@@ -94,6 +111,8 @@ async def open_service(
         app.include_router(routes.router(jobs))
         app.include_router(control_routes.router(control))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
+        schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)
+        app.include_router(schedule_routes.router(schedules))
         app.include_router(event_routes.router(log))
         app.include_router(admin.router(dead_letters))
         yield Service("processor", app)
