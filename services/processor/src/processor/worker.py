@@ -25,6 +25,7 @@ from processor.attempts import Attempts
 from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.workflows.commands import Begin, Command, GiveUp, Park
@@ -80,6 +81,7 @@ class Worker:
         attempts: Attempts,
         library: Library,
         starter: Starter,
+        remote: RemoteTasks,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -90,6 +92,7 @@ class Worker:
         self._attempts = attempts
         self._library = library
         self._starter = starter
+        self._remote = remote
         self._log = EventLog(parts.pool)
         self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
@@ -209,6 +212,7 @@ class Worker:
                 self._attempts,
                 self._queue,
                 self._starter,
+                self._remote,
                 self._parts.blobs,
                 self._limits,
                 self.wake.set,

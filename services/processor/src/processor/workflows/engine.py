@@ -99,7 +99,7 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             yield from _begin(state, command, now, limits)
         case Completed():
             node = _current(state, command.key, command.attempt)
-            if node is not None and state.plan.action(command.key[0]).uses == "emit":
+            if node is not None and _emits(state, command.key):
                 yield from _emitted(command, node)
             elif node is not None:
                 yield _change(command.key, StepStatus.COMPLETED, node, **_kept(command.output, command.blob))
@@ -112,7 +112,8 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             if node is not None and state.phase is Phase.STOPPING:
                 yield _change(command.key, StepStatus.CANCELLED, node)
         case Progress():
-            if command.key in state.running:
+            node = _under_way(state, command.key)
+            if node is not None and command.attempt in (None, node.attempt):
                 report(state, command.key, command.done)
                 yield Progressed(command.message, command.key[0])
         case Tick():
@@ -267,6 +268,9 @@ def _due(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
                 yield _begun(state, key, action, now, node.attempt)
         elif action.kind in (Kind.TIMER, Kind.UNTIL):
             yield _change(key, StepStatus.COMPLETED, node, output={})
+        elif action.kind is Kind.REMOTE:
+            detail = f"The step was ended after {action.timeout:g} seconds."
+            yield _failed(state, Failed(key, node.attempt, "step_timeout", detail), node, now, limits)
         else:
             detail = f"Nothing came within {action.timeout:g} seconds." if action.timeout else "Nothing came in time."
             yield _failed(state, Failed(key, node.attempt, "wait_timeout", detail), node, now, limits)
@@ -405,8 +409,21 @@ def _child_ended(state: JobState, command: ChildEnded, now: datetime, limits: Li
 
 def _current(state: JobState, key: Key, attempt: int) -> Node | None:
     """The step's node, if this attempt of it still runs; else somebody speaks too late."""
-    node = state.running.get(key)
+    node = _under_way(state, key)
     return node if node is not None and node.attempt == attempt else None
+
+
+def _under_way(state: JobState, key: Key) -> Node | None:
+    """A step that somebody works on: here, or a remote worker."""
+    node = state.held_back.get(key)
+    if node is not None and node.status is StepStatus.WAITING and state.plan.action(key[0]).kind is Kind.REMOTE:
+        return node
+    return state.running.get(key)
+
+
+def _emits(state: JobState, key: Key) -> bool:
+    action = state.plan.action(key[0])
+    return action.kind is Kind.HERE and action.uses == "emit"
 
 
 def _change(key: Key, became: StepStatus, node: Node, **more: Any) -> Change:

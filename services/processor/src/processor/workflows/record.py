@@ -168,6 +168,8 @@ class _Recording:
         if state.status.terminal:
             return None if state.outcome is None else state.outcome.detail[:LONGEST_MESSAGE]
         if sub_status in _OWN_WORDS:
+            if self._message is not None and self._message_of == step:
+                return self._message  # of a remote worker
             return _what_it_waits_for(state)
         if self._message_of == step:
             return self._message

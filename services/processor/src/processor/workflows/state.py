@@ -349,8 +349,8 @@ def _report(state: JobState, key: Key, node: Node, done: float) -> None:
 
 
 def report(state: JobState, key: Key, done: float) -> None:
-    """What a running step says of itself; the log only keeps what it comes to in percent."""
-    node = state.running.get(key)
+    """What a step says of itself; the log only keeps what it comes to in percent."""
+    node = state.running.get(key) or state.held_back.get(key)
     if node is not None:
         _report(state, key, node, min(max(node.done, done), 1.0))  # in this order, no number is the former one
 
