@@ -6,7 +6,7 @@ holds the decision, and what the log refuses ends everything here: then somebody
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,7 @@ class Execution:
         remote: RemoteTasks,
         blobs: Blobs,
         limits: Limits,
+        announce_work: Callable[[], None],
     ) -> None:
         self._lease = lease
         self.state = state
@@ -72,6 +73,8 @@ class Execution:
         self._remote = remote
         self._blobs = blobs
         self._limits = limits
+        self._announce_work = announce_work
+        self._has_children = any(action.kind is Kind.WORKFLOW for action in state.plan.actions())
         self._commands: list[Command] = []
         self._mail: list[UUID] = []  # whose effect is among the commands
         self._some = asyncio.Event()
@@ -82,6 +85,12 @@ class Execution:
         self._told_to_end: set[UUID] = set()
         self._pace = Pace(self._some.set)
         self._failure: BaseException | None = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether it needs a process now, or may in a moment."""
+        running, plan = self.state.running, self.state.plan
+        return not running or any(plan.action(name).kind is Kind.PROCESS for name, _ in running)
 
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
@@ -103,7 +112,7 @@ class Execution:
             await self._tell()
             while not self.state.status.terminal:
                 if self.state.status is JobStatus.PENDING or self.state.parked:
-                    return Release(None if self.state.paused else 0.0)
+                    return Release(None)
                 self._follow()
                 released = await self._wait()
                 if released is not None:
@@ -125,12 +134,30 @@ class Execution:
         commands, self._commands = self._commands, []
         mail, self._mail = self._mail, []
         now = utc_now()
+        awaited = self._awaited_children()
         events = record(self.state, commands, now, self._limits)
         if events:
             await self._keep_result(events)
             await self._stream.append(events, now)
+        ended = {command.child for command in commands if isinstance(command, ChildEnded)}
+        for child in awaited.keys() - self._awaited_children().keys() - ended:
+            # Its time has run out: nobody wants it any more.
+            await self._starter.end_child(self.state, awaited[child], child)
         if mail:
             await self._queue.discard(mail)
+
+    def _awaited_children(self) -> dict[UUID, Key]:
+        """The jobs that steps wait for."""
+        if not self._has_children:
+            return {}
+        return {
+            node.child: key
+            for key, node in self.state.held_back.items()
+            if node.child is not None and node.status is StepStatus.WAITING and self._kind(key) is Kind.WORKFLOW
+        }
+
+    def _kind(self, key: Key) -> Kind:
+        return self.state.plan.action(key[0]).kind
 
     async def _keep_result(self, events: list[JobEvent]) -> None:
         last = events[-1]
@@ -143,8 +170,11 @@ class Execution:
         """Let run what is to run, and stop what is not."""
         state = self.state
         for key, node in state.running.items():
-            name = (key, node.attempt)
-            if name not in self._tasks:
+            if (key, node.attempt) in self._tasks:
+                continue
+            if state.phase is Phase.STOPPING:
+                self._put(Stopped(key, node.attempt))  # it was to begin, and something came between
+            else:
                 self._begin(key, node.attempt)
         if state.phase is Phase.STOPPING:
             for name, stop in self._stops.items():
@@ -152,21 +182,19 @@ class Execution:
                     stop.set()
                     if not stop.gently:
                         self._tasks[name].cancel()
+        for child, key in self._awaited_children().items():
+            if state.phase is Phase.STOPPING:
+                if child not in self._told_to_end:
+                    self._told_to_end.add(child)
+                    self._spawn(("end", child), self._end_child(key, child))
+            elif child not in self._children:
+                self._children.add(child)
+                self._spawn(("start", child), self._start_child(key, child))
         wanted = set()
-        for key, node in state.held_back.items():
-            if node.child is None or node.status is not StepStatus.WAITING:
-                continue
-            kind = state.plan.action(key[0]).kind
-            if kind is Kind.REMOTE:
+        for key, node in state.held_back.items() if state.plan.hands_out else ():
+            if node.child is not None and self._kind(key) is Kind.REMOTE and node.status is StepStatus.WAITING:
                 wanted.add(node.child)
                 self._hand_out(key, node, node.child)
-                continue
-            if kind is Kind.WORKFLOW and node.child not in self._children:
-                self._children.add(node.child)
-                self._spawn(("start", node.child), self._start_child(key, node.child))
-            if state.phase is Phase.STOPPING and node.child not in self._told_to_end:
-                self._told_to_end.add(node.child)
-                self._spawn(("end", node.child), self._end_child(key, node.child))
         if unwanted := self._out - wanted:
             self._out &= wanted
             self._spawn(("forget", min(unwanted)), self._remote.forget(unwanted))
@@ -186,7 +214,11 @@ class Execution:
 
     async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
         try:
-            self._put(await self._attempts.run(self.state, self._lease, key, attempt, stop, self._pace.report))
+            self._put(
+                await self._attempts.run(
+                    self.state, self._lease, key, attempt, stop, self._pace.report, self._stream.traceparent
+                )
+            )
         finally:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
@@ -243,10 +275,15 @@ class Execution:
 
     async def _start_child(self, key: Key, child: UUID) -> None:
         refused = await self._starter.start_child(self.state, key, child)
-        if refused is not None:
+        if refused is None:
+            self._announce_work()
+        else:
             self._put(refused)
 
     async def _end_child(self, key: Key, child: UUID) -> None:
+        starting = self._tasks.get(("start", child))
+        if starting is not None:
+            await asyncio.wait({starting})  # else it may begin after we have found that there is none
         ended = await self._starter.end_child(self.state, key, child)
         if ended is not None:
             self._put(ended)

@@ -42,6 +42,15 @@ class PlannedAction:
     timeout: float | None
     version: int | None = None
 
+    def signal(self, item: int | None) -> str | None:
+        """What it waits for somebody to say. An approval is answered by its step's name, and its item."""
+        if self.kind is Kind.SIGNAL:
+            return self.uses
+        if self.kind is not Kind.APPROVAL:
+            return None
+        name = self.name.replace(":", ".")  # no signal may have a colon
+        return name if item is None else f"{name}.{item}"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:

@@ -8,7 +8,6 @@ import asyncpg
 import msgspec
 
 from events.jobs import JobStatus, StepStatus, SubStatus
-from processor.workflows.engine import signal_name
 from processor.workflows.plan import Kind, Plan
 
 
@@ -62,9 +61,7 @@ def _step(row: Any, plan: Plan) -> WaitsFor:
     match action.kind:
         case Kind.APPROVAL:
             question = action.parameters.text
-            return WaitsFor(
-                kind="approval", detail=question, step=name, signal=signal_name((name, item), action), until=due_at
-            )
+            return WaitsFor(kind="approval", detail=question, step=name, signal=action.signal(item), until=due_at)
         case Kind.SIGNAL:
             detail = f"The signal {action.uses} has not come."
             return WaitsFor(kind="signal", detail=detail, step=name, signal=action.uses, until=due_at)
