@@ -5,9 +5,10 @@ on every day, and if the clock leaps over it, right after the leap. All hours (`
 the clock shows the minute, so there is no pause when it goes back and none is made up for when it goes forward.
 """
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
@@ -37,10 +38,10 @@ class Unreadable(ValueError):
 class Cron:
     fields: str  # five of them
     every_hour: bool
-    zone: ZoneInfo
+    zone: tzinfo
 
     @classmethod
-    def parse(cls, expression: str, zone: ZoneInfo) -> "Cron":
+    def parse(cls, expression: str, zone: tzinfo) -> "Cron":
         fields = _NICKNAMES.get(expression.strip().lower(), expression).split()
         if len(fields) != 5:
             nicknames = ", ".join(_NICKNAMES)
@@ -86,3 +87,8 @@ def zone(name: str) -> ZoneInfo | None:
         return None
     with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
         return ZoneInfo.from_file(rules, key=name)
+
+
+def zone_hint(name: str) -> str:
+    nearest = difflib.get_close_matches(name, zone_names(), 1)
+    return f"Did you mean {nearest[0]}?" if nearest else "They are named like Europe/Berlin."

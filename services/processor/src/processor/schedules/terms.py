@@ -2,19 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from events.errors import FieldError, InvalidInput
 from events.schedules import CatchUp, Overlap, ScheduleTerms
-from processor.schedules.cron import Cron, Unreadable, zone, zone_names
+from processor.schedules.cron import Cron, Unreadable, zone, zone_hint
 from processor.schedules.timing import Every, Timing
 from processor.workflows.inputs import check_inputs
 from processor.workflows.library import Edition
-from processor.workflows.problems import did_you_mean, shortened
+from processor.workflows.problems import shortened
 
+_UTC = "UTC"
 T = TypeVar("T", bound=ScheduleTerms)
 
 
@@ -55,13 +56,13 @@ def checked_timing(wanted: Wanted, anchor_at: datetime, *, smallest_seconds: int
         elif wanted.jitter_seconds >= wanted.every_seconds:
             wrong("jitter_seconds", "too_large", "The jitter must be less than the interval.")
         timing = Every(wanted.every_seconds, anchor_at)
-    name = wanted.time_zone or "UTC"
+    name = wanted.time_zone or _UTC
     rules = zone(name)
     if rules is None:
-        wrong("time_zone", "unknown", f"There is no time zone {shortened(name)}.{did_you_mean(name, zone_names())}")
-    elif wanted.cron is not None and wanted.every_seconds is None:
+        wrong("time_zone", "unknown", f"There is no time zone {shortened(name)}. {zone_hint(name)}")
+    if wanted.cron is not None and wanted.every_seconds is None:
         try:
-            timing = Cron.parse(wanted.cron, rules)
+            timing = Cron.parse(wanted.cron, rules or UTC)
         except Unreadable as unreadable:
             wrong("cron", "not_valid", str(unreadable))
         else:
@@ -82,7 +83,7 @@ def check_input(wanted: Wanted, edition: Edition) -> None:
 def terms_as(kind: type[T], wanted: Wanted, *, anchor_at: datetime, next_at: datetime | None, by: str | None) -> T:
     given = {name: getattr(wanted, name) for name in FIELDS}
     if wanted.cron is not None:
-        given["time_zone"] = wanted.time_zone or "UTC"
+        given["time_zone"] = wanted.time_zone or _UTC
     return kind(**given, anchor_at=anchor_at, next_at=next_at, by=by)
 
 
