@@ -49,7 +49,7 @@ async def test_a_dead_workers_step_is_given_to_another_and_what_the_dead_still_s
     quick: Processor,
 ) -> None:
     async with hand_worker(quick.broker, "hand", "dead") as dead, hand_worker(quick.broker, "hand", "next") as next_one:
-        job_id = await quick.start({"one": BY_HAND})
+        job_id = await quick.flow({"one": BY_HAND})
         first = await dead.take()
         await dead.say(first, "beat")
         second = await next_one.take()
@@ -76,7 +76,7 @@ async def test_a_dead_workers_step_is_given_to_another_and_what_the_dead_still_s
 
 async def test_a_step_whose_workers_always_die_fails(quick: Processor) -> None:
     async with hand_worker(quick.broker, "hand") as hand:
-        job_id = await quick.start({"one": BY_HAND})
+        job_id = await quick.flow({"one": BY_HAND})
         for attempt in (1, 2, 3):
             task = await hand.take()
             assert task.attempt == attempt
@@ -87,7 +87,7 @@ async def test_a_step_whose_workers_always_die_fails(quick: Processor) -> None:
 
 async def test_a_worker_that_beats_is_not_lost_however_long_it_takes(quick: Processor) -> None:
     async with hand_worker(quick.broker, "hand") as hand:
-        job_id = await quick.start({"one": BY_HAND})
+        job_id = await quick.flow({"one": BY_HAND})
         task = await hand.take()
         assert (task.beat_seconds, task.lost_seconds) == (0.5, 1.5)
         for _ in range(10):
@@ -99,7 +99,7 @@ async def test_a_worker_that_beats_is_not_lost_however_long_it_takes(quick: Proc
 
 
 async def test_a_result_that_comes_twice_counts_once(processor: Processor, hand: HandWorker) -> None:
-    job_id = await processor.start({"one": BY_HAND, "two": BY_HAND | {"depends": ["one"]}})
+    job_id = await processor.flow({"one": BY_HAND, "two": BY_HAND | {"depends": ["one"]}})
     first = await hand.take()
     id_ = new_id()
     for _ in range(3):
@@ -117,7 +117,7 @@ async def test_a_task_has_one_worker_and_a_second_one_is_told_to_leave_it(
     processor: Processor, hand: HandWorker
 ) -> None:
     """RabbitMQ delivers again what it has delivered, for instance when an ack got lost."""
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     task = await hand.take()
     await hand.say(task, "beat")
     async with hand_worker(processor.broker, "hand", "second") as second:
@@ -134,7 +134,7 @@ async def test_a_task_has_one_worker_and_a_second_one_is_told_to_leave_it(
 async def test_a_deaf_worker_delays_a_cancel_by_the_grace_period_and_no_more(
     processor: Processor, hand: HandWorker
 ) -> None:
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     task = await hand.take()
     await hand.say(task, "beat")
     await taken(processor)
@@ -151,7 +151,7 @@ async def test_a_deaf_worker_delays_a_cancel_by_the_grace_period_and_no_more(
 
 
 async def test_a_cancelled_task_that_nobody_has_taken_holds_up_nothing(processor: Processor) -> None:
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     await until(processor, "SELECT sent_at IS NOT NULL FROM processor.remote_tasks")
     await processor.post(f"/jobs/{job_id}/cancel", {}, principal=WRITER)
     assert (await processor.finished(job_id))["status"] == "CANCELLED"
@@ -166,7 +166,7 @@ async def test_a_cancelled_task_that_nobody_has_taken_holds_up_nothing(processor
 async def test_a_step_that_waits_for_its_next_attempt_is_cancelled_at_once(
     processor: Processor, hand: HandWorker
 ) -> None:
-    job_id = await processor.start({"one": BY_HAND | {"retry": {"max": 1, "backoff": 600}}})
+    job_id = await processor.flow({"one": BY_HAND | {"retry": {"max": 1, "backoff": 600}}})
     await hand.say(await hand.take(), "failed", code="busy", detail="Come again.")
     await processor.watch.until(job_id, "job.advanced")
     await processor.post(f"/jobs/{job_id}/cancel", {}, principal=WRITER)
@@ -174,7 +174,7 @@ async def test_a_step_that_waits_for_its_next_attempt_is_cancelled_at_once(
 
 
 async def test_a_task_that_was_purged_is_sent_again(quick: Processor) -> None:
-    job_id = await quick.start({"one": BY_HAND})
+    job_id = await quick.flow({"one": BY_HAND})
     await until(quick, "SELECT sent_at IS NOT NULL FROM processor.remote_tasks")
     assert await quick.broker.purge(task_queue("hand")) == 1
     async with hand_worker(quick.broker, "hand") as hand:
@@ -186,7 +186,7 @@ async def test_a_task_that_was_purged_is_sent_again(quick: Processor) -> None:
 
 async def test_a_task_that_waits_in_its_queue_is_not_sent_again(quick: Processor) -> None:
     """However long nobody takes it: else a queue with few workers would fill with copies."""
-    job_id = await quick.start({"one": BY_HAND})
+    job_id = await quick.flow({"one": BY_HAND})
     await until(quick, "SELECT looks >= 2 FROM processor.remote_tasks")
     assert await quick.broker.depth(task_queue("hand")) == 1
     async with hand_worker(quick.broker, "hand") as hand:
@@ -199,9 +199,9 @@ async def test_what_a_worker_says_while_no_processor_is_there_is_heard_later(ope
     broker = MemoryBroker()
     async with hand_worker(broker, "hand") as hand, hand_worker(broker, "hand", "slow") as slow:
         async with open_processor(broker, **QUICK) as before:
-            fast_id = await before.start({"one": BY_HAND})
+            fast_id = await before.flow({"one": BY_HAND})
             fast = await hand.take()
-            slow_id = await before.start({"one": BY_HAND})
+            slow_id = await before.flow({"one": BY_HAND})
             slow_one = await slow.take()
             await slow.say(slow_one, "beat")
             await until(before, "SELECT count(*) = 1 FROM processor.remote_tasks WHERE taken_at IS NOT NULL")
@@ -221,9 +221,9 @@ async def test_a_task_is_sent_when_the_broker_is_back(
         open_processor(broker, **PATIENT) as processor,
         working(broker, "hand", echo, 1, "w-1", 5),
     ):
-        await processor.finished(await processor.start({"one": BY_HAND}))
+        await processor.finished(await processor.flow({"one": BY_HAND}))
         await rabbitmq_server.stop()
-        job_id = await processor.start({"one": BY_HAND})
+        job_id = await processor.flow({"one": BY_HAND})
         await until(processor, "SELECT count(*) = 1 FROM processor.remote_tasks")
         await rabbitmq_server.start()
         assert (await processor.finished(job_id))["result"] == {"number": 1}
@@ -244,9 +244,9 @@ async def test_rabbitmq_away_for_longer_than_a_worker_may_be_silent_costs_no_att
         open_processor(broker, **QUICK) as processor,
         working(broker, "hand", echo, 1, "w-0", 5),
     ):
-        await processor.finished(await processor.start({"one": BY_HAND}))
+        await processor.finished(await processor.flow({"one": BY_HAND}))
         async with working(broker, "slow", handler, 1, "w-1", 5):
-            job_id = await processor.start({"one": BY_HAND | {"uses": "remote/slow"}})
+            job_id = await processor.flow({"one": BY_HAND | {"uses": "remote/slow"}})
             await began.wait()
             await taken(processor)
             await rabbitmq_server.stop()
@@ -279,7 +279,7 @@ async def test_a_long_task_holds_no_delivery_celery_6760(
         open_processor(broker, **PATIENT) as processor,
         working(of_worker, "hand", handler, 1, "w-1", 5),
     ):
-        first, second = [await processor.start({"one": BY_HAND}) for _ in range(2)]
+        first, second = [await processor.flow({"one": BY_HAND}) for _ in range(2)]
         await began.wait()
         await until(processor, "SELECT count(*) = 2 FROM processor.remote_tasks WHERE sent_at IS NOT NULL")
         vhost = broker_url.rsplit("/", 1)[1]
@@ -338,7 +338,7 @@ HOSTILE = {
 async def test_what_no_worker_can_mean_is_parked_and_changes_nothing(
     processor: Processor, hand: HandWorker, change: Callable[[Event], Event]
 ) -> None:
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     task = await hand.take()
     fine = new_event(
         type="step.beat",
@@ -368,7 +368,7 @@ STRANGERS = {
 async def test_what_is_said_of_anothers_task_counts_for_nobody(
     processor: Processor, hand: HandWorker, wrong: Callable[[RemoteTask], RemoteTask]
 ) -> None:
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     task = await hand.take()
     of_another = wrong(task)
     await hand.say(of_another, "beat")
@@ -386,20 +386,20 @@ async def test_what_is_said_of_anothers_task_counts_for_nobody(
 )
 async def test_any_json_may_be_an_output(processor: Processor, hand: HandWorker, output: object) -> None:
     two = {"uses": "noop", "with": {"given": "${{ steps.one.output }}"}, "depends": ["one"]}
-    job_id = await processor.start({"one": BY_HAND, "two": two})
+    job_id = await processor.flow({"one": BY_HAND, "two": two})
     await hand.say(await hand.take(), "completed", output=output)
     assert (await processor.finished(job_id))["result"] == {"given": output}
 
 
 async def test_a_nul_that_postgresql_cannot_read_does_not_get_that_far(processor: Processor, hand: HandWorker) -> None:
-    job_id = await processor.start({"one": BY_HAND})
+    job_id = await processor.flow({"one": BY_HAND})
     await hand.say(await hand.take(), "completed", output="a\0b")
     assert (await processor.finished(job_id))["result"] == "a\ufffdb"
 
 
 async def test_a_queue_that_is_called_like_a_step_of_ours_is_a_queue(processor: Processor) -> None:
     async with hand_worker(processor.broker, "emit") as hand:
-        job_id = await processor.start({"one": BY_HAND | {"uses": "remote/emit"}})
+        job_id = await processor.flow({"one": BY_HAND | {"uses": "remote/emit"}})
         await hand.say(await hand.take(), "completed", output={"data": 1})
         assert (await processor.finished(job_id))["result"] == {"data": 1}
     assert "job.emitted" not in processor.types(job_id)
@@ -407,7 +407,7 @@ async def test_a_queue_that_is_called_like_a_step_of_ours_is_a_queue(processor: 
 
 async def test_a_step_that_is_given_too_much_fails_and_says_so(processor: Processor) -> None:
     text = {"text": "${{ [inputs.text, inputs.text, inputs.text] }}"}
-    job_id = await processor.start({"one": {"uses": "remote/hand", "with": text}}, {"text": "x" * (LARGEST_BYTES // 2)})
+    job_id = await processor.flow({"one": {"uses": "remote/hand", "with": text}}, {"text": "x" * (LARGEST_BYTES // 2)})
     assert (await processor.finished(job_id))["error"]["code"] == "parameters_too_large"
 
 
@@ -417,7 +417,7 @@ async def test_a_task_that_a_worker_cannot_read_is_parked(processor: Processor) 
             await processor.broker.publish(Exchange.TASKS, Message("odd", b"{}", "hand"))
             async with asyncio.timeout(30):
                 assert (await anext(dead)).headers["queue"] == "millrace.tasks.hand"
-        assert (await processor.finished(await processor.start({"one": BY_HAND})))["result"] == {"number": 1}
+        assert (await processor.finished(await processor.flow({"one": BY_HAND})))["result"] == {"number": 1}
 
 
 async def echo(task: Task) -> Any:

@@ -50,7 +50,7 @@ async def test_a_worker_does_a_step_and_the_job_goes_on_with_what_it_gives(
 
     async with working(broker, "doubles", handler, 1, "w-1", 5):
         again = DOUBLE | {"with": {"number": "${{ steps.one.output.number }}"}, "depends": ["one"]}
-        job_id = await processor.start({"one": DOUBLE, "two": again}, {"number": 21})
+        job_id = await processor.flow({"one": DOUBLE, "two": again}, {"number": 21})
         job = await processor.finished(job_id)
     assert (job["status"], job["result"]) == ("COMPLETED", {"number": 84})
     assert [(task.tenant, task.job_id, task.step, task.attempt) for task in seen] == [
@@ -75,7 +75,7 @@ async def test_each_item_of_a_map_goes_to_whoever_is_free(processor: Processor, 
         working(broker, "squares", named("one"), 3, "one", 5),
         working(broker, "squares", named("other"), 3, "other", 5),
     ):
-        job = await processor.finished(await processor.start({"squares": squares}))
+        job = await processor.finished(await processor.flow({"squares": squares}))
     assert job["result"] == [number**2 for number in range(30)]
     assert len(by) == 30, "nothing is done twice"
 
@@ -93,7 +93,7 @@ async def test_a_failure_is_the_steps_and_its_code_decides_whether_it_is_tried_a
 
     step = DOUBLE | {"retry": {"max": 5, "backoff": 0, "on": ["busy"]}}
     async with working(broker, "doubles", handler, 1, "w-1", 5):
-        job = await processor.finished(await processor.start({"one": step}, {"number": 1}))
+        job = await processor.finished(await processor.flow({"one": step}, {"number": 1}))
     assert job["error"] == {"code": "broken", "detail": "It does not go."}
     assert len(effects) == 2
     assert len(set(effects)) == 1, "both attempts have the same effect"
@@ -108,7 +108,7 @@ async def test_a_handler_that_raises_anything_is_tried_again_as_a_dead_process_i
         return {"set": {1}} if task.parameters["number"] else "fine"
 
     async with working(broker, "doubles", handler, 2, "w-1", 5):
-        fine = await processor.finished(await processor.start({"one": DOUBLE}, {"number": 0}))
+        fine = await processor.finished(await processor.flow({"one": DOUBLE}, {"number": 0}))
     assert (fine["status"], fine["result"]) == ("COMPLETED", "fine")
 
 
@@ -122,7 +122,7 @@ async def test_how_far_a_worker_is_can_be_seen_and_its_beats_cannot(processor: P
         return None
 
     async with working(broker, "doubles", handler, 1, "w-1", 5):
-        job_id = await processor.start({"one": DOUBLE}, {"number": 0})
+        job_id = await processor.flow({"one": DOUBLE}, {"number": 0})
         progressed = await processor.watch.until(job_id, "job.progressed")
         said = msgspec.json.decode(progressed.data)
         assert (said["progress_percent"], said["step_message"], said["sub_status"]) == (40, "Reading", "waiting")
@@ -144,7 +144,7 @@ async def test_how_far_a_worker_is_can_be_seen_and_its_beats_cannot(processor: P
 
 
 async def test_a_job_says_that_nobody_has_taken_its_task(processor: Processor, broker: Broker) -> None:
-    job_id = await processor.start({"one": DOUBLE}, {"number": 1})
+    job_id = await processor.flow({"one": DOUBLE}, {"number": 1})
     await let_go(processor)
     _, job = await processor.get(f"/jobs/{job_id}")
     (waits_for,) = job["waits_for"]
@@ -168,7 +168,7 @@ async def test_a_worker_is_told_that_its_job_was_cancelled(processor: Processor,
 
     undo = {"uses": "remote/undo", "with": {"number": "${{ inputs.number }}"}}
     async with working(broker, "doubles", handler, 1, "w-1", 5), working(broker, "undo", double, 1, "w-2", 5):
-        job_id = await processor.start({"one": DOUBLE | {"compensate": undo}}, {"number": 1})
+        job_id = await processor.flow({"one": DOUBLE | {"compensate": undo}}, {"number": 1})
         await began.wait()
         await processor.post(f"/jobs/{job_id}/cancel", {}, principal=WRITER)
         job = await processor.finished(job_id)
@@ -194,7 +194,7 @@ async def test_a_worker_is_told_that_its_time_is_over(processor: Processor, brok
             ended.set()
 
     async with working(broker, "doubles", handler, 1, "w-1", 5):
-        job = await processor.finished(await processor.start({"one": DOUBLE | {"timeout": 1.5}}, {"number": 1}))
+        job = await processor.finished(await processor.flow({"one": DOUBLE | {"timeout": 1.5}}, {"number": 1}))
         assert job["error"] == {"code": "step_timeout", "detail": "The step was ended after 1.5 seconds."}
         async with asyncio.timeout(30):
             await ended.wait()
@@ -210,7 +210,7 @@ async def test_a_worker_that_stops_in_order_gives_back_what_it_cannot_finish(
         await asyncio.Event().wait()
 
     async with working(broker, "doubles", never, 1, "w-1", 0):
-        job_id = await processor.start({"one": DOUBLE}, {"number": 4})
+        job_id = await processor.flow({"one": DOUBLE}, {"number": 4})
         await began.wait()
     async with working(broker, "doubles", double, 1, "w-2", 5):
         job = await processor.finished(job_id)
@@ -227,7 +227,7 @@ async def test_a_worker_that_stops_in_order_finishes_what_it_can(processor: Proc
         return await double(task)
 
     async with working(broker, "doubles", handler, 1, "w-1", 30):
-        job_id = await processor.start({"one": DOUBLE}, {"number": 4})
+        job_id = await processor.flow({"one": DOUBLE}, {"number": 4})
         await began.wait()
         asyncio.get_running_loop().call_later(0.2, goes_on.set)
     assert (await processor.finished(job_id))["result"] == {"number": 8}
@@ -239,8 +239,8 @@ async def test_what_a_worker_gives_may_be_large_but_not_too_large(processor: Pro
 
     length = DOUBLE | {"uses": "noop", "with": {"n": "${{ len(steps.one.output.text) }}"}, "depends": ["one"]}
     async with working(broker, "doubles", handler, 1, "w-1", 5):
-        large = await processor.start({"one": DOUBLE, "two": length}, {"number": 200_000})
-        too_large = await processor.start({"one": DOUBLE}, {"number": 1_100_000})
+        large = await processor.flow({"one": DOUBLE, "two": length}, {"number": 200_000})
+        too_large = await processor.flow({"one": DOUBLE}, {"number": 1_100_000})
         assert (await processor.finished(large))["result"] == {"n": 200_000}
         assert (await processor.finished(too_large))["error"]["code"] == "output_too_large"
     assert all(len(event.data) < 40_000 for event in processor.watch.of_job(large)), "it is kept as a blob"

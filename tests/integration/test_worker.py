@@ -79,8 +79,12 @@ async def test_what_a_former_holder_still_writes_is_refused(database: Database, 
         Appender(parts.pool, function="processor.append") as appender,
     ):
         job_id = await _recorded(parts, appender, b"")
-        said: dict[str, Any] = {"status": "PROCESSING", "progress_percent": 0}
-        said |= {"current_step": None, "step_message": None}
+        said: dict[str, Any] = {
+            "status": "PROCESSING",
+            "progress_percent": 0,
+            "current_step": None,
+            "step_message": None,
+        }
         started, claimed, progressed = JobStarted(**said), JobClaimed(**said), JobProgressed(**said)
         zombie = JobStream(appender, "acme", job_id, 1)
         await zombie.append([started], utc_now())

@@ -12,7 +12,7 @@ import msgspec
 from events.append import Appender, AppendRequest, Duplicate, Expected, IdReused
 from events.database import Pool, load_queries
 from events.envelope import encode_json, new_event, stream_name
-from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound
+from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound, QuotaExceeded
 from events.ids import derived_id, new_id
 from events.jobs import JobCreated, JobStatus
 from events.log import EventLog
@@ -28,6 +28,7 @@ from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
+_QUOTA_SECONDS = 60  # until another try may be worth it
 _KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
 
 
@@ -126,8 +127,8 @@ class Control:
             event_id = derived_id(row["id"], "job.created by retry of all")
             try:
                 job, new = await self._start(tenant, await self._again(tenant, row["id"]), event_id)
-            except Conflict:  # the quota: whoever asks again goes on from here
-                if not retried:
+            except QuotaExceeded:
+                if not retried:  # else whoever asks again goes on from here
                     raise
                 break
             if new:
@@ -180,7 +181,7 @@ class Control:
             else:
                 known = await self._known(tenant, event_id)
                 if known is None:
-                    raise Conflict(exceeded.detail)
+                    raise QuotaExceeded(exceeded.detail, policies=["jobs"], retry_after=_QUOTA_SECONDS)
         if known is not None:
             return await self._repeated(tenant, created, *known)
         self._announce()
