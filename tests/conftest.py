@@ -7,5 +7,6 @@ pytest_plugins = [
     "fixtures.gateway",
     "fixtures.limits",
     "fixtures.processor",
+    "fixtures.schedules",
     "fixtures.unlimited",
 ]

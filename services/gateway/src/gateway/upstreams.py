@@ -34,6 +34,7 @@ UPSTREAMS = (
     Route("/api/v1/files", "ingest", limited=("read", "upload")),
     Route("/api/v1/jobs", "processor"),
     Route("/api/v1/workflows", "processor"),
+    Route("/api/v1/schedules", "processor"),
     Route("/api/v1/events", "processor"),
     Route("/api/v1/streams", "processor"),
     Route("/api/v1/admin", "processor"),

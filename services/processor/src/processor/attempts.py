@@ -73,7 +73,7 @@ class Attempts:
                 output = await self._output(state, lease, key, number, action, process, stop, report, traceparent)
             if action.uses == "emit":
                 return _emitted(key, number, output)
-            return await self._kept(state, lease, key, number, output)
+            return await self.keep(state, lease, key, number, output)
         except StepStopped:
             return Stopped(key, number)
         except asyncio.CancelledError:
@@ -170,7 +170,7 @@ class Attempts:
             result = await process.run(task, said, stop=stop, grace=self._settings.step_grace_seconds)
         return msgspec.json.decode(result)
 
-    async def _kept(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
+    async def keep(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
         """A large output becomes a blob, and an expression may still read it."""
         body = encode_json(output)
         if len(body) <= INLINE_BYTES:

@@ -18,11 +18,14 @@ from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
 from processor.attempts import Attempts, Stop
 from processor.progress import Pace
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.reports import command_of
+from processor.remote.tasks import RemoteTasks
 from processor.results import keep_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
     Command,
+    Completed,
     Pause,
     Resume,
     Signal,
@@ -33,7 +36,7 @@ from processor.workflows.engine import Limits
 from processor.workflows.plan import Kind
 from processor.workflows.record import record
 from processor.workflows.start import Starter
-from processor.workflows.state import JobState, Key, Phase
+from processor.workflows.state import JobState, Key, Node, Phase
 from processor.workflows.stream import JobStream
 
 # A job that only waits is held for so long, in case that what it waits for comes soon.
@@ -56,6 +59,7 @@ class Execution:
         attempts: Attempts,
         queue: JobQueue,
         starter: Starter,
+        remote: RemoteTasks,
         blobs: Blobs,
         limits: Limits,
         announce_work: Callable[[], None],
@@ -66,16 +70,18 @@ class Execution:
         self._attempts = attempts
         self._queue = queue
         self._starter = starter
+        self._remote = remote
         self._blobs = blobs
         self._limits = limits
         self._announce_work = announce_work
-        self._has_children = any(action.kind in (Kind.WORKFLOW, Kind.REMOTE) for action in state.plan.actions())
+        self._has_children = any(action.kind is Kind.WORKFLOW for action in state.plan.actions())
         self._commands: list[Command] = []
         self._mail: list[UUID] = []  # whose effect is among the commands
         self._some = asyncio.Event()
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._stops: dict[tuple[Key, int], Stop] = {}
         self._children: set[UUID] = set()
+        self._out: set[UUID] = set()  # tasks that remote workers have, or shall have
         self._told_to_end: set[UUID] = set()
         self._pace = Pace(self._some.set)
         self._failure: BaseException | None = None
@@ -88,8 +94,12 @@ class Execution:
 
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
-        self._mail.append(mail.id)
         command = _said(mail)
+        if isinstance(command, Completed):
+            if ("keep", mail.id) not in self._tasks:
+                self._spawn(("keep", mail.id), self._keep(mail.id, command))
+            return
+        self._mail.append(mail.id)
         if command is not None:
             self._put(command)
 
@@ -97,6 +107,8 @@ class Execution:
         """Until the job is finished (None), or only waits. Raises `Fenced` if somebody else has taken it."""
         try:
             self._commands[:0] = first
+            if self.state.status is not JobStatus.PENDING and self.state.plan.hands_out:
+                self._out = await self._remote.known(self._lease.tenant, self._lease.job_id)
             await self._tell()
             while not self.state.status.terminal:
                 if self.state.status is JobStatus.PENDING or self.state.parked:
@@ -106,6 +118,8 @@ class Execution:
                 if released is not None:
                     return released
                 await self._tell()
+            if self._out:
+                await self._remote.forget(self._out)
             return None
         finally:
             self._pace.close()
@@ -133,14 +147,17 @@ class Execution:
             await self._queue.discard(mail)
 
     def _awaited_children(self) -> dict[UUID, Key]:
-        """What steps wait for that goes on elsewhere: other jobs, and remote workers."""
+        """The jobs that steps wait for."""
         if not self._has_children:
             return {}
         return {
             node.child: key
             for key, node in self.state.held_back.items()
-            if node.child is not None and node.status is StepStatus.WAITING
+            if node.child is not None and node.status is StepStatus.WAITING and self._kind(key) is Kind.WORKFLOW
         }
+
+    def _kind(self, key: Key) -> Kind:
+        return self.state.plan.action(key[0]).kind
 
     async def _keep_result(self, events: list[JobEvent]) -> None:
         last = events[-1]
@@ -170,9 +187,26 @@ class Execution:
                 if child not in self._told_to_end:
                     self._told_to_end.add(child)
                     self._spawn(("end", child), self._end_child(key, child))
-            elif state.plan.action(key[0]).kind is Kind.WORKFLOW and child not in self._children:
+            elif child not in self._children:
                 self._children.add(child)
                 self._spawn(("start", child), self._start_child(key, child))
+        wanted = set()
+        for key, node in state.held_back.items() if state.plan.hands_out else ():
+            if node.child is not None and self._kind(key) is Kind.REMOTE and node.status is StepStatus.WAITING:
+                wanted.add(node.child)
+                self._hand_out(key, node, node.child)
+        if unwanted := self._out - wanted:
+            self._out &= wanted
+            self._spawn(("forget", min(unwanted)), self._remote.forget(unwanted))
+
+    def _hand_out(self, key: Key, node: Node, task: UUID) -> None:
+        if self.state.phase is not Phase.STOPPING:
+            if task not in self._out:
+                self._out.add(task)
+                self._spawn(("send", task), self._send(key, node.attempt, task, node.due_at))
+        elif task not in self._told_to_end:
+            self._told_to_end.add(task)
+            self._spawn(("end", task), self._end_remote(key, node.attempt, task))
 
     def _begin(self, key: Key, attempt: int) -> None:
         stop = self._stops[key, attempt] = Stop()
@@ -197,7 +231,7 @@ class Execution:
         self._tasks.pop(name, None)
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
-            self._some.set()
+        self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
         """Until something has come, or the time for something."""
@@ -254,6 +288,22 @@ class Execution:
         if ended is not None:
             self._put(ended)
 
+    async def _send(self, key: Key, attempt: int, task: UUID, until: datetime | None) -> None:
+        refused = await self._remote.send(self.state, key, attempt, task, until)
+        if refused is not None:
+            self._put(refused)
+
+    async def _end_remote(self, key: Key, attempt: int, task: UUID) -> None:
+        await self._remote.end(task)
+        self._put(Stopped(key, attempt))
+
+    async def _keep(self, mail: UUID, completed: Completed) -> None:
+        """What a remote worker gives may be too large for an event."""
+        key, attempt = completed.key, completed.attempt
+        kept = await self._attempts.keep(self.state, self._lease, key, attempt, completed.output)
+        self._mail.append(mail)
+        self._put(kept)
+
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -281,5 +331,7 @@ def _said(mail: Mail) -> Command | None:
                 said.get("result"),
                 said.get("error") or {},
             )
+        case "remote":
+            return command_of(said)
         case _:
             return None

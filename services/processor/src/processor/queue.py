@@ -10,6 +10,8 @@ import asyncpg
 
 from events.database import Pool, load_queries
 
+QUEUE_CHANNEL = "millrace_queue"  # rung when there is a job to begin, or mail for one
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

@@ -19,8 +19,16 @@ class ProcessorSettings(ServiceSettings):
     step_seconds: float = Field(default=3600.0, gt=0)  # seconds that a step may take
     step_grace_seconds: float = Field(default=5.0, ge=0)  # seconds that a cancelled step has to end by itself
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
+    remote_lost_seconds: float = Field(default=30.0, gt=0)  # seconds of silence after which a remote worker is lost
     quota_jobs_per_day: int | None = Field(default=None, ge=0)  # jobs that a tenant may start in a day of UTC
     quota_open_jobs: int | None = Field(default=None, ge=0)  # jobs that a tenant may have unfinished at once
+    schedule_poll_seconds: float = Field(default=1.0, gt=0)  # between looks for what others' schedules have due
+    schedule_grace_seconds: int = Field(default=60, ge=1)  # a firing that comes later counts as missed
+    schedule_catch_up_jobs: int = Field(default=100, ge=1)  # missed firings that one schedule makes up for, at most
+    schedule_backlog: int = Field(default=1000, ge=1)  # unfinished jobs of one schedule; more are not made
+    schedules_per_tenant: int = Field(default=1000, ge=0)
+    # The shortest interval. A firing leaves four events or more in the log for good: every second, 126 million a year.
+    schedule_smallest_seconds: int = Field(default=10, ge=1)
     step_threads: int = Field(default=2, ge=1, le=64)  # threads of a step
     http_hosts: tuple[PatternText, ...] = ()  # JSON list of what steps may call: *.example.com, example.com:8443
     http_private_addresses: bool = False  # whether these may be on this machine or in a private network

@@ -14,6 +14,7 @@ from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
+from events.doorbell import Doorbell
 from events.envelope import stream_name
 from events.errors import Fenced, NotFound, Unavailable
 from events.jobs import Change, JobCreated, JobStatus, KeptBlob
@@ -24,6 +25,7 @@ from processor.attempts import Attempts
 from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.workflows.commands import Begin, Command, GiveUp, Park
@@ -79,6 +81,7 @@ class Worker:
         attempts: Attempts,
         library: Library,
         starter: Starter,
+        remote: RemoteTasks,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -89,6 +92,7 @@ class Worker:
         self._attempts = attempts
         self._library = library
         self._starter = starter
+        self._remote = remote
         self._log = EventLog(parts.pool)
         self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
@@ -104,6 +108,15 @@ class Worker:
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
         )
+
+    async def listen(self, bell: Doorbell) -> None:
+        """Look at once when somebody says that there is something, on whatever replica."""
+        with bell.listening() as rung:
+            while True:
+                await rung.wait()
+                rung.clear()
+                self.wake.set()
+                self.mail.set()
 
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""
@@ -199,6 +212,7 @@ class Worker:
                 self._attempts,
                 self._queue,
                 self._starter,
+                self._remote,
                 self._parts.blobs,
                 self._limits,
                 self.wake.set,

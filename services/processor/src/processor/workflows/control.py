@@ -67,8 +67,7 @@ class Control:
         postbox: Postbox,
         quota: JobQuota,
         *,
-        announce_work: Callable[[], None],
-        announce_mail: Callable[[], None],
+        announce: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._appender = appender
@@ -77,8 +76,7 @@ class Control:
         self._log = EventLog(pool)
         self._postbox = postbox
         self._quota = quota
-        self._announce_work = announce_work
-        self._announce_mail = announce_mail
+        self._announce = announce
         self._queries = load_queries("processor", "workflows/queries.sql")
 
     async def start(self, tenant: str, wish: Wish, said: Said) -> tuple[Job, bool]:
@@ -149,8 +147,7 @@ class Control:
             if not job.status.terminal:
                 raise Conflict("The job was promised, and has not come yet. Try again in a moment.")
             raise Conflict(f"The job is {job.status} already.")
-        self._announce_work()
-        self._announce_mail()
+        self._announce()
         return job
 
     async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
@@ -187,7 +184,7 @@ class Control:
                     raise QuotaExceeded(exceeded.detail, policies=["jobs"], retry_after=_QUOTA_SECONDS)
         if known is not None:
             return await self._repeated(tenant, created, *known)
-        self._announce_work()
+        self._announce()
         return await self._jobs.one(tenant, job_id)
 
     async def _known(self, tenant: str, event_id: UUID) -> tuple[UUID, JobCreated] | None:
