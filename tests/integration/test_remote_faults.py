@@ -406,8 +406,10 @@ async def test_a_queue_that_is_called_like_a_step_of_ours_is_a_queue(processor: 
 
 
 async def test_a_step_that_is_given_too_much_fails_and_says_so(processor: Processor) -> None:
-    text = {"text": "${{ [inputs.text, inputs.text, inputs.text] }}"}
-    job_id = await processor.start({"one": {"uses": "remote/hand", "with": text}}, {"text": "x" * (LARGEST_BYTES // 2)})
+    texts = {"texts": ["${{ inputs.text }}"] * 6}
+    job_id = await processor.start(
+        {"one": {"uses": "remote/hand", "with": texts}}, {"text": "x" * (LARGEST_BYTES // 6)}
+    )
     assert (await processor.finished(job_id))["error"]["code"] == "parameters_too_large"
 
 
