@@ -36,9 +36,9 @@ async def test_the_python_worker_counts_words_and_stops_in_order(
         open_processor(broker) as processor,
         running(sys.executable, str(EXAMPLES / "worker.py"), broker_url=broker_url) as worker,
     ):
-        counted = await processor.finished(await processor.start({"count": words}, {"text": "one two\nthree\n"}))
+        counted = await processor.finished(await processor.flow({"count": words}, {"text": "one two\nthree\n"}))
         assert counted["result"] == {"words": 3}
-        failed = await processor.finished(await processor.start({"count": words}, {"text": 5}))
+        failed = await processor.finished(await processor.flow({"count": words}, {"text": 5}))
         assert failed["error"]["code"] == "no_text"
         worker.terminate()
         assert await worker.wait() == 0
