@@ -30,7 +30,7 @@ from processor.workflows.commands import (
     Tick,
 )
 from processor.workflows.definition import Retry
-from processor.workflows.expressions import ExpressionError
+from processor.workflows.expressions import ExpressionError, as_text
 from processor.workflows.plan import COMPENSATE, JOB, ON_EXIT, Kind, PlannedAction
 from processor.workflows.scope import items_of, parameters_of, scope_of
 from processor.workflows.state import JobState, Key, Node, Phase, report
@@ -241,7 +241,7 @@ def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, atte
         elif action.kind is Kind.UNTIL:
             due = _at(parameters_of(state, key, action))
         elif action.kind is Kind.APPROVAL:
-            parameters_of(state, key, action)  # a question that cannot be put is not waited with
+            change["output"] = {"question": as_text(parameters_of(state, key, action))}
     except ExpressionError as wrong:
         change["became"] = StepStatus.FAILED
         change["error"] = _expression_failed(wrong)
