@@ -43,7 +43,7 @@ def test_a_retried_map_goes_on_with_the_items_that_were_not_finished() -> None:
     assert again.running == [("each", 1), ("each", 2)]
     again.finish()
     assert again.state.status is JobStatus.COMPLETED
-    assert again.last.result == ["ten", {"of": "each"}, {"of": "each"}]  # type: ignore[attr-defined]
+    assert again.last.result == ["ten", {"of": "each"}, {"of": "each"}]
 
 
 def test_what_is_behind_a_skipped_map_is_not_done_again() -> None:
@@ -139,6 +139,15 @@ def test_a_child_that_says_twice_that_it_failed_costs_one_attempt() -> None:
     assert job.tell(ended) == []
     assert job.node("sub").attempt == 2
     assert job.tell(ChildEnded(child, ("sub", None), JobStatus.COMPLETED)) == [], "nor does it end what is retried"
+
+
+def test_a_steps_last_change_still_names_its_child() -> None:
+    """A projection that was made anew, and so saw both changes at once, had lost it. Found by the model."""
+    job = Driven(planned({"steps": {"sub": {"workflow": "other"}}}))
+    job.start()
+    child = str(job.node("sub").child)
+    job.child_ended("sub", JobStatus.COMPLETED)
+    assert [change["child"] for change in job.changes] == [child, child]
 
 
 def test_nothing_is_tried_again_once_the_job_has_failed_in_the_same_moment() -> None:

@@ -427,9 +427,12 @@ def _emits(state: JobState, key: Key) -> bool:
 
 
 def _change(key: Key, became: StepStatus, node: Node, **more: Any) -> Change:
+    """The newest change of a step says all that holds of it: who keeps track of it need not read the others."""
     change: Change = {"step": key[0], "became": became}
     if node.attempt > 1:
         change["attempt"] = node.attempt
+    if node.child is not None:
+        change["child"] = str(node.child)
     change.update(more)  # type: ignore[typeddict-item]  # the names are those of Change
     return _with_item(change, key)
 
