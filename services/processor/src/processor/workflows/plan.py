@@ -79,10 +79,6 @@ class Plan:
     def needs_process(self) -> bool:
         return any(action.kind is Kind.PROCESS for action in self.actions())
 
-    @property
-    def hands_out(self) -> bool:
-        return any(action.kind is Kind.REMOTE for action in self.actions())
-
     def actions(self) -> list[PlannedAction]:
         undoing = [step.compensate for step in self.steps.values() if step.compensate is not None]
         return [*(step.action for step in self.steps.values()), *undoing, *([self.on_exit] if self.on_exit else [])]
