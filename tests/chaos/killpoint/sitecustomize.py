@@ -5,6 +5,7 @@ PYTHONPATH holds this folder; the services themselves know nothing of it.
 `KILL_ARMED` exists:
 
 - `commit`: a statement or transaction that writes to Postgres
+- `append`: a call of the log's append function, which has a statement of its own
 - `publish`: a message handed to RabbitMQ, until its confirm
 - `ack`: a delivery settled
 
@@ -53,12 +54,17 @@ def _writes_by_itself(connection: Any, query: str, *_: Any) -> bool:
     return not connection.is_in_transaction() and _WRITES.search(query) is not None
 
 
+def _appends(statement: Any, *_: Any) -> bool:
+    return ".append(" in statement.get_query()
+
+
 def _is_outermost(transaction: Any, *_: Any) -> bool:
     return not transaction._nested
 
 
 def install(point: KillPoint) -> None:
     import asyncpg
+    from asyncpg.prepared_stmt import PreparedStatement
     from asyncpg.transaction import Transaction
 
     from events import broker_rabbitmq
@@ -68,6 +74,7 @@ def install(point: KillPoint) -> None:
 
     for method in ("execute", "fetch", "fetchrow", "fetchval"):
         watch(asyncpg.Connection, method, "commit", _writes_by_itself)
+    watch(PreparedStatement, "fetchrow", "append", _appends)
     watch(Transaction, "__aexit__", "commit", _is_outermost)
     watch(broker_rabbitmq.RabbitBroker, "publish", "publish")
     watch(broker_rabbitmq.RabbitDelivery, "ack", "ack")
