@@ -406,8 +406,10 @@ async def test_a_queue_that_is_called_like_a_step_of_ours_is_a_queue(processor: 
 
 
 async def test_a_step_that_is_given_too_much_fails_and_says_so(processor: Processor) -> None:
-    text = {"text": "${{ [inputs.text, inputs.text, inputs.text] }}"}
-    job_id = await processor.flow({"one": {"uses": "remote/hand", "with": text}}, {"text": "x" * (LARGEST_BYTES // 2)})
+    given = "x" * 200_000
+    times = LARGEST_BYTES // len(given) + 1
+    text = {"text": [f"${{{{ inputs.text }}}}{number}" for number in range(times)]}
+    job_id = await processor.flow({"one": {"uses": "remote/hand", "with": text}}, {"text": given})
     assert (await processor.finished(job_id))["error"]["code"] == "parameters_too_large"
 
 

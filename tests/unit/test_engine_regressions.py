@@ -43,7 +43,7 @@ def test_a_retried_map_goes_on_with_the_items_that_were_not_finished() -> None:
     assert again.running == [("each", 1), ("each", 2)]
     again.finish()
     assert again.state.status is JobStatus.COMPLETED
-    assert again.last.result == ["ten", {"of": "each"}, {"of": "each"}]  # type: ignore[attr-defined]
+    assert again.last.result == ["ten", {"of": "each"}, {"of": "each"}]
 
 
 def test_what_is_behind_a_skipped_map_is_not_done_again() -> None:
@@ -141,6 +141,15 @@ def test_a_child_that_says_twice_that_it_failed_costs_one_attempt() -> None:
     assert job.tell(ChildEnded(child, ("sub", None), JobStatus.COMPLETED)) == [], "nor does it end what is retried"
 
 
+def test_a_steps_last_change_still_names_its_child() -> None:
+    """A projection that was made anew, and so saw both changes at once, had lost it. Found by the model."""
+    job = Driven(planned({"steps": {"sub": {"workflow": "other"}}}))
+    job.start()
+    child = str(job.node("sub").child)
+    job.child_ended("sub", JobStatus.COMPLETED)
+    assert [change["child"] for change in job.changes] == [child, child]
+
+
 def test_nothing_is_tried_again_once_the_job_has_failed_in_the_same_moment() -> None:
     """A wait's time and a pause before an attempt were over together: the wait failed the job, and the attempt began
     all the same, in a job that was being stopped."""
@@ -207,6 +216,20 @@ def test_what_is_ignored_after_a_pause_is_not_worth_an_event() -> None:
     job.pause()
     assert job.last.step_message == "Reading"
     assert job.after(60) == []
+
+
+def test_what_a_remote_worker_says_is_not_taken_back_by_whatever_comes_next() -> None:
+    job = Driven(planned({"steps": {"a": {"uses": "remote/gpu"}}}))
+    job.start()
+    assert job.last.step_message == "Waiting for a worker of gpu"
+    job.now += timedelta(seconds=6)
+    job.tell(Progress(("a", None), 0.3, "Epoch 3"))
+    job.pause()
+    job.resume()
+    assert job.last.step_message == "Waiting for a worker of gpu"
+    job.tell(Progress(("a", None), 0.4, "Epoch 4"))
+    assert job.after(60) == []
+    assert job.last.step_message == "Epoch 4"
 
 
 def test_what_is_too_large_to_be_emitted_fails_its_step() -> None:

@@ -107,17 +107,17 @@ def test_a_job_that_has_not_begun_ignores_what_is_said_of_its_steps(command: Com
     assert types_of(events) == (["parked"] if isinstance(command, Park) else [])
     assert waiting.state.status is JobStatus.PENDING
     waiting.start()
-    assert waiting.state.status is JobStatus.PROCESSING
+    assert waiting.finish() is JobStatus.COMPLETED
 
 
 def test_a_step_works_from_its_begin_to_its_end() -> None:
     one = job()
     (started,) = one.start()
     assert (started.status, started.current_step) == (JobStatus.PROCESSING, "a")
-    assert started.changes == [{"step": "a", "became": StepStatus.RUNNING}]  # type: ignore[attr-defined]
+    assert started.changes == [{"step": "a", "became": StepStatus.RUNNING}]
     (ended,) = one.complete("a", {"rows": 3})
-    assert ended.result == {"rows": 3}  # type: ignore[attr-defined]
-    assert ended.changes == [{"step": "a", "became": StepStatus.COMPLETED, "output": {"rows": 3}}]  # type: ignore[attr-defined]
+    assert ended.result == {"rows": 3}
+    assert ended.changes == [{"step": "a", "became": StepStatus.COMPLETED, "output": {"rows": 3}}]
 
 
 @pytest.mark.parametrize("command", [Failed(("a", None), 1, "broken", "It is."), Failed(("a", None), 1, "x", "", True)])
@@ -125,7 +125,7 @@ def test_a_job_fails_with_its_step(command: Failed) -> None:
     one = Driven(planned({"steps": {"a": NOOP}}), limits=Limits(attempts=1))
     one.start()
     (ended,) = one.tell(command)
-    assert ended.error.code == command.code  # type: ignore[attr-defined]
+    assert ended.error.code == command.code
     assert ended.step_message == command.detail
 
 
@@ -248,7 +248,7 @@ def test_a_cancel_is_heard_until_the_end_is_decided(
     assert types_of(one.tell(Cancel(by="key:1", reason="Enough."))) == types
     assert one.finish() is end
     if end is JobStatus.CANCELLED:
-        assert one.last.error.detail == "Enough."  # type: ignore[attr-defined]
+        assert one.last.error.detail == "Enough."
     assert one.statuses.get("compensate:a") == (None if phase in (pending, exiting) else "COMPLETED")
     assert one.statuses.get("on_exit") == (None if phase is pending else "COMPLETED"), "what never began has no exit"
 
@@ -379,7 +379,7 @@ def test_a_job_has_its_time(seconds: float) -> None:
         one.stopped("a")
         one.after(1_000)
         assert one.finish() is JobStatus.FAILED
-        assert one.last.error.code == "job_timeout"  # type: ignore[attr-defined]
+        assert one.last.error.code == "job_timeout"
         assert one.statuses["compensate:a"] == one.statuses["on_exit"] == "COMPLETED", "these have time"
 
 

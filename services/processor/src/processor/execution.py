@@ -75,7 +75,9 @@ class Execution:
         self._blobs = blobs
         self._limits = limits
         self._announce_work = announce_work
-        self._has_children = any(action.kind is Kind.WORKFLOW for action in state.plan.actions())
+        kinds = {action.kind for action in state.plan.actions()}
+        self._has_children = Kind.WORKFLOW in kinds
+        self._hands_out = Kind.REMOTE in kinds
         self._commands: list[Command] = []
         self._mail: list[UUID] = []  # whose effect is among the commands
         self._some = asyncio.Event()
@@ -109,7 +111,7 @@ class Execution:
         """Until the job is finished (None), or only waits. Raises `Fenced` if somebody else has taken it."""
         try:
             self._commands[:0] = first
-            if self.state.status is not JobStatus.PENDING and self.state.plan.hands_out:
+            if self.state.status is not JobStatus.PENDING and self._hands_out:
                 self._out = await self._remote.known(self._lease.tenant, self._lease.job_id)
             await self._tell()
             while not self.state.status.terminal:
@@ -194,7 +196,7 @@ class Execution:
                 self._children.add(child)
                 self._spawn(("start", child), self._start_child(key, child))
         wanted = set()
-        for key, node in state.held_back.items() if state.plan.hands_out else ():
+        for key, node in state.held_back.items() if self._hands_out else ():
             if node.child is not None and self._kind(key) is Kind.REMOTE and node.status is StepStatus.WAITING:
                 wanted.add(node.child)
                 self._hand_out(key, node, node.child)

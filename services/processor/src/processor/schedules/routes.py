@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
@@ -13,13 +13,13 @@ from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.schedules import CatchUp, Overlap
 from events.web import require
+from processor.language.definition import NAME_PATTERN
 from processor.schedules.cron import LONGEST
 from processor.schedules.schedule import Schedule
 from processor.schedules.schedules import Schedules
 from processor.schedules.terms import Wanted
 from processor.schedules.views import SCHEDULE, SCHEDULES
 from processor.workflows.control import Said
-from processor.workflows.definition import NAME_PATTERN
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]
@@ -35,8 +35,18 @@ _MADE = answers(Schedule, SCHEDULE, status=201, description="Created") | problem
 )
 
 
+_NONE: JsonValue = {"type": "null"}
+_EITHER: list[JsonValue] = [
+    {"required": ["cron"], "properties": {"cron": {"type": "string"}, "every_seconds": _NONE}},
+    {
+        "required": ["every_seconds"],
+        "properties": {"every_seconds": {"type": "integer"}, "cron": _NONE, "time_zone": _NONE},
+    },
+]
+
+
 class ScheduleWish(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"oneOf": _EITHER})
 
     workflow: Name
     version: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(

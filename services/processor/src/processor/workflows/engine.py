@@ -12,7 +12,9 @@ from uuid import UUID
 
 from events.ids import derived_id
 from events.jobs import Change, JobStatus, StepStatus
-from processor.workflows import durations
+from processor.language import durations
+from processor.language.definition import JOB, ON_EXIT, Retry
+from processor.language.expressions import ExpressionError, as_text
 from processor.workflows.commands import (
     Begin,
     Cancel,
@@ -29,9 +31,7 @@ from processor.workflows.commands import (
     Stopped,
     Tick,
 )
-from processor.workflows.definition import Retry
-from processor.workflows.expressions import ExpressionError
-from processor.workflows.plan import COMPENSATE, JOB, ON_EXIT, Kind, PlannedAction
+from processor.workflows.plan import COMPENSATE, Kind, PlannedAction
 from processor.workflows.scope import items_of, parameters_of, scope_of
 from processor.workflows.state import JobState, Key, Node, Phase, report
 
@@ -241,7 +241,7 @@ def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, atte
         elif action.kind is Kind.UNTIL:
             due = _at(parameters_of(state, key, action))
         elif action.kind is Kind.APPROVAL:
-            parameters_of(state, key, action)  # a question that cannot be put is not waited with
+            change["output"] = {"question": as_text(parameters_of(state, key, action))}
     except ExpressionError as wrong:
         change["became"] = StepStatus.FAILED
         change["error"] = _expression_failed(wrong)
@@ -427,9 +427,12 @@ def _emits(state: JobState, key: Key) -> bool:
 
 
 def _change(key: Key, became: StepStatus, node: Node, **more: Any) -> Change:
+    """The newest change of a step says all that holds of it: who keeps track of it need not read the others."""
     change: Change = {"step": key[0], "became": became}
     if node.attempt > 1:
         change["attempt"] = node.attempt
+    if node.child is not None:
+        change["child"] = str(node.child)
     change.update(more)  # type: ignore[typeddict-item]  # the names are those of Change
     return _with_item(change, key)
 

@@ -6,13 +6,10 @@ from enum import Enum, auto
 from typing import Any
 
 from processor.handlers import HANDLERS, Handler, Runs
-from processor.workflows.definition import Action, Definition, Retry, Step
-from processor.workflows.expressions import Expression, Template
+from processor.language.definition import ON_EXIT, REMOTE, Action, Definition, Retry, Step
+from processor.language.expressions import Expression, Template
 
-REMOTE = "remote/"
 COMPENSATE = "compensate:"  # before the name of the step that is undone
-ON_EXIT = "on_exit"  # no step may be called so
-JOB = "job"  # nor so: what becomes of the job as a whole
 
 
 class Kind(Enum):
@@ -78,10 +75,6 @@ class Plan:
     @property
     def needs_process(self) -> bool:
         return any(action.kind is Kind.PROCESS for action in self.actions())
-
-    @property
-    def hands_out(self) -> bool:
-        return any(action.kind is Kind.REMOTE for action in self.actions())
 
     def actions(self) -> list[PlannedAction]:
         undoing = [step.compensate for step in self.steps.values() if step.compensate is not None]

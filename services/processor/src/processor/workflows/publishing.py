@@ -13,13 +13,13 @@ from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.log import EventLog
 from events.telemetry import current_traceparent
 from events.workflows import WorkflowPublished, WorkflowRetired
-from processor.workflows.actions import Workflows
+from processor.language.actions import Workflows
+from processor.language.canonical import canonical
+from processor.language.diagram import mermaid
+from processor.language.validation import Validated, validate
 from processor.workflows.built_in import BUILT_IN
-from processor.workflows.canonical import canonical
-from processor.workflows.diagram import mermaid
 from processor.workflows.library import Library
 from processor.workflows.stream import SOURCE
-from processor.workflows.validation import Validated, validate
 from processor.workflows.views import Verdict, WorkflowView
 
 

@@ -97,7 +97,7 @@ SELECT DISTINCT name FROM processor.workflows AS workflow WHERE tenant = $1 AND 
 -- name: waiting_steps
 -- The steps and items of a job that wait, or are tried again; as many as somebody may want to read.
 SELECT
-    step.step, step.item, step.status, step.attempt, step.due_at, step.child,
+    step.step, step.item, step.status, step.attempt, step.due_at, step.child, step.output ->> 'question' AS question,
     task.created_at AS since, task.taken_at, task.worker
 FROM processor.steps AS step
 LEFT JOIN processor.remote_tasks AS task ON task.id = step.child

@@ -26,7 +26,8 @@ from events.jobs import (
     StepStatus,
     SubStatus,
 )
-from processor.workflows.plan import COMPENSATE, JOB, Plan, PlannedStep
+from processor.language.definition import JOB
+from processor.workflows.plan import COMPENSATE, Plan, PlannedStep
 
 Key: TypeAlias = tuple[str, int | None]  # a step, and its item if it is a map
 
@@ -284,7 +285,7 @@ def _finished(state: JobState, key: Key, node: Node) -> None:
             _item_finished(state, key, node, state.maps[name], step)
         return
     state.maps.pop(name, None)
-    _report(state, key, node, 1.0)
+    _report(state, key, node, _counts(node, step))
     state.unfinished -= 1
     for after in step.dependents:
         state.awaited[after] -= 1
@@ -295,13 +296,19 @@ def _finished(state: JobState, key: Key, node: Node) -> None:
 
 
 def _item_finished(state: JobState, key: Key, node: Node, items: MapItems, step: PlannedStep) -> None:
-    _report(state, key, node, 1.0)
+    _report(state, key, node, _counts(node, step))
     items.open -= 1
     items.finished += 1
     if node.status is StepStatus.FAILED and not step.continue_on_failure:
         items.error = node.error
         _fail(state, node)
     _begin_items(state, key[0], items)
+
+
+def _counts(node: Node, step: PlannedStep) -> float:
+    """What the job got further by its end: a step that it fails with, or that is stopped, got it nowhere."""
+    lost = node.status is StepStatus.CANCELLED or (node.status is StepStatus.FAILED and not step.continue_on_failure)
+    return 0.0 if lost else 1.0
 
 
 def _begin_items(state: JobState, name: str, items: MapItems) -> None:

@@ -9,9 +9,9 @@ import msgspec
 from events.envelope import encode_json
 from events.jobs import JobStatus, StepStatus
 from events.openapi import Page
+from processor.language.problems import Problem
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION, CSV_PROFILE
 from processor.workflows.jobs import ItemView, Job, Spread, Statistics, StepView, WholeJob
-from processor.workflows.problems import Problem
 
 
 class Pipeline(msgspec.Struct, frozen=True):

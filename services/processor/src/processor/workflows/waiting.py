@@ -60,8 +60,9 @@ def _step(row: Any, plan: Plan) -> WaitsFor:
     action = plan.action(name)
     match action.kind:
         case Kind.APPROVAL:
-            question = action.parameters.text
-            return WaitsFor(kind="approval", detail=question, step=name, signal=action.signal(item), until=due_at)
+            return WaitsFor(
+                kind="approval", detail=row["question"], step=name, signal=action.signal(item), until=due_at
+            )
         case Kind.SIGNAL:
             detail = f"The signal {action.uses} has not come."
             return WaitsFor(kind="signal", detail=detail, step=name, signal=action.uses, until=due_at)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from processor.workflows.expressions import Expression, Reference
-from processor.workflows.graph import Graph
-from processor.workflows.json_schemas import TYPES, Schema
-from processor.workflows.problems import Path, Problem, did_you_mean, shortened
+from processor.language.expressions import Expression, Reference
+from processor.language.graph import Graph
+from processor.language.json_schemas import TYPES, Schema
+from processor.language.problems import Path, Problem, did_you_mean, shortened
 
 ANYTHING: Schema = {}
 ROOTS = ("inputs", "steps", "item", "index", "job")

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from processor.workflows.evaluation import LARGEST_RESULT, check_result, evaluate
-from processor.workflows.expression_syntax import (
+from processor.language.evaluation import LARGEST_RESULT, check_result, evaluate
+from processor.language.expression_syntax import (
     DEEPEST,
     LONGEST_TEXT,
     MOST_NODES,
@@ -22,7 +22,7 @@ from processor.workflows.expression_syntax import (
     path_of,
     references,
 )
-from processor.workflows.functions import (
+from processor.language.functions import (
     FUNCTIONS,
     LARGEST_LIST,
     LARGEST_STRING,
@@ -97,15 +97,6 @@ class Template:
     @property
     def literal(self) -> bool:
         return not self.expressions
-
-    @property
-    def text(self) -> str:
-        """As it was written, as far as it is text."""
-        return "".join(piece.text if isinstance(piece, Expression) else str(piece) for piece in self._pieces)
-
-    @property
-    def _pieces(self) -> Sequence[Any]:
-        return self._value if isinstance(self._value, _Text) else (self._value,)
 
     @property
     def whole(self) -> Expression | None:
