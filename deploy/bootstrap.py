@@ -1,6 +1,7 @@
 """Prepares `.venv` with exactly what requirements.lock pins, from nothing but a python3 with its standard library.
 
     python3 deploy/bootstrap.py sync    make .venv, or bring it up to date; does nothing if it is
+    python3 deploy/bootstrap.py peers   the same for what the benchmark `engine` is measured against, in `build/`
     python3 deploy/bootstrap.py lock    pin anew what the packages ask for
 
 uv does the work. It is taken from PATH if its version fits, else installed into `.tools/`, by whichever of the ways
@@ -33,6 +34,8 @@ VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 UV_LOCK = ROOT / "deploy" / "bootstrap.lock"
 LOCK = ROOT / "requirements.lock"
+PEERS_VENV = ROOT / "build" / "bench" / "peers-venv"
+PEERS_LOCK = ROOT / "tests" / "bench" / "peers" / "requirements.lock"
 PACKAGES = ("libs/events", "services/ingest", "services/processor", "services/notifier", "services/gateway", "deploy")
 
 
@@ -45,21 +48,30 @@ class WayClosed(Exception):
 
 
 def sync() -> None:
-    inputs = [LOCK, *(ROOT / package / "pyproject.toml" for package in PACKAGES)]
+    editable = [argument for package in PACKAGES for argument in ("--editable", str(ROOT / package))]
+    _bring_up_to_date(VENV, [LOCK, *(ROOT / package / "pyproject.toml" for package in PACKAGES)], editable)
+
+
+def sync_peers() -> None:
+    _bring_up_to_date(PEERS_VENV, [PEERS_LOCK], [])
+
+
+def _bring_up_to_date(venv: Path, inputs: list[Path], editable: list[str]) -> None:
+    """Install what the first of the inputs pins, and what is editable, unless the inputs are as they were."""
     wanted = hashlib.sha256(b"\0".join([str(ROOT).encode(), *(path.read_bytes() for path in inputs)])).hexdigest()
-    stamp = VENV / "synced"
+    stamp = venv / "synced"
     with _one_at_a_time():
-        if _works(VENV / "bin" / "python") and stamp.exists() and stamp.read_text() == wanted:
+        if _works(venv / "bin" / "python") and stamp.exists() and stamp.read_text() == wanted:
             return
         uv = find_uv()
-        print("Installing the pinned packages into .venv (once) …", file=sys.stderr)
+        print(f"Installing the pinned packages into {venv.relative_to(ROOT)} (once) …", file=sys.stderr)
         stamp.unlink(missing_ok=True)
-        if not _works(VENV / "bin" / "python"):
-            _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
-        into_venv = ("--quiet", "--python", str(VENV / "bin" / "python"))
-        _run(uv, "pip", "sync", *into_venv, "--compile-bytecode", "--require-hashes", str(LOCK))
-        editable = [argument for package in PACKAGES for argument in ("--editable", str(ROOT / package))]
-        _run(uv, "pip", "install", *into_venv, "--no-deps", *editable)
+        if not _works(venv / "bin" / "python"):
+            _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv))
+        into_venv = ("--quiet", "--python", str(venv / "bin" / "python"))
+        _run(uv, "pip", "sync", *into_venv, "--compile-bytecode", "--require-hashes", str(inputs[0]))
+        if editable:
+            _run(uv, "pip", "install", *into_venv, "--no-deps", *editable)
         stamp.write_text(wanted)
 
 
@@ -68,7 +80,9 @@ def lock() -> None:
     uv = find_uv()
     ours = [f"--no-emit-package=millrace-{Path(package).name}" for package in PACKAGES]
     pinning = ("pip", "compile", "--quiet", "--universal", "--python-version=3.11", "--generate-hashes")
-    _run(uv, *pinning, "--group=dev", *ours, "--custom-compile-command=make lock", "pyproject.toml", "-o", str(LOCK))
+    by_make = "--custom-compile-command=make lock"
+    _run(uv, *pinning, "--group=dev", *ours, by_make, "pyproject.toml", "-o", str(LOCK))
+    _run(uv, *pinning, by_make, str(PEERS_LOCK.with_suffix(".in").relative_to(ROOT)), "-o", str(PEERS_LOCK))
     _run(uv, *pinning, "--no-header", "--no-annotate", "-", "-o", str(UV_LOCK), given=f"uv=={UV_VERSION}")
 
 
@@ -239,7 +253,7 @@ def _run(uv: str, *arguments: str, given: str | None = None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"sync": sync, "lock": lock}
+    commands = {"sync": sync, "peers": sync_peers, "lock": lock}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
         return 2

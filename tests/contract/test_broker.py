@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aio_pika
 import pytest
 import pytest_asyncio
 
 from deploy.rabbitmq import RabbitServer
-from events.broker import Broker, Exchange, Message, Queue
+from events.broker import Broker, Exchange, Message, Queue, task_queue
 from events.broker_memory import MemoryBroker
 from events.broker_rabbitmq import RabbitBroker
 from events.brokers import open_broker
-from events.errors import BrokerUnavailable, StartupError
+from events.errors import BrokerUnavailable, Conflict, StartupError, Unroutable
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])
@@ -132,6 +133,67 @@ async def test_nobody_needs_to_listen_to_feeds_and_events(broker: Broker) -> Non
     await broker.publish(Exchange.EVENTS, message(2))
 
 
+def a_task(number: int, queue: str = "thumbnails") -> Message:
+    return Message(f"t-{number}", b"task %d" % number, queue, {"tenant": "acme"})
+
+
+async def test_a_task_for_a_queue_that_nobody_made_is_refused_and_waits_once_somebody_has(broker: Broker) -> None:
+    with pytest.raises(Unroutable):
+        await broker.publish(Exchange.TASKS, a_task(1))
+    assert await broker.depth(task_queue("thumbnails")) == 0
+    await broker.declare_tasks("thumbnails")
+    await broker.publish(Exchange.TASKS, a_task(1))
+    await broker.declare_tasks("thumbnails")  # whoever comes later finds it
+    assert await broker.depth(task_queue("thumbnails")) == 1
+    async with broker.take("thumbnails") as deliveries:
+        delivery = await anext(deliveries)
+        assert delivery.message == a_task(1)
+        await delivery.ack()
+
+
+async def test_a_task_goes_to_its_own_queue_alone(broker: Broker) -> None:
+    await broker.declare_tasks("thumbnails")
+    await broker.declare_tasks("thumbnails.large")
+    await broker.publish(Exchange.TASKS, a_task(1, "thumbnails.large"))
+    assert await broker.depth(task_queue("thumbnails")) == 0
+    assert await broker.depth(task_queue("thumbnails.large")) == 1
+
+
+async def test_what_nobody_has_asked_for_waits_for_everybody(broker: Broker) -> None:
+    """celery #6760: what a worker had prefetched waited behind its long task, was nobody else's, and after half an hour
+    RabbitMQ closed the channel, with the long task's own delivery."""
+    await broker.declare_tasks("thumbnails")
+    for number in range(3):
+        await broker.publish(Exchange.TASKS, a_task(number))
+    async with broker.take("thumbnails") as ours, broker.take("thumbnails") as theirs:
+        long_one = await anext(ours)
+        await long_one.ack()
+        assert await broker.depth(task_queue("thumbnails")) == 2, "the second is not on its way to us"
+        others = [await anext(theirs) for _ in range(2)]
+        assert [delivery.message.id for delivery in others] == ["t-1", "t-2"]
+
+
+async def test_what_was_taken_and_not_settled_comes_again(broker: Broker) -> None:
+    await broker.declare_tasks("thumbnails")
+    await broker.publish(Exchange.TASKS, a_task(1))
+    async with broker.take("thumbnails") as deliveries:
+        await anext(deliveries)
+    async with broker.take("thumbnails") as deliveries:
+        again = await anext(deliveries)
+    assert (again.message.id, again.redelivered) == ("t-1", True)
+
+
+async def test_somebody_who_stops_waiting_for_a_task_takes_none_with_him(broker: Broker) -> None:
+    async with broker.take("thumbnails") as deliveries:
+        waiting = asyncio.ensure_future(anext(deliveries))
+        await asyncio.wait((waiting,), timeout=0.3)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+    await broker.publish(Exchange.TASKS, a_task(1))
+    async with broker.take("thumbnails") as deliveries:
+        assert (await anext(deliveries)).message.id == "t-1"
+
+
 async def test_a_purge_empties_the_queue_and_says_how_much_it_held(broker: Broker) -> None:
     await publish(broker, 7, Exchange.DEAD)
     assert await broker.purge(Queue.DEAD) == 7
@@ -179,6 +241,25 @@ async def test_rabbitmq_away_is_said_at_once_and_forgiven_when_it_is_back(
             delivery = await anext(deliveries)
             heard.add(delivery.message.id)
             await delivery.ack()
+
+
+async def test_tasks_are_taken_again_once_rabbitmq_is_back(broker_url: str, rabbitmq_server: RabbitServer) -> None:
+    async with open_broker(broker_url, name="test") as broker, broker.take("thumbnails") as deliveries:
+        waiting = asyncio.ensure_future(anext(deliveries))
+        await asyncio.wait((waiting,), timeout=0.5)
+        await rabbitmq_server.restart()
+        await broker.declare_tasks("thumbnails")
+        await broker.publish(Exchange.TASKS, a_task(1))
+        assert (await waiting).message.id == "t-1"
+
+
+async def test_a_queue_that_somebody_made_otherwise_is_told_apart_from_a_broker_that_is_away(broker_url: str) -> None:
+    async with open_broker(broker_url, name="test") as broker:
+        connection = await aio_pika.connect(broker_url)
+        async with connection, connection.channel() as channel:
+            await channel.declare_queue(task_queue("thumbnails"), durable=True)
+        with pytest.raises(Conflict, match="thumbnails"):
+            await broker.declare_tasks("thumbnails")
 
 
 async def test_a_paused_rabbitmq_times_out_instead_of_hanging(broker_url: str, rabbitmq_server: RabbitServer) -> None:

@@ -24,8 +24,8 @@ async def test_a_promised_job_is_pending_until_we_know_it_and_an_unknown_one_is_
     await owner.close()
     known = await processor.run(b"a\n1\n")
 
-    status, job, headers = await processor.get_with_headers(f"/jobs/{promised}")
-    assert (status, job["status"], job["version"], headers["ETag"]) == (200, "PENDING", 0, 'W/"0"')
+    status, job = await processor.get(f"/jobs/{promised}")
+    assert (status, job["status"], job["version"]) == (200, "PENDING", 0)
     assert set(job) == set(known), "it looks like every other job"
     assert (await processor.get(f"/jobs/{promised}/events"))[1] == {"items": [], "next_cursor": None}
     for path in (f"/jobs/{new_id()}", f"/jobs/{new_id()}/events"):

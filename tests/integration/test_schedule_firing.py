@@ -388,7 +388,7 @@ async def test_the_time_is_the_databases(open_replica: OpenReplica) -> None:
 
 
 async def _claimed(replica: Replica) -> list[UUID]:
-    rows = await replica.parts.pool.fetch("SELECT job_id FROM processor.claim('worker', 10, 60, true, 100)")
+    rows = await replica.parts.pool.fetch("SELECT job_id FROM processor.claim('worker', 10, 60, 10, 100)")
     return [row["job_id"] for row in rows]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -25,6 +26,8 @@ from fixtures.processor import TERMINAL, OpenProcessor, changes_of, stored_uploa
 from processor.intake import Intake
 from processor.queue import JobQueue
 from processor.quota import JobQuota
+from processor.remote.reports import RemoteReports
+from processor.remote.tasks import RemoteTasks
 from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
@@ -76,7 +79,12 @@ async def test_what_a_former_holder_still_writes_is_refused(database: Database, 
         Appender(parts.pool, function="processor.append") as appender,
     ):
         job_id = await _recorded(parts, appender, b"")
-        said = {"status": "PROCESSING", "progress_percent": 0, "current_step": None, "step_message": None}
+        said: dict[str, Any] = {
+            "status": "PROCESSING",
+            "progress_percent": 0,
+            "current_step": None,
+            "step_message": None,
+        }
         started, claimed, progressed = JobStarted(**said), JobClaimed(**said), JobProgressed(**said)
         zombie = JobStream(appender, "acme", job_id, 1)
         await zombie.append([started], utc_now())
@@ -206,7 +214,9 @@ async def test_a_job_goes_on_after_the_database_was_restarted(
 async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     """A job that waits, with nobody to work on it."""
     event, job_id = await stored_upload(parts, content)
-    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), announce_work=lambda: None)
+    tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
+    remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
+    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 

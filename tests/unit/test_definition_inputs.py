@@ -1,4 +1,5 @@
 """What a job is given, against what its workflow wants."""
+# ruff: noqa: E501  # a row of a table is one line
 
 import time
 from typing import Any

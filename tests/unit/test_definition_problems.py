@@ -175,7 +175,8 @@ STEP = [
     ("{uses: noop, compensate: {uses: nop, when: 'job.status == 1 and inputs.m'}}", {("compensate.uses", "unknown_handler"), ("compensate.when", "unknown_input")}),
     ("{uses: noop, compensate: {uses: noop, with: {x: '${{ steps.b.output }} ${{ job.error.code }} ${{ steps.a.output }}'}}}", {("compensate.with.x", "not_before")}),
     ("{uses: noop, compensate: {uses: noop, compensate: {uses: noop}}}", {("compensate.compensate", "unknown_field")}),
-    ("{uses: noop, map: {items: []}, compensate: {uses: noop, with: {x: '${{ item }}'}}}", {("compensate.with.x", "not_here")}),
+    ("{uses: noop, compensate: {uses: noop, with: {x: '${{ item }}'}}}", {("compensate.with.x", "not_here")}),
+    ("{uses: noop, map: {items: []}, compensate: {uses: noop, with: {x: '${{ item }}'}}}", set()),
 ]  # fmt: skip
 
 

@@ -4,8 +4,8 @@ PYTHONPATH holds this folder; the services themselves know nothing of it.
 `KILL_AT=<what>:<when>:<n>` kills with SIGKILL at the n-th passage, counted from the moment that the file
 `KILL_ARMED` exists:
 
-- `commit`: a statement or transaction that writes to Postgres
-- `append`: a call of the log's append function, which has a statement of its own
+- `append`: events written to the log
+- `commit`: another statement or transaction that writes to Postgres
 - `publish`: a message handed to RabbitMQ, until its confirm
 - `ack`: a delivery settled
 
@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|append|claim|reserve|renew|release|save)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|append|claim|post|reserve|renew|release|save)\b", re.IGNORECASE)
 
 
 class KillPoint:

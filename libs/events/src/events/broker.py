@@ -16,6 +16,8 @@ class Exchange(StrEnum):
     EVENTS = "millrace.events"  # topic, `<tenant>.<category>.<verb>`: every event, for internal services
     FEED = "millrace.feed"  # fanout: the same events in batches, one queue per notifier
     DEAD = "millrace.dead"  # what could not be handled, with the reason
+    TASKS = "millrace.tasks"  # direct, by the queue's name: what remote workers are to do
+    CONTROL = "millrace.control"  # fanout: what they are to leave
 
 
 class Queue(StrEnum):
@@ -29,7 +31,12 @@ QUEUE_OF = {Exchange.INTAKE: Queue.INTAKE, Exchange.DEAD: Queue.DEAD}
 
 # Messages that somebody must receive: the broker returns them if no queue is bound. Feeds and events may
 # have nobody listening.
-MANDATORY = frozenset({Exchange.INTAKE, Exchange.DEAD})
+MANDATORY = frozenset({Exchange.INTAKE, Exchange.DEAD, Exchange.TASKS})
+
+
+def task_queue(name: str) -> str:
+    """The durable queue of TASKS for the routing key `name`. Whoever comes first makes it."""
+    return f"{Exchange.TASKS}.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +65,25 @@ class Broker(Protocol):
         """Return once the broker has confirmed. Raise `Unroutable` or `BrokerUnavailable`: then the message may or
         may not have arrived, and the caller publishes it again under the same id."""
 
-    def consume(self, queue: Queue, *, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+    async def declare_tasks(self, name: str) -> None:
+        """Make the queue `task_queue(name)`, bound to TASKS, unless there is one. Raise `BrokerUnavailable`, or
+        `Conflict` if somebody has made it otherwise."""
+
+    def consume(self, queue: str, *, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Deliveries of a durable queue. Survives a lost connection; unsettled deliveries come again."""
+
+    def take(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Deliveries of `task_queue(name)`, each only when it is asked for: what waits is there for everybody.
+        Survives as `consume` does."""
 
     def subscribe(self, exchange: Exchange, *, limit: int) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """A private, bounded queue of what is published from now on. When it is full, or while the broker is away,
         the oldest is dropped: the reader notices the gap and repairs it from the log."""
 
-    async def depth(self, queue: Queue) -> int:
-        """How many messages wait in the queue."""
+    async def depth(self, queue: str) -> int:
+        """How many messages wait in the queue; none if there is no such queue."""
 
-    async def purge(self, queue: Queue) -> int: ...
+    async def purge(self, queue: str) -> int: ...
 
     async def ping(self) -> None:
         """Raise `BrokerUnavailable` if the broker does not answer within two seconds."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
+from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, task_queue
 from events.errors import BrokerUnavailable, Unroutable
 
 CAPACITY = 100_000
@@ -22,16 +22,16 @@ class _DurableQueue:
 class MemoryBroker:
     def __init__(self, *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._queues = {queue: _DurableQueue() for queue in Queue}
+        self._queues: dict[str, _DurableQueue] = {queue: _DurableQueue() for queue in Queue}
         self._subscriptions: dict[Exchange, set[_Subscription]] = {exchange: set() for exchange in Exchange}
 
     async def publish(self, exchange: Exchange, message: Message) -> None:
         for subscription in self._subscriptions[exchange]:
             subscription.put(message)
-        queue = QUEUE_OF.get(exchange)
-        if queue is None:
+        queue = task_queue(message.routing_key) if exchange is Exchange.TASKS else QUEUE_OF.get(exchange)
+        if queue is None or queue not in self._queues:
             if exchange in MANDATORY:
-                raise Unroutable(f"No queue is bound to {exchange}.")
+                raise Unroutable(f"No queue is bound to {exchange} for {message.routing_key!r}.")
             return
         held = self._queues[queue]
         if len(held.waiting) >= self._capacity:
@@ -39,13 +39,22 @@ class MemoryBroker:
         held.waiting.append((message, False))
         await _announce(held)
 
+    async def declare_tasks(self, name: str) -> None:
+        self._queues.setdefault(task_queue(name), _DurableQueue())
+
     @asynccontextmanager
-    async def consume(self, queue: Queue, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
         consumer = _Consumer(self._queues[queue], prefetch)
         try:
             yield consumer.deliveries()
         finally:
             await consumer.close()
+
+    @asynccontextmanager
+    async def take(self, name: str) -> AsyncIterator[AsyncIterator[Delivery]]:
+        await self.declare_tasks(name)
+        async with self.consume(task_queue(name), prefetch=self._capacity) as deliveries:
+            yield deliveries  # here nothing leaves a queue before it is asked for
 
     @asynccontextmanager
     async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
@@ -56,10 +65,10 @@ class MemoryBroker:
         finally:
             self._subscriptions[exchange].discard(subscription)
 
-    async def depth(self, queue: Queue) -> int:
-        return len(self._queues[queue].waiting)
+    async def depth(self, queue: str) -> int:
+        return len(self._queues[queue].waiting) if queue in self._queues else 0
 
-    async def purge(self, queue: Queue) -> int:
+    async def purge(self, queue: str) -> int:
         waiting = self._queues[queue].waiting
         purged = len(waiting)
         waiting.clear()

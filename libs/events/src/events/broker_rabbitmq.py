@@ -9,16 +9,22 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+    PublishError,
+)
 
-from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue
-from events.errors import BrokerUnavailable, Unroutable
+from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, task_queue
+from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.tasks import end
 
 CONNECT_SECONDS = 5.0
@@ -33,6 +39,8 @@ _KINDS = {
     Exchange.EVENTS: aio_pika.ExchangeType.TOPIC,
     Exchange.FEED: aio_pika.ExchangeType.FANOUT,
     Exchange.DEAD: aio_pika.ExchangeType.TOPIC,
+    Exchange.TASKS: aio_pika.ExchangeType.DIRECT,
+    Exchange.CONTROL: aio_pika.ExchangeType.FANOUT,
 }
 
 # Arguments cannot be changed once a queue exists, so they say only what never changes. Attempts are counted by the
@@ -105,8 +113,17 @@ class RabbitBroker:
             except _GONE as gone:
                 raise BrokerUnavailable(f"RabbitMQ did not confirm: {gone!r}.") from gone
 
+    async def declare_tasks(self, name: str) -> None:
+        try:
+            async with self._admin_channel() as channel:
+                await _declare_tasks(channel, name)
+        except BrokerUnavailable as gone:
+            if isinstance(gone.__cause__, ChannelPreconditionFailed):
+                raise Conflict(f"The queue {task_queue(name)} was made with other arguments: {gone}") from None
+            raise
+
     @asynccontextmanager
-    async def consume(self, queue: Queue, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
         async def begin(channel: AbstractChannel, arrived: _Arrivals[Delivery]) -> None:
             await channel.set_qos(prefetch)
             source = await channel.get_queue(queue, ensure=False)
@@ -119,6 +136,32 @@ class RabbitBroker:
 
         async with self._keep_open("consume", begin, _Arrivals[Delivery](None)) as arrived:
             yield arrived.take()
+
+    @asynccontextmanager
+    async def take(self, name: str) -> AsyncIterator[AsyncIterator[Delivery]]:
+        """Between two deliveries nothing is subscribed: a message that waits here, unsettled and behind a long task,
+        would be nobody's, and RabbitMQ would close the channel after half an hour of it."""
+        async with contextlib.aclosing(self._take_for_ever(name)) as deliveries:
+            yield deliveries
+
+    async def _take_for_ever(self, name: str) -> AsyncGenerator[Delivery, None]:
+        pause = _RETRY_FIRST_SECONDS
+        while True:
+            with contextlib.suppress(BrokerUnavailable, *_GONE):
+                connection, channel = await self._open("take")
+                try:
+                    lost = asyncio.Event()
+                    channel.close_callbacks.add(lambda *_, lost=lost: lost.set())
+                    await channel.set_qos(1)
+                    source = await _declare_tasks(channel, name)
+                    while (incoming := await _next(source, lost)) is not None:
+                        pause = _RETRY_FIRST_SECONDS
+                        yield RabbitDelivery(incoming)
+                finally:
+                    with contextlib.suppress(*_GONE):
+                        await connection.close()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
 
     @asynccontextmanager
     async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
@@ -136,12 +179,17 @@ class RabbitBroker:
         async with self._keep_open("subscribe", begin, _Arrivals[Message](limit)) as arrived:
             yield arrived.take()
 
-    async def depth(self, queue: Queue) -> int:
-        async with self._admin_channel() as channel:
-            declared = await channel.declare_queue(queue, passive=True)
-            return declared.declaration_result.message_count or 0
+    async def depth(self, queue: str) -> int:
+        try:
+            async with self._admin_channel() as channel:
+                declared = await channel.declare_queue(queue, passive=True)
+                return declared.declaration_result.message_count or 0
+        except BrokerUnavailable as gone:
+            if isinstance(gone.__cause__, ChannelNotFoundEntity):
+                return 0
+            raise
 
-    async def purge(self, queue: Queue) -> int:
+    async def purge(self, queue: str) -> int:
         async with self._admin_channel() as channel:
             purged = await (await channel.get_queue(queue, ensure=False)).purge()
             return purged.message_count or 0
@@ -251,6 +299,27 @@ def _delivery_mode(exchange: Exchange) -> aio_pika.DeliveryMode:
     """Feeds live in memory: who misses one reads the log."""
     transient = exchange is Exchange.FEED
     return aio_pika.DeliveryMode.NOT_PERSISTENT if transient else aio_pika.DeliveryMode.PERSISTENT
+
+
+async def _next(source: AbstractQueue, lost: asyncio.Event) -> AbstractIncomingMessage | None:
+    """One message. None if the channel is lost before."""
+    arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+    tag = await source.consume(arrived.put)
+    waiting = [asyncio.ensure_future(arrived.get()), asyncio.ensure_future(lost.wait())]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if lost.is_set():
+            return None
+        await source.cancel(tag)  # before the message is settled: else the next one would follow it
+        return waiting[0].result()  # type: ignore[return-value]  # the first of the two
+    finally:
+        await end(*waiting)
+
+
+async def _declare_tasks(channel: AbstractChannel, name: str) -> AbstractQueue:
+    queue = await channel.declare_queue(task_queue(name), durable=True, arguments=_DURABLE_ARGUMENTS)
+    await queue.bind(Exchange.TASKS, routing_key=name)
+    return queue
 
 
 async def _declare_topology(channel: AbstractChannel) -> None:

@@ -44,9 +44,16 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         command_timeout=STATEMENT_SECONDS,
         timeout=5.0,
         server_settings={"application_name": f"millrace-{name}"},
+        reset=_nothing_to_reset,
     )
     async with pool:
         yield pool
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """asyncpg would ask the server to forget a session's settings and locks each time that a connection comes back,
+    which doubles the cost of a small statement. Ours leave none: only transactions, and those are rolled back without
+    this."""
 
 
 def load_queries(package: str, file: str) -> Mapping[str, str]:

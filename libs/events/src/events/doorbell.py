@@ -1,5 +1,5 @@
-"""A wake-up call, never the truth: it says that the log may have grown. Followers poll as well, so that a ring may
-get lost."""
+"""A wake-up call, never the truth: it says that the log, or what else the channel is about, may have grown. Listeners
+poll as well, so that a ring may get lost."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, Self
 from events.database import Pool, database_gone, load_queries
 from events.tasks import end
 
-CHANNEL = "millrace_log"
+LOG_CHANNEL = "millrace_log"
 
 _RECONNECT_SECONDS = 0.5
 # A busy log rings all the time, and a ring costs a transaction: more often than this wakes nobody earlier.
@@ -22,8 +22,9 @@ class Doorbell:
     """Listens on a connection of its own, and rings after commits. A ring is a statement of its own: inside the
     append's transaction, NOTIFY would hold a lock that the whole server shares until the commit is on disk."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, channel: str = LOG_CHANNEL) -> None:
         self._pool = pool
+        self._channel = channel
         self._ring_statement = load_queries("events", "log.sql")["ring"]
         self._listeners: set[asyncio.Event] = set()
         self._wanted = asyncio.Event()
@@ -63,13 +64,13 @@ class Doorbell:
                 async with self._pool.acquire() as connection:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _connection, lost=lost: lost.set())
-                    await connection.add_listener(CHANNEL, self._wake)
+                    await connection.add_listener(self._channel, self._wake)
                     self._wake()  # whatever was rung while we were away
                     try:
                         await lost.wait()
                     finally:
                         if not connection.is_closed():
-                            await connection.remove_listener(CHANNEL, self._wake)
+                            await connection.remove_listener(self._channel, self._wake)
             except Exception as error:
                 if not database_gone(error):
                     raise
@@ -80,5 +81,5 @@ class Doorbell:
             await self._wanted.wait()
             self._wanted.clear()
             with contextlib.suppress(Exception):
-                await self._pool.execute(self._ring_statement)
+                await self._pool.execute(self._ring_statement, self._channel)
             await asyncio.sleep(_REST_SECONDS)

@@ -95,6 +95,7 @@ class Parent(BaseModel):
     step: str
     item: int | None = None
     attempt: int = 1
+    depth: int = 1  # how many jobs are above this one
 
 
 class JobEvent(Payload):

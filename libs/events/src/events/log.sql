@@ -53,8 +53,8 @@ SELECT
     set_config('lock_timeout', '10s', false);
 
 -- name: ring
--- Wake whoever follows the log. Nothing is lost if a ring is, so its commit need not wait for the disk.
-SELECT set_config('synchronous_commit', 'off', true), pg_notify('millrace_log', '');
+-- Wake whoever listens to the channel $1. Nothing is lost if a ring is, so its commit need not wait for the disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '');
 
 -- name: acquire_checkpoint
 -- Take a checkpoint over from whoever has it.

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-import asyncpg
 from prometheus_client import Counter, Gauge
 
 from events.broker import Broker, Exchange, Message
 from events.checkpoints import Checkpoint, Checkpoints
-from events.database import Pool
+from events.database import Pool, database_gone
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_batch, encode_event
 from events.errors import Fenced
@@ -81,8 +80,12 @@ class Relay:
             try:
                 yield lost
             finally:
-                with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+                try:
                     await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", self._name)
+                except BaseException as error:
+                    connection.terminate()  # a connection that still had the lock would keep everybody waiting
+                    if not database_gone(error):
+                        raise
 
 
 def to_feed(broker: Broker) -> Publish:

@@ -17,8 +17,11 @@ from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
-from processor.queue import JobQueue, Postbox
+from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
 from processor.quota import JobQuota
+from processor.remote.reports import SECONDS_BETWEEN, RemoteReports
+from processor.remote.tasks import RemoteTasks
+from processor.remote.watch import RemoteWatch
 from processor.schedules import routes as schedule_routes
 from processor.schedules.clock import Clock, clock_of
 from processor.schedules.firing import Firing
@@ -40,6 +43,7 @@ from processor.workflows.start import Starter
 _RENEWALS_PER_LEASE = 3
 _COLLECT_SECONDS = 0.4  # a running step hears within a second that it is cancelled
 _UNBLOCK_SECONDS = 60.0
+_REMOTE_LOOK_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -55,6 +59,7 @@ async def open_service(
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
         doorbell = await stack.enter_async_context(Doorbell(parts.pool))
         appender = await stack.enter_async_context(Appender(parts.pool, function="processor.append", doorbell=doorbell))
+        queue_bell = await stack.enter_async_context(Doorbell(parts.pool, QUEUE_CHANNEL))
         library = Library(parts.pool)
         postbox = Postbox(parts.pool)
         starter = Starter(parts.pool, appender, library, postbox)
@@ -62,11 +67,23 @@ async def open_service(
         slots = Slots(settings.workers, step_command)
         here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
         attempts = Attempts(parts, settings, slots, here, scratch)
-        worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter)
+        remote = RemoteTasks(
+            parts.pool, parts.broker, lost_seconds=settings.remote_lost_seconds, grace=settings.step_grace_seconds
+        )
+        worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote)
         stack.push_async_callback(worker.close)
         await slots.warm_up()
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
-        incoming = Intake(appender, library, quota, announce_work=worker.wake.set)
+        reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)
+        incoming = Intake(appender, library, quota, reports, announce_work=queue_bell.ring)
+        remote_watch = RemoteWatch(
+            parts.pool,
+            parts.broker,
+            remote,
+            parts.telemetry,
+            lost_seconds=settings.remote_lost_seconds,
+            announce_mail=queue_bell.ring,
+        )
         intake = Consumer(parts.broker, Queue.INTAKE, incoming.handle, parts.telemetry)
         clock = clock or clock_of(parts.pool)
         launch = Launch(
@@ -82,6 +99,7 @@ async def open_service(
         running.start("dead_letters", dead_letters.drain)
         running.start("relay.feed", feed.run)
         running.start("relay.events", events.run)
+        running.start("queue.bell", lambda: worker.listen(queue_bell))
         running.start(
             "worker.claim", lambda: ticking(worker.claim_once, every=settings.claim_poll_seconds, wake=worker.wake)
         )
@@ -92,6 +110,8 @@ async def open_service(
         running.start(
             "schedules.fire", lambda: ticking(firing.run_once, every=settings.schedule_poll_seconds, wake=firing.wake)
         )
+        running.start("remote.look", lambda: ticking(remote_watch.look_once, every=_REMOTE_LOOK_SECONDS))
+        running.start("remote.tell", lambda: ticking(remote_watch.tell_once, every=SECONDS_BETWEEN))
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
@@ -104,8 +124,7 @@ async def open_service(
             jobs,
             postbox,
             quota,
-            announce_work=worker.wake.set,
-            announce_mail=worker.mail.set,
+            announce=queue_bell.ring,
         )
         app.include_router(routes.router(jobs))
         app.include_router(control_routes.router(control))

@@ -1,7 +1,9 @@
 """One attempt of one step: run where its handler runs, within its time, and told as a command."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,19 @@ from events.errors import NotFound, Unavailable
 from events.ids import derived_id
 from events.jobs import KeptBlob
 from events.lifecycle import Parts
-from events.telemetry import current_traceparent
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
+from processor.handlers import HANDLERS
 from processor.queue import Lease
 from processor.results import INLINE_BYTES
 from processor.scratch import folder_for
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task
-from processor.step_process import StepCrashed
+from processor.step_process import StepCrashed, StepProcess
 from processor.workflows.commands import Command, Completed, Failed, Progress, Stopped
 from processor.workflows.expressions import ExpressionError
+from processor.workflows.json_schemas import compiled, problems
 from processor.workflows.plan import Kind, PlannedAction
 from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key
@@ -50,15 +53,27 @@ class Attempts:
         self._slots = slots
         self._here = here
         self._scratch = scratch
+        self._validators = {name: compiled(handler.parameters) for name, handler in HANDLERS.items()}
 
-    async def run(self, state: JobState, lease: Lease, key: Key, number: int, stop: Stop, report: Report) -> Command:
+    async def run(
+        self,
+        state: JobState,
+        lease: Lease,
+        key: Key,
+        number: int,
+        stop: Stop,
+        report: Report,
+        traceparent: str | None,
+    ) -> Command:
         """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
         action = state.plan.action(key[0])
         seconds = self._settings.step_seconds if action.timeout is None else action.timeout
         try:
-            async with asyncio.timeout(seconds) as limit:
-                output = await self._output(state, lease, key, number, action, stop, report)
-            return await self._kept(state, lease, key, number, output)
+            async with self._process_for(lease, action) as process, asyncio.timeout(seconds) as limit:
+                output = await self._output(state, lease, key, number, action, process, stop, report, traceparent)
+            if action.uses == "emit":
+                return _emitted(key, number, output)
+            return await self.keep(state, lease, key, number, output)
         except StepStopped:
             return Stopped(key, number)
         except asyncio.CancelledError:
@@ -89,12 +104,15 @@ class Attempts:
         key: Key,
         number: int,
         action: PlannedAction,
+        process: StepProcess | None,
         stop: Stop,
         report: Report,
+        traceparent: str | None,
     ) -> Any:
         parameters = parameters_of(state, key, action)
-        if action.kind is Kind.PROCESS:
-            return await self._in_process(lease, key, action, parameters, stop, report)
+        self._check(action.uses, parameters)
+        if process is not None:
+            return await self._in_process(process, lease, key, action, parameters, stop, report)
         attempt = Attempt(
             tenant=lease.tenant,
             job_id=lease.job_id,
@@ -104,34 +122,55 @@ class Attempts:
             effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
             output_name=_name(key, number, lease),
             report=lambda done, message: report(Progress(key, done, message)),
-            traceparent=current_traceparent(),
+            traceparent=traceparent,
         )
         return await self._here[action.uses](attempt, parameters)
 
+    @asynccontextmanager
+    async def _process_for(self, lease: Lease, action: PlannedAction) -> AsyncIterator[StepProcess | None]:
+        """The step's time begins when its turn has come."""
+        if action.kind is not Kind.PROCESS:
+            yield None
+            return
+        process = await self._slots.take(lease.tenant)
+        try:
+            yield process
+        finally:
+            self._slots.give_back(process)
+
+    def _check(self, handler: str, parameters: Any) -> None:
+        """What expressions have made of them is only known now."""
+        wrong = [*islice(problems(self._validators[handler], HANDLERS[handler].parameters, parameters, ("with",)), 5)]
+        if wrong:
+            raise StepError("invalid_parameters", " ".join(f"{problem.place}: {problem.detail}" for problem in wrong))
+
     async def _in_process(
-        self, lease: Lease, key: Key, action: PlannedAction, parameters: Any, stop: Stop, report: Report
+        self,
+        process: StepProcess,
+        lease: Lease,
+        key: Key,
+        action: PlannedAction,
+        parameters: Any,
+        stop: Stop,
+        report: Report,
     ) -> Any:
         def said(progress: step_protocol.Progress) -> None:
             report(Progress(key, progress.done, progress.message))
 
-        process = await self._slots.take(lease.tenant)
-        try:
-            with folder_for(self._scratch, str(lease.job_id)) as folder:
-                task = Task(
-                    step=action.uses,
-                    input=str(await self._local_file(lease.tenant, parameters["blob"], folder)),
-                    options=parameters.get("options", {}),
-                    scratch=str(folder),
-                    memory_mb=self._settings.step_memory_mb,
-                    threads=self._settings.step_threads,
-                )
-                stop.gently = True
-                result = await process.run(task, said, stop=stop, grace=self._settings.step_grace_seconds)
-            return msgspec.json.decode(result)
-        finally:
-            self._slots.give_back(process)
+        with folder_for(self._scratch, str(lease.job_id)) as folder:
+            task = Task(
+                step=action.uses,
+                input=str(await self._local_file(lease.tenant, parameters["blob"], folder)),
+                options=parameters.get("options", {}),
+                scratch=str(folder),
+                memory_mb=self._settings.step_memory_mb,
+                threads=self._settings.step_threads,
+            )
+            stop.gently = True
+            result = await process.run(task, said, stop=stop, grace=self._settings.step_grace_seconds)
+        return msgspec.json.decode(result)
 
-    async def _kept(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
+    async def keep(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
         """A large output becomes a blob, and an expression may still read it."""
         body = encode_json(output)
         if len(body) <= INLINE_BYTES:
@@ -158,6 +197,13 @@ class Attempts:
             return copy
         except NotFound:
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+
+def _emitted(key: Key, number: int, output: Any) -> Command:
+    """What is said goes to every subscriber."""
+    if len(encode_json(output)) > INLINE_BYTES:
+        return Failed(key, number, "too_large", f"What is said may have {INLINE_BYTES} bytes.")
+    return Completed(key, number, output)
 
 
 def _name(key: Key, number: int, lease: Lease) -> str:

@@ -6,7 +6,7 @@ holds the decision, and what the log refuses ends everything here: then somebody
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,21 +18,25 @@ from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
 from processor.attempts import Attempts, Stop
 from processor.progress import Pace
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.reports import command_of
+from processor.remote.tasks import RemoteTasks
 from processor.results import keep_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
     Command,
+    Completed,
     Pause,
     Resume,
     Signal,
+    Stopped,
     Tick,
 )
 from processor.workflows.engine import Limits
 from processor.workflows.plan import Kind
 from processor.workflows.record import record
 from processor.workflows.start import Starter
-from processor.workflows.state import JobState, Key, Phase
+from processor.workflows.state import JobState, Key, Node, Phase
 from processor.workflows.stream import JobStream
 
 # A job that only waits is held for so long, in case that what it waits for comes soon.
@@ -55,8 +59,10 @@ class Execution:
         attempts: Attempts,
         queue: JobQueue,
         starter: Starter,
+        remote: RemoteTasks,
         blobs: Blobs,
         limits: Limits,
+        announce_work: Callable[[], None],
     ) -> None:
         self._lease = lease
         self.state = state
@@ -64,22 +70,36 @@ class Execution:
         self._attempts = attempts
         self._queue = queue
         self._starter = starter
+        self._remote = remote
         self._blobs = blobs
         self._limits = limits
+        self._announce_work = announce_work
+        self._has_children = any(action.kind is Kind.WORKFLOW for action in state.plan.actions())
         self._commands: list[Command] = []
         self._mail: list[UUID] = []  # whose effect is among the commands
         self._some = asyncio.Event()
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._stops: dict[tuple[Key, int], Stop] = {}
         self._children: set[UUID] = set()
+        self._out: set[UUID] = set()  # tasks that remote workers have, or shall have
         self._told_to_end: set[UUID] = set()
         self._pace = Pace(self._some.set)
         self._failure: BaseException | None = None
 
+    @property
+    def computes(self) -> bool:
+        """Whether it needs a process now, or may in a moment."""
+        running, plan = self.state.running, self.state.plan
+        return not running or any(plan.action(name).kind is Kind.PROCESS for name, _ in running)
+
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
-        self._mail.append(mail.id)
         command = _said(mail)
+        if isinstance(command, Completed):
+            if ("keep", mail.id) not in self._tasks:
+                self._spawn(("keep", mail.id), self._keep(mail.id, command))
+            return
+        self._mail.append(mail.id)
         if command is not None:
             self._put(command)
 
@@ -87,15 +107,19 @@ class Execution:
         """Until the job is finished (None), or only waits. Raises `Fenced` if somebody else has taken it."""
         try:
             self._commands[:0] = first
+            if self.state.status is not JobStatus.PENDING and self.state.plan.hands_out:
+                self._out = await self._remote.known(self._lease.tenant, self._lease.job_id)
             await self._tell()
             while not self.state.status.terminal:
                 if self.state.status is JobStatus.PENDING or self.state.parked:
-                    return Release(None if self.state.paused else 0.0)
+                    return Release(None)
                 self._follow()
                 released = await self._wait()
                 if released is not None:
                     return released
                 await self._tell()
+            if self._out:
+                await self._remote.forget(self._out)
             return None
         finally:
             self._pace.close()
@@ -110,12 +134,30 @@ class Execution:
         commands, self._commands = self._commands, []
         mail, self._mail = self._mail, []
         now = utc_now()
+        awaited = self._awaited_children()
         events = record(self.state, commands, now, self._limits)
         if events:
             await self._keep_result(events)
             await self._stream.append(events, now)
+        ended = {command.child for command in commands if isinstance(command, ChildEnded)}
+        for child in awaited.keys() - self._awaited_children().keys() - ended:
+            # Its time has run out: nobody wants it any more.
+            await self._starter.end_child(self.state, awaited[child], child)
         if mail:
             await self._queue.discard(mail)
+
+    def _awaited_children(self) -> dict[UUID, Key]:
+        """The jobs that steps wait for."""
+        if not self._has_children:
+            return {}
+        return {
+            node.child: key
+            for key, node in self.state.held_back.items()
+            if node.child is not None and node.status is StepStatus.WAITING and self._kind(key) is Kind.WORKFLOW
+        }
+
+    def _kind(self, key: Key) -> Kind:
+        return self.state.plan.action(key[0]).kind
 
     async def _keep_result(self, events: list[JobEvent]) -> None:
         last = events[-1]
@@ -128,8 +170,11 @@ class Execution:
         """Let run what is to run, and stop what is not."""
         state = self.state
         for key, node in state.running.items():
-            name = (key, node.attempt)
-            if name not in self._tasks:
+            if (key, node.attempt) in self._tasks:
+                continue
+            if state.phase is Phase.STOPPING:
+                self._put(Stopped(key, node.attempt))  # it was to begin, and something came between
+            else:
                 self._begin(key, node.attempt)
         if state.phase is Phase.STOPPING:
             for name, stop in self._stops.items():
@@ -137,16 +182,31 @@ class Execution:
                     stop.set()
                     if not stop.gently:
                         self._tasks[name].cancel()
-        for key, node in state.held_back.items():
-            if node.child is None or node.status is not StepStatus.WAITING:
-                continue
-            kind = state.plan.action(key[0]).kind
-            if kind is Kind.WORKFLOW and node.child not in self._children:
-                self._children.add(node.child)
-                self._spawn(("start", node.child), self._start_child(key, node.child))
-            if state.phase is Phase.STOPPING and node.child not in self._told_to_end:
-                self._told_to_end.add(node.child)
-                self._spawn(("end", node.child), self._end_child(key, node.child))
+        for child, key in self._awaited_children().items():
+            if state.phase is Phase.STOPPING:
+                if child not in self._told_to_end:
+                    self._told_to_end.add(child)
+                    self._spawn(("end", child), self._end_child(key, child))
+            elif child not in self._children:
+                self._children.add(child)
+                self._spawn(("start", child), self._start_child(key, child))
+        wanted = set()
+        for key, node in state.held_back.items() if state.plan.hands_out else ():
+            if node.child is not None and self._kind(key) is Kind.REMOTE and node.status is StepStatus.WAITING:
+                wanted.add(node.child)
+                self._hand_out(key, node, node.child)
+        if unwanted := self._out - wanted:
+            self._out &= wanted
+            self._spawn(("forget", min(unwanted)), self._remote.forget(unwanted))
+
+    def _hand_out(self, key: Key, node: Node, task: UUID) -> None:
+        if self.state.phase is not Phase.STOPPING:
+            if task not in self._out:
+                self._out.add(task)
+                self._spawn(("send", task), self._send(key, node.attempt, task, node.due_at))
+        elif task not in self._told_to_end:
+            self._told_to_end.add(task)
+            self._spawn(("end", task), self._end_remote(key, node.attempt, task))
 
     def _begin(self, key: Key, attempt: int) -> None:
         stop = self._stops[key, attempt] = Stop()
@@ -154,7 +214,11 @@ class Execution:
 
     async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
         try:
-            self._put(await self._attempts.run(self.state, self._lease, key, attempt, stop, self._pace.report))
+            self._put(
+                await self._attempts.run(
+                    self.state, self._lease, key, attempt, stop, self._pace.report, self._stream.traceparent
+                )
+            )
         finally:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
@@ -167,7 +231,7 @@ class Execution:
         self._tasks.pop(name, None)
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
-            self._some.set()
+        self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
         """Until something has come, or the time for something."""
@@ -211,13 +275,34 @@ class Execution:
 
     async def _start_child(self, key: Key, child: UUID) -> None:
         refused = await self._starter.start_child(self.state, key, child)
-        if refused is not None:
+        if refused is None:
+            self._announce_work()
+        else:
             self._put(refused)
 
     async def _end_child(self, key: Key, child: UUID) -> None:
+        starting = self._tasks.get(("start", child))
+        if starting is not None:
+            await asyncio.wait({starting})  # else it may begin after we have found that there is none
         ended = await self._starter.end_child(self.state, key, child)
         if ended is not None:
             self._put(ended)
+
+    async def _send(self, key: Key, attempt: int, task: UUID, until: datetime | None) -> None:
+        refused = await self._remote.send(self.state, key, attempt, task, until)
+        if refused is not None:
+            self._put(refused)
+
+    async def _end_remote(self, key: Key, attempt: int, task: UUID) -> None:
+        await self._remote.end(task)
+        self._put(Stopped(key, attempt))
+
+    async def _keep(self, mail: UUID, completed: Completed) -> None:
+        """What a remote worker gives may be too large for an event."""
+        key, attempt = completed.key, completed.attempt
+        kept = await self._attempts.keep(self.state, self._lease, key, attempt, completed.output)
+        self._mail.append(mail)
+        self._put(kept)
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())
@@ -246,5 +331,7 @@ def _said(mail: Mail) -> Command | None:
                 said.get("result"),
                 said.get("error") or {},
             )
+        case "remote":
+            return command_of(said)
         case _:
             return None

@@ -13,8 +13,10 @@ from events.envelope import Event, check_stream, decode_event, new_event, stream
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
+from events.steps import SAID
 from events.uploads import UploadCompleted
 from processor.quota import JobQuota
+from processor.remote.reports import RemoteReports
 from processor.workflows.library import NOTHING, Edition, Library
 from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE
@@ -22,17 +24,27 @@ from processor.workflows.stream import SOURCE
 
 class Intake:
     def __init__(
-        self, appender: Appender, library: Library, quota: JobQuota, *, announce_work: Callable[[], None]
+        self,
+        appender: Appender,
+        library: Library,
+        quota: JobQuota,
+        remote: RemoteReports,
+        *,
+        announce_work: Callable[[], None],
     ) -> None:
         self._appender = appender
         self._library = library
         self._quota = quota
+        self._remote = remote
         self._announce_work = announce_work
 
     async def handle(self, message: Message) -> None:
         """Append the event, and what follows from it, in one statement. A message that comes again changes nothing:
         its event has the same id, and so has everything derived from it."""
         event = _decoded(message.body)
+        if event.type in SAID:
+            await self._remote.hear(event, _checked(SAID[event.type], event))
+            return
         async with self._quota.judging(event.tenant) as exceeded:
             follows = await self._consequences(event, exceeded)
             outcomes = await self._appender.append_all((AppendRequest(event.tenant, event.subject, (event,)), *follows))
@@ -58,7 +70,7 @@ class Intake:
 def _decoded(body: bytes) -> Event:
     try:
         event = decode_event(body)
-    except (msgspec.MsgspecError, ValueError) as wrong:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as wrong:
         raise InvalidInput(f"The message is not an event: {wrong}.") from None
     check_stream(event.subject)
     return event

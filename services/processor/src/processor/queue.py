@@ -10,6 +10,8 @@ import asyncpg
 
 from events.database import Pool, load_queries
 
+QUEUE_CHANNEL = "millrace_queue"  # rung when there is a job to begin, or mail for one
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -19,6 +21,8 @@ class Lease:
     failures: int  # how often in a row its worker died with it, or failed
     lost: bool  # whoever had it let the lease expire
     under_way: bool  # it may be begun; else it was only taken because it has mail
+    mail: bool  # somebody has said something to it
+    computes: bool  # it has a step that needs a process of its own
     version: int  # of the job's stream, then
     created: str | None  # the job's first event, unless more is to be read
 
@@ -42,9 +46,9 @@ class JobQueue:
         self._per_tenant = per_tenant
         self._queries = load_queries("processor", "queue.sql")
 
-    async def claim(self, wanted: int, *, may_compute: bool = True) -> list[Lease]:
-        """Up to `wanted` jobs that nobody holds, in their turn."""
-        arguments = (self._worker, wanted, self._seconds, may_compute, self._per_tenant)
+    async def claim(self, wanted: int, *, computing: int = 1_000_000) -> list[Lease]:
+        """Up to `wanted` jobs that nobody holds, in their turn; up to `computing` of them such that compute."""
+        arguments = (self._worker, wanted, self._seconds, min(wanted, computing), self._per_tenant)
         rows = await self._pool.fetch(self._queries["claim"], *arguments)
         return [Lease(**row) for row in rows]
 
@@ -56,17 +60,17 @@ class JobQueue:
             [lease.job_id for lease in leases],
             [lease.token for lease in leases],
             self._seconds,
+            self._worker,
         )
         return {(row["tenant"], row["job_id"]) for row in rows}
 
-    async def let_go(self, lease: Lease, *, due_in: float | None, unbegun: bool = False) -> None:
-        """It waits: for so many seconds, or for mail alone."""
-        await self._pool.execute(self._queries["let_go"], lease.tenant, lease.job_id, lease.token, due_in, unbegun)
+    async def let_go(self, lease: Lease, *, due_in: float | None, begun: bool = True) -> None:
+        """It waits: for so many seconds, or for mail alone; or, if it was not begun, until its turn comes again."""
+        await self._pool.execute(self._queries["let_go"], *self._mine(lease), due_in, begun)
 
     async def give_back(self, lease: Lease, *, retry_in: float, failures: int) -> None:
         """After so many seconds, somebody may try again."""
-        arguments = (lease.tenant, lease.job_id, lease.token, retry_in, failures)
-        await self._pool.execute(self._queries["give_back"], *arguments)
+        await self._pool.execute(self._queries["give_back"], *self._mine(lease), retry_in, failures)
 
     async def release_all(self) -> None:
         """We stop: others may go on with our jobs at once."""
@@ -77,6 +81,11 @@ class JobQueue:
         rows = await self._pool.fetch(self._queries["collect"], self._worker)
         # A statement of its own: it sees what was posted while the first one waited.
         return await self.mail([(row["tenant"], row["job_id"]) for row in rows]) if rows else []
+
+    async def collect_one(self, lease: Lease) -> list[Mail]:
+        """The same for one of them."""
+        found = await self._pool.fetchval(self._queries["collect_one"], *self._mine(lease))
+        return await self.mail([(lease.tenant, lease.job_id)]) if found else []
 
     async def mail(self, jobs: Sequence[tuple[str, UUID]]) -> list[Mail]:
         rows = await self._pool.fetch(
@@ -91,6 +100,9 @@ class JobQueue:
         """Should a limit ever be reached without a reason, it is not for ever."""
         await self._pool.execute(self._queries["unblock_all"])
         return False
+
+    def _mine(self, lease: Lease) -> tuple[str, UUID, int, str]:
+        return lease.tenant, lease.job_id, lease.token, self._worker
 
 
 class Postbox:

@@ -1,54 +1,49 @@
 -- Which job a worker may work on, and what is said to it.
 
 -- name: claim
--- Take up to $2 jobs for $3 seconds, those that compute only if $4, and none of a tenant that holds $5. Of one that has
--- not begun, its first event comes along.
-SELECT
-    mine.tenant, mine.job_id, mine.token, mine.failures, mine.lost, mine.under_way, job.version,
-    CASE WHEN job.status = 'PENDING' THEN (
-        SELECT event.data FROM events.events AS event
-        WHERE event.version = 1 AND event.stream_id = (
-            SELECT stream.id FROM events.streams AS stream
-            WHERE stream.tenant = mine.tenant AND stream.stream = 'job:' || mine.job_id::text)
-    ) END AS created
-FROM processor.claim($1, $2, $3, $4, $5) AS mine
-JOIN processor.jobs AS job ON job.tenant = mine.tenant AND job.id = mine.job_id;
+-- Take up to $2 jobs for $3 seconds, up to $4 of them such that compute, and none of a tenant that holds $5.
+SELECT tenant, job_id, token, failures, lost, under_way, mail, computes, version, created
+FROM processor.claim($1, $2, $3, $4, $5);
 
 -- name: renew
--- Hold these jobs for $4 more seconds. Those that somebody else has taken are not returned.
+-- Hold these jobs for $4 more seconds. Those that $5 has no more are not returned. (Tokens alone do not tell: one that a
+-- crash of the database has lost is given again.)
 WITH held AS (
     UPDATE processor.queue AS job SET expires_at = now() + make_interval(secs => $4)
     FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS mine (tenant, job_id, token)
     WHERE job.tenant = mine.tenant AND job.job_id = mine.job_id
-        AND job.token = mine.token AND job.worker IS NOT NULL
+        AND job.token = mine.token AND job.worker = $5
     RETURNING job.tenant, job.job_id, job.token
 )
 SELECT tenant, job_id, token, set_config('synchronous_commit', 'off', true) FROM held;
 
 -- name: let_go
--- The job waits: nobody need look at it for $4 seconds, unless it has mail.
-UPDATE processor.queue
-SET worker = NULL, failures = 0, under_way = under_way AND NOT $5,
-    due_at = CASE
-        WHEN mail THEN now()
-        WHEN $4::double precision IS NULL THEN 'infinity'
-        ELSE now() + make_interval(secs => $4)
-    END
-WHERE tenant = $1 AND job_id = $2 AND token = $3;
+-- The job waits: nobody need look at it for $5 seconds, unless it has mail.
+SELECT processor.let_go($1, $2, $3, $4, $5, $6);
 
 -- name: give_back
--- Its holder could not go on. Somebody may try again after $4 seconds; $5 counts as failures.
-UPDATE processor.queue
-SET worker = NULL, failures = failures + $5, due_at = now() + make_interval(secs => $4)
-WHERE tenant = $1 AND job_id = $2 AND token = $3;
+-- Its holder could not go on. Somebody may try again after $5 seconds; $6 counts as failures.
+UPDATE processor.queue AS job
+SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5),
+    mail = mail OR processor.has_mail(job)
+WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker = $4;
 
 -- name: release_all
 -- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
-UPDATE processor.queue SET worker = NULL, due_at = now() WHERE worker = $1;
+UPDATE processor.queue AS job
+SET worker = NULL, mail = mail OR processor.has_mail(job),
+    due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
+WHERE worker = $1;
 
 -- name: collect
 -- Which of a worker's jobs have mail. It counts as collected.
 UPDATE processor.queue SET mail = false WHERE worker = $1 AND mail RETURNING tenant, job_id;
+
+-- name: collect_one
+-- Whether one of a worker's jobs has mail. It counts as collected.
+UPDATE processor.queue SET mail = false
+WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker = $4 AND mail
+RETURNING true;
 
 -- name: mail
 -- What is said to these jobs, in the order in which it was said.
@@ -66,8 +61,14 @@ DELETE FROM processor.mail WHERE id = ANY ($1::uuid[]);
 SELECT processor.post($1, $2, $3, $4, $5);
 
 -- name: unblock_all
--- Whoever waits for a limit looks again.
-UPDATE processor.queue SET blocked_by = NULL WHERE blocked_by IS NOT NULL;
+-- Of those that wait for the same limit, let the first look again.
+UPDATE processor.queue SET blocked_by = NULL
+WHERE (tenant, job_id) IN (
+    SELECT DISTINCT ON (tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END) tenant, job_id
+    FROM processor.queue
+    WHERE blocked_by IS NOT NULL
+    ORDER BY tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END, priority DESC, due_at, job_id
+);
 
 -- name: place
 -- How a job stands in the queue, and how many of its tenant come before it.

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from events.blob_keys import belongs_to
 from events.blobs import Blobs
 from events.envelope import encode_json
 from events.errors import NotFound
@@ -11,6 +12,9 @@ from events.jobs import KeptBlob
 
 # Every subscriber gets a job's last event, so it must stay small.
 INLINE_BYTES = 32 * 1024
+
+
+RESULTS = "results/"
 
 
 class _Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,9 +34,16 @@ async def keep_result(blobs: Blobs, key: str, result: Any) -> Any:
     return KeptBlob(blob=key, bytes=len(body))
 
 
-async def whole_result(blobs: Blobs, said: bytes) -> bytes:
-    """The result, wherever it is; the reference itself if the blob has been deleted."""
+async def whole_result(blobs: Blobs, tenant: str, said: bytes) -> bytes:
+    """The result, wherever it is; what is said itself if that is no reference of ours, or the blob has been deleted."""
     try:
-        return await blobs.get(_references.decode(said).blob)
-    except (msgspec.ValidationError, NotFound):
+        key = _references.decode(said).blob
+    except msgspec.ValidationError:
+        return said
+    # A step may give whatever it likes, and so also what looks like a reference, to anybody's blob.
+    if not (key.startswith(RESULTS) and belongs_to(key, tenant)):
+        return said
+    try:
+        return await blobs.get(key)
+    except NotFound:
         return said

@@ -5,18 +5,19 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 """
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
 from prometheus_client import Gauge
+from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
+from events.doorbell import Doorbell
 from events.envelope import stream_name
 from events.errors import Fenced, NotFound, Unavailable
-from events.jobs import Change, JobCreated, JobStatus
+from events.jobs import Change, JobCreated, JobStatus, KeptBlob
 from events.lifecycle import Parts
 from events.log import EventLog
 from events.tasks import end
@@ -24,6 +25,7 @@ from processor.attempts import Attempts
 from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.workflows.commands import Begin, Command, GiveUp, Park
@@ -37,6 +39,33 @@ from processor.workflows.stream import JobStream, payload_of, read_job
 # Until somebody may be there who knows the handler.
 _PARKED_SECONDS = 5.0
 _GATHERING_SECONDS = 0.01
+# A job that nobody can go on with is looked at again after 1, 2, 4 … 64 times as long.
+_LONGEST_PAUSE = 6
+
+
+class _Held:
+    """A job that is held here. What is said to it before it was read waits for that."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self._early: list[Mail] = []
+        self._execution: Execution | None = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether it needs a process now or soon."""
+        return self.lease.computes and (self._execution is None or self._execution.computes)
+
+    def deliver(self, mail: Mail) -> None:
+        if self._execution is None:
+            self._early.append(mail)
+        else:
+            self._execution.deliver(mail)
+
+    def begin(self, execution: Execution) -> None:
+        self._execution = execution
+        for mail in self._early:
+            execution.deliver(mail)
 
 
 class Worker:
@@ -52,6 +81,7 @@ class Worker:
         attempts: Attempts,
         library: Library,
         starter: Starter,
+        remote: RemoteTasks,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -62,11 +92,13 @@ class Worker:
         self._attempts = attempts
         self._library = library
         self._starter = starter
+        self._remote = remote
         self._log = EventLog(parts.pool)
         self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
-        self._executions: dict[tuple[str, UUID], Execution] = {}
-        self._early: dict[tuple[str, UUID], list[Mail]] = {}  # for jobs that are still being read
+        self._held: dict[tuple[str, UUID], _Held] = {}
+        # What is collected is for jobs that we know: no claim is in flight then, which may have taken others.
+        self._claiming = asyncio.Lock()
         self._more = False  # there were more jobs than room for them
         self.wake = asyncio.Event()  # there may be a job
         self.mail = asyncio.Event()  # there may be mail for one that is held here
@@ -77,6 +109,15 @@ class Worker:
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
         )
 
+    async def listen(self, bell: Doorbell) -> None:
+        """Look at once when somebody says that there is something, on whatever replica."""
+        with bell.listening() as rung:
+            while True:
+                await rung.wait()
+                rung.clear()
+                self.wake.set()
+                self.mail.set()
+
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""
         if self._more and self._room() < self._settings.jobs_at_once // 4:
@@ -84,19 +125,23 @@ class Worker:
         room = self._room()
         if room <= 0:
             return False  # the end of a job wakes us
-        claimed = await self._queue.claim(room, may_compute=self._slots.free)
-        mail = await self._queue.mail([(lease.tenant, lease.job_id) for lease in claimed]) if claimed else []
-        for lease in claimed:
-            self._early[lease.tenant, lease.job_id] = []
-            self._at_work[lease] = asyncio.create_task(self._work(lease), name=f"job:{lease.job_id}")
-        self._deliver(mail)
+        async with self._claiming:
+            claimed = await self._queue.claim(room, computing=self._room_to_compute())
+            for lease in claimed:
+                held = self._held[lease.tenant, lease.job_id] = _Held(lease)
+                self._at_work[lease] = asyncio.create_task(self._work(held), name=f"job:{lease.job_id}")
         self._more = len(claimed) == room
         return self._more
 
     async def collect_once(self) -> bool:
         """Pass on what was said to the jobs that we hold."""
         if self._at_work:
-            self._deliver(await self._queue.collect())
+            async with self._claiming:
+                mail = await self._queue.collect()
+                for one in mail:
+                    held = self._held.get((one.tenant, one.job_id))
+                    if held is not None:
+                        held.deliver(one)
         return False
 
     async def renew_once(self) -> bool:
@@ -114,57 +159,73 @@ class Worker:
         """Drop what we work on. Others may go on with it at once."""
         await end(*self._at_work.values())
         await self._slots.close()
-        with contextlib.suppress(Exception):  # then the leases expire by themselves
+        try:
             await self._queue.release_all()
+        except Exception as error:
+            if not database_gone(error):
+                raise
+            self._telemetry.log.warning("jobs not released: their leases run out by themselves", error=repr(error))
 
     def _room(self) -> int:
         return self._settings.jobs_at_once - len(self._at_work)
 
-    def _deliver(self, mail: Sequence[Mail]) -> None:
-        for one in mail:
-            execution = self._executions.get((one.tenant, one.job_id))
-            if execution is not None:
-                execution.deliver(one)
-            elif (one.tenant, one.job_id) in self._early:
-                self._early[one.tenant, one.job_id].append(one)
+    def _room_to_compute(self) -> int:
+        """Each process has one job that it works on and one that comes next. More would wait here, in the place of
+        others that need no process, or that another worker has a process for."""
+        computing = sum(held.computes for held in self._held.values())
+        return max(0, 2 * self._slots.count - computing)
 
-    async def _work(self, lease: Lease) -> None:
-        log = self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
-        name = (lease.tenant, lease.job_id)
+    async def _work(self, held: "_Held") -> None:
+        lease = held.lease
         try:
-            await self._run(lease)
+            await self._run(held)
         except Fenced as lost:
-            log.warning("job taken over", reason=str(lost))
+            self._logged(lease).warning("job taken over", reason=str(lost))
+            # If the lease is ours all the same, it was a former holder's last word that we had not read.
+            await self._give_back(lease, failures=0)
         except Exception as error:
             somebody_is_away = database_gone(error) or isinstance(error, Unavailable)
-            log.warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
+            self._logged(lease).warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
             await self._give_back(lease, failures=0 if somebody_is_away else 1)
         finally:
-            self._executions.pop(name, None)
-            self._early.pop(name, None)
+            name = (lease.tenant, lease.job_id)
+            if self._held.get(name) is held:  # else it has been let go, and taken again
+                del self._held[name]
             del self._at_work[lease]
             self.wake.set()
 
-    async def _run(self, lease: Lease) -> None:
-        name = (lease.tenant, lease.job_id)
+    def _logged(self, lease: Lease) -> BoundLogger:
+        return self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
+
+    async def _run(self, held: "_Held") -> None:
+        lease = held.lease
+        for one in await self._queue.collect_one(lease) if lease.mail else ():
+            held.deliver(one)
         state, version = await self._load(lease)
-        if state.status.terminal:
-            return
-        stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
-        execution = Execution(
-            lease, state, stream, self._attempts, self._queue, self._starter, self._parts.blobs, self._limits
-        )
         first = await self._first(lease, state)
-        self._executions[name] = execution
-        for one in self._early.pop(name):
-            execution.deliver(one)
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
+            stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
+            execution = Execution(
+                lease,
+                state,
+                stream,
+                self._attempts,
+                self._queue,
+                self._starter,
+                self._remote,
+                self._parts.blobs,
+                self._limits,
+                self.wake.set,
+            )
+            held.begin(execution)
             released = await execution.run(first)
         if released is None:
             self._finished.labels(state.created.workflow, state.status.lower()).inc()
+            if state.created.parent is not None:
+                self.mail.set()  # it has some from this one now, and may be held here
         else:
             due_in = _PARKED_SECONDS if state.parked else released.due_in
-            await self._queue.let_go(lease, due_in=due_in, unbegun=state.status is JobStatus.PENDING)
+            await self._queue.let_go(lease, due_in=due_in, begun=state.status is not JobStatus.PENDING)
 
     async def _load(self, lease: Lease) -> tuple[JobState, int]:
         """The job as its events made it."""
@@ -179,11 +240,19 @@ class Worker:
         state = await self._new(lease, first)
         for event in events[1:]:
             evolve(state, payload_of(event), event.time)
-        for key, node in state.nodes.items():
-            if node.blob is not None and key[0] in state.plan.read:
-                body = await self._parts.blobs.get(node.blob["blob"])
-                state.loaded[node.blob["blob"]] = msgspec.json.decode(body)
         return state, events[-1].version
+
+    async def _load_outputs(self, state: JobState, kept: Iterable[tuple[str, KeptBlob | None]]) -> bool:
+        """Those that are too large for the log, and that an expression may read. False if one is not there any more."""
+        complete = True
+        for step, blob in kept:
+            if blob is not None and step in state.plan.read:
+                try:
+                    state.loaded[blob["blob"]] = msgspec.json.decode(await self._parts.blobs.get(blob["blob"]))
+                except NotFound:
+                    state.loaded[blob["blob"]] = None
+                    complete = False
+        return complete
 
     async def _new(self, lease: Lease, created: JobCreated) -> JobState:
         edition = await self._library.edition(lease.tenant, created.workflow, created.version)
@@ -197,6 +266,8 @@ class Worker:
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes
+        if not await self._load_outputs(state, [(key[0], node.blob) for key, node in state.nodes.items()]):
+            return [GiveUp("output_missing", "What a step has given is not there any more.")]
         if lease.failures > self._limits.attempts and not state.running:
             detail = f"The job was given up after {lease.failures} workers had failed with it."
             return [GiveUp("job_crashed", detail)]
@@ -216,13 +287,16 @@ class Worker:
         former = begin(state.plan, lease.tenant, former_id, state.created)
         for event in events[1:]:
             evolve(former, payload_of(event), event.time)
-        return reusable(former)
+        reused = reusable(former)
+        there = await self._load_outputs(state, [(change["step"], change.get("blob")) for change in reused])
+        return reused if there else []
 
     async def _give_back(self, lease: Lease, *, failures: int) -> None:
         """Until it succeeds: else the lease would run out, which counts as a failure."""
+        pause = self._settings.step_retry_seconds * 2 ** min(lease.failures, _LONGEST_PAUSE)
         while True:
             try:
-                return await self._queue.give_back(lease, retry_in=self._settings.step_retry_seconds, failures=failures)
+                return await self._queue.give_back(lease, retry_in=pause, failures=failures)
             except Exception as error:
                 if not database_gone(error):
                     raise

@@ -14,8 +14,11 @@ from processor.workflows.json_schemas import Schema, Validator, compiled, errors
 from processor.workflows.parameters import Holes, expressions_in, misfit_of, misfits
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
 from processor.workflows.scopes import ANYTHING, Scope, reference_problems
+from processor.workflows.values import values_in
 
 Workflows: TypeAlias = Callable[[str, int | None], Inputs | None]
+
+MOST_GIVEN = 10_000  # values in one `with`: what is larger belongs into inputs, or into a blob
 
 _KINDS = ("uses", "workflow", "wait")
 _WAITS = ("timer", "until", "signal", "approval")
@@ -40,6 +43,9 @@ class Actions:
     def problems(self, action: Mapping[str, Any], path: Path, seen: Scope, seen_when: Scope) -> Iterator[Problem]:
         """`seen` by what it is given, `seen_when` by its condition."""
         yield from self._kind_problems(action, path)
+        if values_in(action.get("with"), MOST_GIVEN) > MOST_GIVEN:
+            yield Problem.at((*path, "with"), "too_large", f"A step may be given at most {MOST_GIVEN} values.")
+            return
         if isinstance(uses := action.get("uses"), str):
             yield from self._uses_problems(uses, action, path, seen)
         if isinstance(workflow := action.get("workflow"), str):

@@ -1,12 +1,13 @@
 """A document in the one way in which a `Definition` says it, and the bytes that stand for it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from processor.workflows import durations
-from processor.workflows.definition import Definition
+from processor.workflows.definition import Concurrency, Definition, Map, Retry, Step
 from processor.workflows.expressions import condition, split
 
 
@@ -17,7 +18,7 @@ def definition_of(document: Mapping[str, Any]) -> Definition:
     for name, change in _WHOLE.items():
         if name in document:
             normal[name] = change(document[name])
-    return msgspec.convert(normal, Definition)
+    return msgspec.convert(_without_defaults(normal, Definition), Definition)
 
 
 def canonical(definition: Definition) -> bytes:
@@ -34,7 +35,7 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
     for name, change in _OF_ACTIONS.items():
         if name in action:
             normal[name] = change(action[name])
-    return normal
+    return _without_defaults(normal, Step)
 
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     if "depends" in step:
         normal["depends"] = sorted(step["depends"])
     if "map" in step:
-        normal["map"] = {**step["map"], "items": templates(step["map"]["items"])}
+        normal["map"] = _without_defaults({**step["map"], "items": templates(step["map"]["items"])}, Map)
     if "compensate" in step:
         normal["compensate"] = _action(step["compensate"])
     return normal
@@ -63,7 +64,7 @@ def _retry(retry: Mapping[str, Any]) -> dict[str, Any]:
             normal[name] = durations.seconds(retry[name])
     if "on" in retry:
         normal["on"] = sorted(retry["on"])
-    return normal
+    return _without_defaults(normal, Retry)
 
 
 def _when(when: str | bool) -> str | None:
@@ -75,7 +76,19 @@ def _when(when: str | bool) -> str | None:
 def _concurrency(concurrency: Mapping[str, Any]) -> dict[str, Any] | None:
     if not concurrency:
         return None
-    return {**concurrency, "key": condition(concurrency["key"]).text} if "key" in concurrency else dict(concurrency)
+    key = {"key": condition(concurrency["key"]).text} if "key" in concurrency else {}
+    return _without_defaults({**concurrency, **key}, Concurrency)
+
+
+def _without_defaults(given: Mapping[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """msgspec leaves out what is the very default, not what equals it."""
+    defaults = _defaults(struct)
+    return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+
+@cache
+def _defaults(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+    return {field.encode_name: field.default for field in msgspec.structs.fields(struct)}
 
 
 def templates(value: Any) -> Any:

@@ -48,6 +48,7 @@ class Progress:
     key: Key
     done: float  # 0 to 1
     message: str | None = None
+    attempt: int | None = None  # None: the one that is under way
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import msgspec
 
 from events.append import Appender, AppendRequest, Duplicate, Expected, IdReused
 from events.database import Pool, load_queries
-from events.envelope import new_event, stream_name
-from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound
+from events.envelope import encode_json, new_event, stream_name
+from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound, QuotaExceeded
 from events.ids import derived_id, new_id
 from events.jobs import JobCreated, JobStatus
 from events.log import EventLog
@@ -20,6 +20,7 @@ from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from processor.queue import Postbox
 from processor.quota import JobQuota
+from processor.results import INLINE_BYTES
 from processor.workflows.inputs import check_inputs
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
@@ -27,6 +28,7 @@ from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
+_QUOTA_SECONDS = 60  # until another try may be worth it
 _KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
 
 
@@ -65,8 +67,7 @@ class Control:
         postbox: Postbox,
         quota: JobQuota,
         *,
-        announce_work: Callable[[], None],
-        announce_mail: Callable[[], None],
+        announce: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._appender = appender
@@ -75,13 +76,21 @@ class Control:
         self._log = EventLog(pool)
         self._postbox = postbox
         self._quota = quota
-        self._announce_work = announce_work
-        self._announce_mail = announce_mail
+        self._announce = announce
         self._queries = load_queries("processor", "workflows/queries.sql")
 
     async def start(self, tenant: str, wish: Wish, said: Said) -> tuple[Job, bool]:
         """The job, and whether it is a new one: an unfinished one with the same unique name is given instead."""
-        edition = await self._library.startable(tenant, wish.workflow, wish.version)
+        event_id = said.event_id("start")
+        known = None if said.idempotency_key is None else await self._known(tenant, event_id)
+        if known is None:
+            edition = await self._library.startable(tenant, wish.workflow, wish.version)
+        else:  # it is judged by what held then
+            _, first = known
+            found = await self._library.edition(tenant, first.workflow, first.version)
+            if found is None or wish.workflow != found.name or wish.version not in (None, found.version):
+                raise IdempotencyKeyReused
+            edition = found
         created = first_event(
             edition,
             await self._input(tenant, edition, wish),
@@ -89,14 +98,16 @@ class Control:
             start_at=wish.start_at,
             unique=wish.unique,
         )
-        return await self._start(tenant, created, said.event_id("start"))
+        return await self._start(tenant, created, event_id)
 
     async def retry(self, tenant: str, job_id: UUID, said: Said) -> Job:
         """A new job that does again what this one has not finished."""
         former = await self._jobs.one(tenant, job_id)
         if former.status not in RETRYABLE:
             raise Conflict(f"Only a job that has failed or was cancelled can be retried; this one is {former.status}.")
-        job, _ = await self._start(tenant, await self._again(tenant, job_id), said.event_id(f"retry:{job_id}"))
+        job, new = await self._start(tenant, await self._again(tenant, job_id), said.event_id(f"retry:{job_id}"))
+        if not new:
+            raise Conflict(f"The unfinished job {job.id} has the unique name of this one.")
         return job
 
     async def retry_all(self, tenant: str, wanted: Filter, limit: int) -> list[Job]:
@@ -110,27 +121,46 @@ class Control:
             wanted.created_before,
             limit,
         )
-        retried = []
+        retried: list[Job] = []
         for row in found:
             # One id for each, so that somebody who asks twice at once retries once.
-            job, _ = await self._start(
-                tenant, await self._again(tenant, row["id"]), derived_id(row["id"], "job.created by retry of all")
-            )
-            retried.append(job)
+            event_id = derived_id(row["id"], "job.created by retry of all")
+            try:
+                job, new = await self._start(tenant, await self._again(tenant, row["id"]), event_id)
+            except QuotaExceeded:
+                if not retried:  # else whoever asks again goes on from here
+                    raise
+                break
+            if new:
+                retried.append(job)
         return retried
 
     async def say(self, tenant: str, job_id: UUID, kind: str, data: dict[str, Any], said: Said) -> Job:
         """Something to a job that is not finished. Its holder does what follows from it."""
+        if len(encode_json(data)) > INLINE_BYTES:  # it becomes an event, and every subscriber gets that
+            detail = f"What is said to a job may have {INLINE_BYTES} bytes."
+            raise InvalidInput(detail, errors=[FieldError("body", "too_large", detail)])
         job = await self._jobs.one(tenant, job_id)
         id_ = said.event_id(f"{kind}:{job_id}")
         if job.status.terminal or not await self._postbox.post(id_, tenant, job_id, kind, {"by": said.by, **data}):
             job = await self._jobs.one(tenant, job_id)
+            if not job.status.terminal:
+                raise Conflict("The job was promised, and has not come yet. Try again in a moment.")
             raise Conflict(f"The job is {job.status} already.")
-        self._announce_work()
-        self._announce_mail()
+        self._announce()
         return job
 
     async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
+        while True:
+            try:
+                return await self._started(tenant, created, event_id), True
+            except asyncpg.UniqueViolationError:
+                names = (tenant, created.workflow, created.unique)
+                row = await self._pool.fetchrow(self._queries["unfinished_unique"], *names)
+                if row is not None:  # else it has just ended
+                    return await self._jobs.one(tenant, row["job_id"]), False
+
+    async def _started(self, tenant: str, created: JobCreated, event_id: UUID) -> Job:
         job_id = new_id()
         stream = stream_name("job", job_id)
         event = new_event(
@@ -143,31 +173,33 @@ class Control:
             traceparent=current_traceparent(),
         )
         async with self._quota.judging(tenant) as exceeded:
-            if exceeded is not None:
-                raise Conflict(exceeded.detail)
-            try:
+            known = None
+            if exceeded is None:
                 outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
-            except asyncpg.UniqueViolationError:
-                row = await self._pool.fetchrow(
-                    self._queries["unfinished_unique"], tenant, created.workflow, created.unique
-                )
-                if row is None:  # it has just ended
-                    return await self._start(tenant, created, event_id)
-                return await self._jobs.one(tenant, row["job_id"]), False
-        if isinstance(outcome, IdReused | Duplicate):
-            return await self._repeated(tenant, created, event_id), True
-        self._announce_work()
-        return await self._jobs.one(tenant, job_id), True
+                repeated = isinstance(outcome, IdReused | Duplicate)
+                known = await self._known(tenant, event_id) if repeated else None
+            else:
+                known = await self._known(tenant, event_id)
+                if known is None:
+                    raise QuotaExceeded(exceeded.detail, policies=["jobs"], retry_after=_QUOTA_SECONDS)
+        if known is not None:
+            return await self._repeated(tenant, created, *known)
+        self._announce()
+        return await self._jobs.one(tenant, job_id)
 
-    async def _repeated(self, tenant: str, wanted: JobCreated, event_id: UUID) -> Job:
-        """The job that was started under the same key, if it is the same that was wanted."""
+    async def _known(self, tenant: str, event_id: UUID) -> tuple[UUID, JobCreated] | None:
+        """The job that this event has begun, and how."""
         row = await self._pool.fetchrow(self._queries["job_by_event"], tenant, event_id)
-        assert row is not None
-        first = JobCreated.model_validate_json(row["data"])
+        if row is None:
+            return None
+        return UUID(row["stream"].removeprefix("job:")), JobCreated.model_validate_json(row["data"])
+
+    async def _repeated(self, tenant: str, wanted: JobCreated, job_id: UUID, first: JobCreated) -> Job:
+        """The job that was started under the same key, if it is the same that was wanted."""
         same = ("workflow", "input", "priority", "start_at", "unique", "retry_of")
         if any(getattr(first, name) != getattr(wanted, name) for name in same):
             raise IdempotencyKeyReused
-        return await self._jobs.one(tenant, UUID(row["stream"].removeprefix("job:")))
+        return await self._jobs.one(tenant, job_id)
 
     async def _again(self, tenant: str, job_id: UUID) -> JobCreated:
         (first,) = await self._log.read_stream(tenant, stream_name("job", job_id), 0, 1)

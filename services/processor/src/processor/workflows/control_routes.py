@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from events.answers import no_unknown_parameters
 from events.envelope import encode_json
-from events.errors import Conflict, IdempotencyKeyReused, NotFound
+from events.errors import Conflict, IdempotencyKeyReused, NotFound, QuotaExceeded
 from events.identity import Principal
 from events.jobs import JobStatus
 from events.openapi import Page, answers, problems
@@ -25,7 +25,7 @@ SignalName = Annotated[str, Path(pattern=SIGNAL_PATTERN)]
 
 _THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already")
 _STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(
-    NotFound, Conflict, IdempotencyKeyReused
+    NotFound, Conflict, IdempotencyKeyReused, QuotaExceeded
 )
 _TOLD = answers(Job, PROMISED, status=202, description="Accepted: the job's events say what became of it") | problems(
     NotFound, Conflict
@@ -91,7 +91,11 @@ def router(control: Control) -> APIRouter:
         """Start this workflow."""
         return await started(principal, name, wish, idempotency_key)
 
-    @routes.post("/jobs/retry", status_code=202, responses=answers(Page[Job], JOBS, status=202, description="Accepted"))
+    @routes.post(
+        "/jobs/retry",
+        status_code=202,
+        responses=answers(Page[Job], JOBS, status=202, description="Accepted") | problems(QuotaExceeded),
+    )
     async def retry_all(principal: JobWriter, wish: RetryWish) -> Response:
         """Retry every job that matches, as new jobs linked to them."""
         wanted = Filter(

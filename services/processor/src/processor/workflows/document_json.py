@@ -33,7 +33,8 @@ _END = ("the end",)
 
 def read_json(text: str) -> Any:
     tree = Tree()
-    expected, offset = _VALUE, 0
+    expected: tuple[str, ...] = _VALUE
+    offset = 0
     while True:
         token = _TOKEN.match(text, offset)
         try:

@@ -26,6 +26,7 @@ def read_yaml(text: str) -> Any:
             _take(event, tree)
         except Wrong as wrong:
             mark = event.start_mark
+            assert mark is not None
             raise Unreadable(wrong.code, wrong.detail, mark.line + 1, mark.column + 1) from None
     if not tree.begun:
         raise Unreadable("empty", "The document says nothing.")

@@ -6,12 +6,13 @@ after each fact, so that the next one is decided on what is true by then.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from events.ids import derived_id
 from events.jobs import Change, JobStatus, StepStatus
+from processor.workflows import durations
 from processor.workflows.commands import (
     Begin,
     Cancel,
@@ -29,10 +30,12 @@ from processor.workflows.commands import (
     Tick,
 )
 from processor.workflows.definition import Retry
-from processor.workflows.expressions import ExpressionError
+from processor.workflows.expressions import ExpressionError, as_text
 from processor.workflows.plan import COMPENSATE, JOB, ON_EXIT, Kind, PlannedAction
 from processor.workflows.scope import items_of, parameters_of, scope_of
 from processor.workflows.state import JobState, Key, Node, Phase, report
+
+LONGEST_DETAIL = 2_000  # characters of what is said of a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,8 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             yield from _begin(state, command, now, limits)
         case Completed():
             node = _current(state, command.key, command.attempt)
-            if node is not None and state.plan.action(command.key[0]).uses == "emit":
-                yield Emitted(command.key, command.output["data"])
-                yield _change(command.key, StepStatus.COMPLETED, node, output={})
+            if node is not None and _emits(state, command.key):
+                yield from _emitted(command, node)
             elif node is not None:
                 yield _change(command.key, StepStatus.COMPLETED, node, **_kept(command.output, command.blob))
         case Failed():
@@ -110,7 +112,8 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             if node is not None and state.phase is Phase.STOPPING:
                 yield _change(command.key, StepStatus.CANCELLED, node)
         case Progress():
-            if command.key in state.running:
+            node = _under_way(state, command.key)
+            if node is not None and command.attempt in (None, node.attempt):
                 report(state, command.key, command.done)
                 yield Progressed(command.message, command.key[0])
         case Tick():
@@ -124,12 +127,10 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             if state.outcome is None:
                 yield _of_job(command.code, command.detail)
         case Cancel():
-            if not state.cancelled and state.phase in (Phase.RUNNING, Phase.STOPPING):
+            if state.phase is Phase.RUNNING:
+                yield command
                 if state.status is JobStatus.PENDING:
-                    yield command
                     yield Ended(JobStatus.CANCELLED)
-                elif state.outcome is None:
-                    yield command
         case Pause():
             if not state.paused and state.phase is Phase.RUNNING:
                 yield command
@@ -151,32 +152,33 @@ def _begin(state: JobState, command: Begin, now: datetime, limits: Limits) -> It
     if command.taken_over:
         yield TakenOver(command.crashed)
         for key, node in list(state.running.items()):
-            if state.phase is Phase.STOPPING:
-                yield _change(key, StepStatus.CANCELLED, node)
-            elif node.crashes >= limits.attempts:
+            if node.crashes >= limits.attempts and state.phase is not Phase.STOPPING:
                 detail = f"The job was given up after its worker died {node.crashes} times with this step."
                 yield _change(key, StepStatus.FAILED, node, error={"code": "step_crashed", "detail": detail})
     yield from _due(state, now, limits)
+    if command.taken_over and state.phase is Phase.STOPPING:
+        yield from _none_runs(state)
 
 
 def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
     """Whatever can follow now."""
     while True:
         before = (state.phase, state.changed)
-        if state.phase is Phase.RUNNING and not state.paused:
-            while state.ready and state.phase is Phase.RUNNING:
-                yield from _begin_step(state, next(iter(state.ready)), now, limits)
-            while state.unsaid and state.phase is Phase.RUNNING:
-                key = next(iter(state.unsaid))
-                yield _begun(state, key, state.plan.steps[key[0]].action, now)
+        while state.ready and state.begins:
+            yield from _begin_step(state, next(iter(state.ready)), now, limits)
+        while state.unsaid and state.begins:
+            key = next(iter(state.unsaid))
+            yield _begun(state, key, state.plan.steps[key[0]].action, now)
         yield from _signalled(state)
         if state.phase in (Phase.RUNNING, Phase.STOPPING):
             yield from _maps(state)
         if state.phase is Phase.STOPPING:
             for key, node in list(state.held_back.items()):
-                if node.child is None:
+                if node.child is None or node.status is StepStatus.RETRYING:
                     yield _change(key, StepStatus.CANCELLED, node)
-        if state.phase is Phase.COMPENSATING and not state.running and not state.held_back:
+            if state.parked:
+                yield from _none_runs(state)
+        if state.phase is Phase.COMPENSATING and not state.running and not state.held_back and not state.parked:
             yield from _compensate(state, now)
         if state.phase is Phase.EXITING and not state.running and not state.held_back:
             ended = yield from _exit(state, now)
@@ -184,6 +186,21 @@ def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
                 return
         if (state.phase, state.changed) == before:
             return
+
+
+def _none_runs(state: JobState) -> Iterator[Fact]:
+    """Nobody has these steps, so nobody will say that they have stopped."""
+    for key, node in list(state.running.items()):
+        yield _change(key, StepStatus.CANCELLED, node)
+
+
+def _emitted(command: Completed, node: Node) -> Iterator[Fact]:
+    if command.blob is None:
+        yield Emitted(command.key, command.output["data"])
+        yield _change(command.key, StepStatus.COMPLETED, node, output={})
+    else:
+        detail = f"What is emitted goes to every subscriber: {command.blob['bytes']} bytes are too many."
+        yield _change(command.key, StepStatus.FAILED, node, error={"code": "too_large", "detail": detail})
 
 
 def _begin_step(state: JobState, name: str, now: datetime, limits: Limits) -> Iterator[Fact]:
@@ -223,6 +240,8 @@ def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, atte
             due = _in_seconds(now, parameters_of(state, key, action))
         elif action.kind is Kind.UNTIL:
             due = _at(parameters_of(state, key, action))
+        elif action.kind is Kind.APPROVAL:
+            change["output"] = {"question": as_text(parameters_of(state, key, action))}
     except ExpressionError as wrong:
         change["became"] = StepStatus.FAILED
         change["error"] = _expression_failed(wrong)
@@ -238,50 +257,45 @@ def _due(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
     if state.deadline is not None and now >= state.deadline and state.phase is Phase.RUNNING:
         seconds = state.plan.definition.timeout
         yield _of_job("job_timeout", f"The job was ended after {seconds:g} seconds.")
-    if state.paused and state.phase is Phase.RUNNING:
+    if state.paused:
         return
     for key, node in list(state.held_back.items()):
         if node.due_at is None or node.due_at > now:
             continue
         action = state.plan.action(key[0])
         if node.status is StepStatus.RETRYING:
-            yield _begun(state, key, action, now, node.attempt)
+            if state.phase is not Phase.STOPPING and not state.parked:
+                yield _begun(state, key, action, now, node.attempt)
         elif action.kind in (Kind.TIMER, Kind.UNTIL):
             yield _change(key, StepStatus.COMPLETED, node, output={})
+        elif action.kind is Kind.REMOTE:
+            detail = f"The step was ended after {action.timeout:g} seconds."
+            yield _failed(state, Failed(key, node.attempt, "step_timeout", detail), node, now, limits)
         else:
             detail = f"Nothing came within {action.timeout:g} seconds." if action.timeout else "Nothing came in time."
             yield _failed(state, Failed(key, node.attempt, "wait_timeout", detail), node, now, limits)
 
 
 def _signalled(state: JobState) -> Iterator[Fact]:
-    if not any(state.signals.values()):
-        return
-    for key, node in list(state.held_back.items()):
-        action = state.plan.action(key[0])
-        if node.status is not StepStatus.WAITING or action.kind not in (Kind.SIGNAL, Kind.APPROVAL):
-            continue
-        name = signal_name(key, action)
-        waiting = state.signals.get(name)
-        if not waiting:
-            continue
-        data, by = waiting[0]
-        if action.kind is Kind.SIGNAL:
-            yield _change(key, StepStatus.COMPLETED, node, signal=name, output=data)
-            continue
-        answer = data if isinstance(data, dict) else {}
-        said = {"approved": answer.get("approved") is True, "by": by, "comment": answer.get("comment")}
-        if said["approved"]:
-            yield _change(key, StepStatus.COMPLETED, node, signal=name, output=said)
-        else:
-            detail = f"{by or 'Somebody'} said no" + (f": {said['comment']}" if said["comment"] else ".")
-            yield _change(key, StepStatus.FAILED, node, signal=name, error={"code": "rejected", "detail": detail})
+    """Each signal ends one wait, in the order in which they came and began."""
+    for name in [name for name in state.signals if name in state.awaiting]:
+        while name in state.signals and name in state.awaiting:
+            key = next(iter(state.awaiting[name]))
+            yield _answered(state, key, name)
 
 
-def signal_name(key: Key, action: PlannedAction) -> str:
-    """What an approval is answered by: its step's name, and its item."""
-    if action.kind is Kind.SIGNAL:
-        return action.uses
-    return key[0] if key[1] is None else f"{key[0]}.{key[1]}"
+def _answered(state: JobState, key: Key, name: str) -> Change:
+    node = state.nodes[key]
+    data, by = state.signals[name][0]
+    if state.plan.action(key[0]).kind is Kind.SIGNAL:
+        return _change(key, StepStatus.COMPLETED, node, signal=name, output=data)
+    answer = data if isinstance(data, dict) else {}
+    said = {"approved": answer.get("approved") is True, "by": by, "comment": answer.get("comment")}
+    if said["approved"]:
+        return _change(key, StepStatus.COMPLETED, node, signal=name, output=said)
+    detail = f"{by or 'Somebody'} said no" + (f": {said['comment']}" if said["comment"] else ".")
+    error = {"code": "rejected", "detail": detail[:LONGEST_DETAIL]}
+    return _change(key, StepStatus.FAILED, node, signal=name, error=error)
 
 
 def _maps(state: JobState) -> Iterator[Fact]:
@@ -321,7 +335,8 @@ def _exit(state: JobState, now: datetime) -> Generator[Fact, None, bool]:
             yield _of_job(**_expression_failed(wrong))
             return False
     if state.plan.on_exit is not None and (ON_EXIT, None) not in state.nodes:
-        yield from _begin_action(state, (ON_EXIT, None), state.plan.on_exit, now)
+        if not state.parked:
+            yield from _begin_action(state, (ON_EXIT, None), state.plan.on_exit, now)
         return False
     if state.outcome is None:
         yield Ended(JobStatus.COMPLETED, result)
@@ -359,7 +374,7 @@ def _as_kept(state: JobState, key: Key) -> Any:
 
 
 def _failed(state: JobState, command: Failed, node: Node, now: datetime, limits: Limits) -> Change:
-    error = {"code": command.code, "detail": command.detail}
+    error = {"code": command.code, "detail": command.detail[:LONGEST_DETAIL]}
     key = command.key
     if state.phase is Phase.STOPPING:
         return _change(key, StepStatus.CANCELLED, node, error=error)
@@ -381,7 +396,7 @@ def pause_before(retry: Retry, failed: int, job: UUID, key: Key) -> float:
 
 def _child_ended(state: JobState, command: ChildEnded, now: datetime, limits: Limits) -> Iterator[Fact]:
     node = state.held_back.get(command.key)
-    if node is None or node.child != command.child:
+    if node is None or node.child != command.child or node.status is not StepStatus.WAITING:
         return
     if command.status is JobStatus.COMPLETED:
         yield _change(command.key, StepStatus.COMPLETED, node, output=command.result)
@@ -394,14 +409,30 @@ def _child_ended(state: JobState, command: ChildEnded, now: datetime, limits: Li
 
 def _current(state: JobState, key: Key, attempt: int) -> Node | None:
     """The step's node, if this attempt of it still runs; else somebody speaks too late."""
-    node = state.running.get(key)
+    node = _under_way(state, key)
     return node if node is not None and node.attempt == attempt else None
 
 
+def _under_way(state: JobState, key: Key) -> Node | None:
+    """A step that somebody works on: here, or a remote worker."""
+    node = state.held_back.get(key)
+    if node is not None and node.status is StepStatus.WAITING and state.plan.action(key[0]).kind is Kind.REMOTE:
+        return node
+    return state.running.get(key)
+
+
+def _emits(state: JobState, key: Key) -> bool:
+    action = state.plan.action(key[0])
+    return action.kind is Kind.HERE and action.uses == "emit"
+
+
 def _change(key: Key, became: StepStatus, node: Node, **more: Any) -> Change:
+    """The newest change of a step says all that holds of it: who keeps track of it need not read the others."""
     change: Change = {"step": key[0], "became": became}
     if node.attempt > 1:
         change["attempt"] = node.attempt
+    if node.child is not None:
+        change["child"] = str(node.child)
     change.update(more)  # type: ignore[typeddict-item]  # the names are those of Change
     return _with_item(change, key)
 
@@ -424,9 +455,10 @@ def _expression_failed(wrong: ExpressionError) -> Any:
     return {"code": "expression_failed", "detail": wrong.detail}
 
 
-def _in_seconds(now: datetime, seconds: Any) -> datetime:
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 31_622_400:
-        raise ExpressionError("type", "A timer takes a number of seconds, at most a year.")
+def _in_seconds(now: datetime, said: Any) -> datetime:
+    seconds = durations.seconds(said)
+    if seconds is None or not 0 <= seconds <= durations.LONGEST:
+        raise ExpressionError("type", f"{said!r:.60} is no number of seconds, nor a time like 1h30m, up to a year.")
     return now + timedelta(seconds=seconds)
 
 
@@ -437,4 +469,7 @@ def _at(said: Any) -> datetime:
         raise ExpressionError("type", f"{said!r:.60} is no time like 2026-01-31T12:00:00Z.") from None
     if at.tzinfo is None:
         raise ExpressionError("type", f"{said!r:.60} does not say its time zone.")
-    return at
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ExpressionError("type", f"{said!r:.60} is beyond the calendar.") from None

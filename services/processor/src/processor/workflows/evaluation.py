@@ -20,7 +20,7 @@ from processor.workflows.functions import (
     text,
 )
 
-LARGEST_RESULT = 16 << 20  # characters as JSON, roughly
+LARGEST_RESULT = 8 << 20  # characters as JSON, roughly
 _ABOUT = 8  # characters of a number, of a name's quotes and the like
 
 _ORDERED: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = MappingProxyType(

@@ -15,6 +15,7 @@ from processor.workflows.values import text_problem
 LONGEST_TEXT = 2_000  # characters of one expression
 MOST_NODES = 250
 DEEPEST = 32
+_MOST_LEXEMES = 4 * MOST_NODES
 
 Reference: TypeAlias = tuple[str, ...]  # a path from a root: ("steps", "fetch", "output", "rows")
 Path: TypeAlias = tuple[str | int, ...]  # the same with indexes
@@ -78,6 +79,8 @@ def _lexed(text: str) -> str:
             lexemes[-1] = f'["{written}"]'  # `steps.import` is a step like any other
         else:
             lexemes.append(written)
+        if len(lexemes) > _MOST_LEXEMES:
+            raise _too_complex()
         place = lexeme.end()
     return "".join(lexemes).strip()
 
@@ -88,8 +91,12 @@ def _check_size(root: ast.expr) -> None:
         nodes += len(layer)
         depth += 1
         if nodes > MOST_NODES or depth > DEEPEST:
-            raise ExpressionError("too_complex", f"An expression may have {MOST_NODES} parts, {DEEPEST} deep.")
+            raise _too_complex()
         layer = [part for node in layer for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+
+
+def _too_complex() -> ExpressionError:
+    return ExpressionError("too_complex", f"An expression may have {MOST_NODES} parts, {DEEPEST} deep.")
 
 
 def _check_parts(root: ast.expr, source: str) -> None:

@@ -99,15 +99,6 @@ class Template:
         return not self.expressions
 
     @property
-    def text(self) -> str:
-        """As it was written, as far as it is text."""
-        return "".join(piece.text if isinstance(piece, Expression) else str(piece) for piece in self._pieces)
-
-    @property
-    def _pieces(self) -> Sequence[Any]:
-        return self._value if isinstance(self._value, _Text) else (self._value,)
-
-    @property
     def whole(self) -> Expression | None:
         """The one expression that it is, if it is nothing else."""
         return self._value if isinstance(self._value, Expression) else None

@@ -11,7 +11,8 @@ from processor.workflows.json_schemas import Validator, compiled, problems
 from processor.workflows.problems import Path, Problem, did_you_mean, place, shortened
 from processor.workflows.values import unsound
 
-_MOST_COPIED = 20_000_000  # bytes
+_LARGEST_TOLD = 1 << 15  # bytes of a list or an object: each of its parts may be wrong
+_MOST_COPIED = 5_000_000  # bytes
 
 _MOST_RULES = 1_000  # of all inputs
 
@@ -68,7 +69,8 @@ def may_be_told(schema: Mapping[str, Any], value: Any) -> bool:
     """Others have written both, and errors have copies of what they are about."""
     size = len(msgspec.json.encode(value))
     copies = rules_in(schema) * (size if b'"propertyNames"' in msgspec.json.encode(schema) else 1)
-    return size * copies <= _MOST_COPIED
+    has_parts = isinstance(value, dict | list)
+    return size * copies <= _MOST_COPIED and (size <= _LARGEST_TOLD or not has_parts)
 
 
 def _within(path: Path, inner: str) -> str:

@@ -137,7 +137,7 @@ class Jobs:
         """With its result wherever that is kept, its steps, and what it waits for."""
         fields = msgspec.structs.asdict(job)
         if job.result is not None:
-            fields["result"] = msgspec.Raw(await whole_result(self._blobs, bytes(job.result)))
+            fields["result"] = msgspec.Raw(await whole_result(self._blobs, tenant, bytes(job.result)))
         steps = await self._pool.fetch(self._queries["steps"], tenant, job.id)
         return WholeJob(
             **fields, steps=[_view(StepView, row) for row in steps], waits_for=await self._waits_for(tenant, job)

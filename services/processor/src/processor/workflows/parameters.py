@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 
 from processor.workflows.expressions import ExpressionError, Template
-from processor.workflows.json_schemas import Schema, told
+from processor.workflows.json_schemas import MOST_ERRORS, Schema, told
 from processor.workflows.problems import Path, Problem
 from processor.workflows.scopes import DeadEnd, Scope, misfit, reference_problems, walk
 
@@ -26,7 +26,7 @@ def expressions_in(value: Any, path: Path, seen: Scope, found: list[Problem]) ->
     """Each text with expressions in it; what is wrong with them is added to what was found."""
     holes: dict[Path, Template | None] = {}
     waiting: list[tuple[Path, Any]] = [((), value)]
-    while waiting:
+    while waiting and len(found) < MOST_ERRORS:
         where, one = waiting.pop()
         match one:
             case str() if "${{" in one:

@@ -42,6 +42,15 @@ class PlannedAction:
     timeout: float | None
     version: int | None = None
 
+    def signal(self, item: int | None) -> str | None:
+        """What it waits for somebody to say. An approval is answered by its step's name, and its item."""
+        if self.kind is Kind.SIGNAL:
+            return self.uses
+        if self.kind is not Kind.APPROVAL:
+            return None
+        name = self.name.replace(":", ".")  # no signal may have a colon
+        return name if item is None else f"{name}.{item}"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
@@ -69,6 +78,10 @@ class Plan:
     @property
     def needs_process(self) -> bool:
         return any(action.kind is Kind.PROCESS for action in self.actions())
+
+    @property
+    def hands_out(self) -> bool:
+        return any(action.kind is Kind.REMOTE for action in self.actions())
 
     def actions(self) -> list[PlannedAction]:
         undoing = [step.compensate for step in self.steps.values() if step.compensate is not None]

@@ -96,10 +96,13 @@ SELECT DISTINCT name FROM processor.workflows AS workflow WHERE tenant = $1 AND 
 
 -- name: waiting_steps
 -- The steps and items of a job that wait, or are tried again; as many as somebody may want to read.
-SELECT step, item, status, attempt, due_at, child
-FROM processor.steps
-WHERE tenant = $1 AND job_id = $2 AND status IN ('WAITING', 'RETRYING')
-ORDER BY coalesce(started_at, updated_at), step, item
+SELECT
+    step.step, step.item, step.status, step.attempt, step.due_at, step.child, step.output ->> 'question' AS question,
+    task.created_at AS since, task.taken_at, task.worker
+FROM processor.steps AS step
+LEFT JOIN processor.remote_tasks AS task ON task.id = step.child
+WHERE step.tenant = $1 AND step.job_id = $2 AND step.status IN ('WAITING', 'RETRYING')
+ORDER BY coalesce(step.started_at, step.updated_at), step.step, step.item
 LIMIT 100;
 
 -- name: retryable

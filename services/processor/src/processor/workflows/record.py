@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from events.envelope import encode_json
 from events.jobs import (
     Change,
+    ChangingJobEvent,
     JobAdvanced,
     JobCancelled,
     JobCancelRequested,
@@ -26,12 +28,18 @@ from events.jobs import (
 )
 from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal
 from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, decide
+from processor.workflows.expressions import as_text
 from processor.workflows.plan import Kind
+from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Phase, apply, say, tell
 
 SECONDS_BETWEEN_MESSAGES = 5.0
 # An event goes to every subscriber, so it must stay small; more becomes another event of the same append.
 CHANGES_PER_EVENT = 500
+OUTPUT_PER_EVENT = 128 * 1024  # bytes
+LONGEST_MESSAGE = 500
+
+_OWN_WORDS = frozenset({SubStatus.WAITING, SubStatus.RETRYING})  # their message is ours, and no step's
 
 _TERMINAL: dict[JobStatus, type[JobEvent]] = {
     JobStatus.COMPLETED: JobCompleted,
@@ -59,20 +67,17 @@ class _Recording:
         self._type: type[JobEvent] | None = None  # of the event that is being made
         self._said: dict[str, Any] = {}  # what it says of its own
         self._changes: list[Change] = []
+        self._output = 0  # bytes in the changes
         self._message: str | None = None
         self._message_of: str | None = None
 
     def take(self, fact: Fact) -> None:
         match fact:
             case dict():
-                apply(self._state, fact)
-                if self._type is None:
-                    self._type = JobAdvanced
-                self._changes.append(fact)
-                if len(self._changes) >= CHANGES_PER_EVENT:
-                    self._flush()
+                self._change(fact)
             case Progressed():
-                self._message, self._message_of = fact.message, fact.step
+                self._message = None if fact.message is None else fact.message[:LONGEST_MESSAGE]
+                self._message_of = fact.step
             case Began():
                 self._open(JobStarted)
             case TakenOver():
@@ -98,6 +103,18 @@ class _Recording:
             self._progress()
         return self._events
 
+    def _change(self, change: Change) -> None:
+        if self._type is not None and not issubclass(self._type, ChangingJobEvent):
+            self._flush()
+        apply(self._state, change)
+        if self._type is None:
+            self._type = JobAdvanced
+        self._changes.append(change)
+        if change.get("output"):
+            self._output += len(encode_json(change["output"]))
+        if len(self._changes) >= CHANGES_PER_EVENT or self._output >= OUTPUT_PER_EVENT:
+            self._flush()
+
     def _open(self, type_: type[JobEvent], **said: Any) -> None:
         self._flush()
         self._type, self._said = type_, said
@@ -121,7 +138,7 @@ class _Recording:
         event = self._type.model_construct(**self._resulting(), **said)
         say(self._state, event, self._now)
         self._events.append(event)
-        self._type, self._said, self._changes = None, {}, []
+        self._type, self._said, self._changes, self._output = None, {}, [], 0
 
     def _progress(self) -> None:
         state = self._state
@@ -149,12 +166,15 @@ class _Recording:
     def _message_now(self, step: str | None, sub_status: SubStatus | None) -> str | None:
         state = self._state
         if state.status.terminal:
-            return None if state.outcome is None else state.outcome.detail
-        if sub_status in (SubStatus.WAITING, SubStatus.RETRYING):
+            return None if state.outcome is None else state.outcome.detail[:LONGEST_MESSAGE]
+        if sub_status in _OWN_WORDS:
+            if self._message is not None and self._message_of == step:
+                return self._message  # of a remote worker
             return _what_it_waits_for(state)
         if self._message_of == step:
             return self._message
-        return state.step_message if step == state.current_step and state.sub_status is None else None
+        said_of_it = step == state.current_step and state.sub_status not in _OWN_WORDS
+        return state.step_message if said_of_it else None
 
 
 def _current_step(state: JobState) -> str | None:
@@ -176,14 +196,14 @@ def _percent(state: JobState) -> int:
 def _sub_status(state: JobState) -> SubStatus | None:
     if state.status.terminal:
         return None
-    if state.phase is Phase.STOPPING:
-        return SubStatus.CANCELLING
-    if state.phase is Phase.COMPENSATING:
-        return SubStatus.COMPENSATING
     if state.paused:
         return SubStatus.PAUSED
     if state.parked:
         return SubStatus.PARKED
+    if state.phase is Phase.STOPPING:
+        return SubStatus.CANCELLING
+    if state.phase is Phase.COMPENSATING:
+        return SubStatus.COMPENSATING
     if state.running or not state.held_back:
         return None
     waits = any(node.status is StepStatus.WAITING for node in state.held_back.values())
@@ -193,11 +213,13 @@ def _sub_status(state: JobState) -> SubStatus | None:
 def _what_it_waits_for(state: JobState) -> str | None:
     key, node = next(iter(state.held_back.items()))
     if node.status is StepStatus.RETRYING and node.error is not None and node.due_at is not None:
-        return f"Attempt {node.attempt} begins at {node.due_at:%Y-%m-%dT%H:%M:%SZ}: {node.error['detail']}"[:500]
+        return f"Attempt {node.attempt} begins at {node.due_at:%Y-%m-%dT%H:%M:%SZ}: {node.error['detail']}"[
+            :LONGEST_MESSAGE
+        ]
     action = state.plan.action(key[0])
     match action.kind:
         case Kind.APPROVAL:
-            return f"Waiting for an answer: {action.parameters.text}"
+            return f"Waiting for an answer: {as_text(parameters_of(state, key, action))}"[:LONGEST_MESSAGE]
         case Kind.SIGNAL:
             return f"Waiting for the signal {action.uses}"
         case Kind.WORKFLOW:
@@ -211,4 +233,4 @@ def _what_it_waits_for(state: JobState) -> str | None:
 def _eta(state: JobState, percent: int, now: datetime) -> int | None:
     if not 1 <= percent <= 99 or state.started_at is None:
         return None
-    return round((now - state.started_at).total_seconds() * (100 - percent) / percent)
+    return max(0, round((now - state.started_at).total_seconds() * (100 - percent) / percent))

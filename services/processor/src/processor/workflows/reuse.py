@@ -25,7 +25,9 @@ def reusable(former: JobState) -> list[Change]:
         node = former.nodes.get((name, None))
         same[name] = False
         if node is not None and all(same[before] for before in step.depends):
-            if step.items is not None:
+            if node.status is StepStatus.SKIPPED:
+                same[name] = True
+            elif step.items is not None:
                 finished = [
                     key
                     for key in items_of.get(name, [])
@@ -36,8 +38,6 @@ def reusable(former: JobState) -> list[Change]:
             elif node.status is StepStatus.COMPLETED and (name, None) not in undone:
                 changes.append(_reused((name, None), node))
                 same[name] = True
-            else:
-                same[name] = node.status is StepStatus.SKIPPED
         for after in step.dependents:
             awaited[after] -= 1
             if not awaited[after]:

@@ -1,7 +1,6 @@
 """The JSON Schema of a workflow's document, made from the structs and the table of handlers."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ import msgspec
 from processor.handlers import HANDLERS, Handler
 from processor.workflows import durations
 from processor.workflows.definition import QUEUE_PATTERN, REMOTE, Definition
-from processor.workflows.json_schemas import DIALECT, Validator, compiled
+from processor.workflows.json_schemas import DIALECT
 
 _EXPRESSION = {"type": "string", "pattern": r"\$\{\{"}
 _STRUCTS = ("Definition", "Step", "Action", "Wait", "Map", "Retry", "Concurrency")
@@ -17,15 +16,14 @@ _KINDS = ("uses", "workflow", "wait")
 _WAITS = ("timer", "until", "signal", "approval")
 
 
-@cache
-def shape() -> tuple[Mapping[str, Any], Validator]:
-    """What of a document can be told without looking around in it. Without references, so that each error's place in
-    the schema is where it says, and without names: each wrong one would carry a copy of all that have one."""
+def inlined(part: str) -> dict[str, Any]:
+    """Of a struct. Without references, so that each error's place in the schema is where it says, and without names:
+    each wrong one would carry a copy of all that have one."""
     parts = _parts()
-    whole = _inlined(parts["Definition"], parts)
-    for named in ("steps", "inputs"):
-        del whole["properties"][named]["propertyNames"]
-    return whole, compiled(whole)
+    whole: dict[str, Any] = _inlined(parts[part], parts)
+    for member in whole["properties"].values():
+        member.pop("propertyNames", None)
+    return whole
 
 
 def published(handlers: Mapping[str, Handler] = HANDLERS) -> dict[str, Any]:
@@ -79,7 +77,8 @@ def _adapted(node: Any) -> Any:
             return {
                 name: member
                 for name, member in adapted.items()
-                if not (name == "default" and member in (None, {}, [])) and not (name == "title" and member in _STRUCTS)
+                if not (name == "default" and member in (None, {}, [], ()))
+                and not (name == "title" and member in _STRUCTS)
             }
         case list():
             return [_adapted(member) for member in node]

@@ -11,17 +11,16 @@ from processor.workflows.problems import Path, Problem, did_you_mean, shortened
 
 ANYTHING: Schema = {}
 ROOTS = ("inputs", "steps", "item", "index", "job")
-JOB: Schema = {
-    "type": "object",
-    "properties": {"status": {"type": "string"}, "error": {"type": ["object", "null"]}},
-    "additionalProperties": False,
-}
+_ID: Schema = {"id": {"type": "string"}}
+_END: Schema = {"status": {"type": "string"}, "error": {"type": ["object", "null"]}}
+JOB: Schema = {"type": "object", "properties": _ID, "additionalProperties": False}
+JOB_AT_END: Schema = {"type": "object", "properties": {**_ID, **_END}, "additionalProperties": False}
 _ELSEWHERE = {
     "inputs": "inputs are not known here",
     "steps": "steps are not known here",
     "item": "item is only known in the `with` and the `wait` of a step with `map`",
     "index": "index is only known in the `with` and the `wait` of a step with `map`",
-    "job": "job is only known in on_exit and compensate",
+    "job": "job is not known here",
 }
 
 
@@ -149,6 +148,10 @@ def _problems(reference: Reference, seen: Scope, path: Path) -> Iterator[Problem
         case DeadEnd(depth=1) if root == "steps":
             hint = _hyphenated(reference[1], end.known) or did_you_mean(reference[1], end.known)
             yield Problem.at(path, "unknown_step", f"There is no step {shortened(reference[1])}.{hint}")
+            return
+        case DeadEnd(depth=1) if root == "job" and reference[1] in _END:
+            detail = f"{_said(reference)} cannot be read: it is only known in on_exit and compensate."
+            yield Problem.at(path, "not_here", detail)
             return
         case DeadEnd():
             yield _member_problem(reference, end, path)

@@ -8,19 +8,25 @@ from uuid import UUID
 
 from events.append import Appended, Appender, AppendRequest, Expected
 from events.database import Pool, load_queries
-from events.envelope import new_event, stream_name
-from events.errors import Conflict, InvalidInput, NotFound
+from events.envelope import encode_json, new_event, stream_name
+from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.ids import derived_id
 from events.jobs import JobCreated, JobStatus, Parent
 from events.telemetry import current_traceparent
 from processor.queue import Postbox
 from processor.workflows.commands import ChildEnded
 from processor.workflows.expressions import Expression, ExpressionError, as_text
+from processor.workflows.inputs import check_inputs
 from processor.workflows.library import Edition, Library
 from processor.workflows.plan import Plan
 from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key
 from processor.workflows.stream import SOURCE
+
+# Every subscriber gets a job's first event.
+LARGEST_INPUT = 256 * 1024  # bytes
+# Workflows that start each other would never end.
+DEEPEST = 20
 
 
 class Starter:
@@ -52,11 +58,17 @@ class Starter:
         tenant = state.tenant
         try:
             edition = await self._library.startable(tenant, action.uses, action.version)
+            depth = 1 if state.created.parent is None else state.created.parent.depth + 1
+            if depth > DEEPEST:
+                raise Conflict(f"Jobs of jobs may be {DEEPEST} deep.")
+            given, wrong = check_inputs(edition.plan.definition, parameters_of(state, key, action), ("with",))
+            if wrong:
+                raise InvalidInput(" ".join(f"{problem.place}: {problem.detail}" for problem in wrong[:5]))
             created = first_event(
                 edition,
-                parameters_of(state, key, action),
+                given,
                 priority=state.created.priority,
-                parent=Parent(job_id=state.id, step=key[0], item=key[1]),
+                parent=Parent(job_id=state.id, step=key[0], item=key[1], depth=depth),
             )
         except (NotFound, Conflict, InvalidInput) as refused:
             error = {"code": refused.code, "detail": refused.detail}
@@ -93,6 +105,11 @@ def first_event(
     queue."""
     plan = edition.plan
     concurrency = plan.definition.concurrency
+    defaults = {name: schema["default"] for name, schema in plan.definition.inputs.items() if "default" in schema}
+    given = defaults | dict(given)
+    if len(encode_json(given)) > LARGEST_INPUT:
+        detail = f"A job's input may have {LARGEST_INPUT} bytes; more belongs in an upload."
+        raise InvalidInput(detail, errors=[FieldError("body.input", "too_large", detail)])
     return JobCreated(
         status=JobStatus.PENDING,
         progress_percent=0,
@@ -100,7 +117,7 @@ def first_event(
         step_message=None,
         workflow=edition.name,
         version=edition.version,
-        input=dict(given),
+        input=given,
         handlers=dict(plan.handlers),
         priority=priority,
         start_at=start_at,

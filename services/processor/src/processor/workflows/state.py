@@ -81,8 +81,8 @@ class JobState:
     phase: Phase = Phase.RUNNING
     outcome: JobError | None = None  # why it will not be completed …
     cancelled: bool = False  # … and whether somebody wanted that
-    paused: bool = False
-    parked: bool = False
+    paused: bool = False  # only while it is RUNNING: who wants it to end, wants it to go on
+    parked: bool = False  # until a worker takes it that knows its handlers
     started_at: datetime | None = None
     nodes: dict[Key, Node] = field(default_factory=dict)
     running: dict[Key, Node] = field(default_factory=dict)  # in the order of their begin
@@ -93,10 +93,12 @@ class JobState:
     awaited: dict[str, int] = field(default_factory=dict)  # unfinished dependencies of each step
     unfinished: int = 0  # steps
     begun: dict[Key, None] = field(default_factory=dict)  # those with a compensation, in the order of their begin
-    signals: dict[str, deque[tuple[Any, str | None]]] = field(default_factory=dict)
+    signals: dict[str, deque[tuple[Any, str | None]]] = field(default_factory=dict)  # that nobody has waited for yet
+    awaiting: dict[str, dict[Key, None]] = field(default_factory=dict)  # who waits for a signal, by its name
     messages: set[UUID] = field(default_factory=set)  # that have had their effect
     loaded: dict[str, Any] = field(default_factory=dict)  # outputs that are kept as blobs, by key
     items: dict[str, list[Any]] = field(default_factory=dict)  # what maps go over, once it is known
+    lists: dict[str, list[Any]] = field(default_factory=dict)  # what finished maps gave
     done_weight: float = 0.0
     changed: int = 0  # counts changes
     message_at: datetime | None = None  # when the log last heard a step's message
@@ -106,12 +108,21 @@ class JobState:
         seconds = self.plan.definition.timeout
         return None if seconds is None or self.started_at is None else self.started_at + timedelta(seconds=seconds)
 
+    @property
+    def begins(self) -> bool:
+        """Whether steps may begin."""
+        return self.phase is Phase.RUNNING and not self.paused and not self.parked
+
     def output_of(self, key: Key) -> Any:
-        node = self.nodes[key]
-        if node.map is not None:
-            step = key[0]
-            return [self.output_of((step, item)) for item in range(node.map.count) if (step, item) in self.nodes]
-        return self.loaded[node.blob["blob"]] if node.blob is not None else node.output
+        node, step = self.nodes[key], key[0]
+        if node.map is None:
+            return self.loaded[node.blob["blob"]] if node.blob is not None else node.output
+        if step in self.lists:
+            return self.lists[step]
+        outputs = [self.output_of((step, item)) for item in range(node.map.count) if (step, item) in self.nodes]
+        if node.status in FINISHED:
+            self.lists[step] = outputs
+        return outputs
 
 
 def begin(plan: Plan, tenant: str, id_: UUID, created: JobCreated) -> JobState:
@@ -153,15 +164,19 @@ def tell(state: JobState, event: JobEvent, time: datetime) -> None:
         case JobStarted():
             state.started_at = time
             state.status = JobStatus.PROCESSING
-        case JobClaimed(crashed=True):
+            state.parked = False
+        case JobClaimed():
             for node in state.running.values():
-                node.crashes += 1
+                node.crashes += event.crashed
+            state.parked = False
+            _go_on(state)
+        case JobParked():
+            state.parked = True
         case JobPaused():
             state.paused = True
         case JobResumed():
             state.paused = False
-            for name, items in state.maps.items():
-                _begin_items(state, name, items)
+            _go_on(state)
         case JobCancelRequested():
             state.cancelled = True
             if state.outcome is None:
@@ -172,7 +187,6 @@ def tell(state: JobState, event: JobEvent, time: datetime) -> None:
             state.signals.setdefault(event.name, deque()).append((event.data, event.by))
         case _:
             pass
-    state.parked = isinstance(event, JobParked)
     message: UUID | None = getattr(event, "message", None)
     if message is not None:
         state.messages.add(message)
@@ -191,7 +205,8 @@ def apply(state: JobState, change: Change) -> None:
     node = state.nodes.get(key)
     if node is None:
         node = state.nodes[key] = Node(became)
-        state.ready.pop(name, None)
+        if item is None:
+            state.ready.pop(name, None)
         state.unsaid.pop(key, None)
         _undone(state, key)
     node.status = became
@@ -202,9 +217,10 @@ def apply(state: JobState, change: Change) -> None:
     if "child" in change:
         node.child = UUID(change["child"])
     if "signal" in change:
-        state.signals[change["signal"]].popleft()
+        _taken(state, change["signal"])
     state.running.pop(key, None)
-    state.held_back.pop(key, None)
+    if state.held_back.pop(key, None) is not None:
+        _await(state, key, False)
     if "items" in change:
         _expand(state, name, node, change["items"])
     elif became is StepStatus.RUNNING:
@@ -213,11 +229,38 @@ def apply(state: JobState, change: Change) -> None:
     elif became in _HELD_BACK:
         _report(state, key, node, 0.0)
         state.held_back[key] = node
+        _await(state, key, became is StepStatus.WAITING)
         _compensable(state, key)
     else:
         node.output, node.blob = change.get("output"), change.get("blob")
         _finished(state, key, node)
     _settle_phase(state)
+
+
+def _go_on(state: JobState) -> None:
+    for name, items in state.maps.items():
+        _begin_items(state, name, items)
+    _settle_phase(state)
+
+
+def _await(state: JobState, key: Key, waits: bool) -> None:
+    """Whether it waits for a signal, if it ever does."""
+    name = state.plan.action(key[0]).signal(key[1])
+    if name is None:
+        return
+    if waits:
+        state.awaiting.setdefault(name, {})[key] = None
+    elif key in state.awaiting.get(name, ()):
+        del state.awaiting[name][key]
+        if not state.awaiting[name]:
+            del state.awaiting[name]
+
+
+def _taken(state: JobState, signal: str) -> None:
+    waiting = state.signals[signal]
+    waiting.popleft()
+    if not waiting:
+        del state.signals[signal]
 
 
 def _expand(state: JobState, name: str, node: Node, count: int) -> None:
@@ -241,7 +284,7 @@ def _finished(state: JobState, key: Key, node: Node) -> None:
             _item_finished(state, key, node, state.maps[name], step)
         return
     state.maps.pop(name, None)
-    _report(state, key, node, 1.0)
+    _report(state, key, node, _counts(node, step))
     state.unfinished -= 1
     for after in step.dependents:
         state.awaited[after] -= 1
@@ -252,7 +295,7 @@ def _finished(state: JobState, key: Key, node: Node) -> None:
 
 
 def _item_finished(state: JobState, key: Key, node: Node, items: MapItems, step: PlannedStep) -> None:
-    _report(state, key, node, 1.0)
+    _report(state, key, node, _counts(node, step))
     items.open -= 1
     items.finished += 1
     if node.status is StepStatus.FAILED and not step.continue_on_failure:
@@ -261,12 +304,17 @@ def _item_finished(state: JobState, key: Key, node: Node, items: MapItems, step:
     _begin_items(state, key[0], items)
 
 
+def _counts(node: Node, step: PlannedStep) -> float:
+    """What the job got further by its end: a step that it fails with, or that is stopped, got it nowhere."""
+    lost = node.status is StepStatus.CANCELLED or (node.status is StepStatus.FAILED and not step.continue_on_failure)
+    return 0.0 if lost else 1.0
+
+
 def _begin_items(state: JobState, name: str, items: MapItems) -> None:
     """As many as may be open at once. That an item runs is not worth a word in the log; that it waits is."""
     step = state.plan.steps[name]
     works = step.action.kind.works
-    going_on = state.phase is Phase.RUNNING and not state.paused
-    while going_on and items.begun < items.count and items.open < step.parallel:
+    while state.begins and items.begun < items.count and items.open < step.parallel:
         key = (name, items.begun)
         items.begun += 1
         if key in state.nodes:
@@ -307,10 +355,10 @@ def _report(state: JobState, key: Key, node: Node, done: float) -> None:
 
 
 def report(state: JobState, key: Key, done: float) -> None:
-    """What a running step says of itself; the log only keeps what it comes to in percent."""
-    node = state.running.get(key)
+    """What a step says of itself; the log only keeps what it comes to in percent."""
+    node = state.running.get(key) or state.held_back.get(key)
     if node is not None:
-        _report(state, key, node, min(max(done, node.done), 1.0))
+        _report(state, key, node, min(max(node.done, done), 1.0))  # in this order, no number is the former one
 
 
 def _fail(state: JobState, node: Node) -> None:
@@ -322,6 +370,7 @@ def _fail(state: JobState, node: Node) -> None:
 def _stop(state: JobState) -> None:
     if state.phase is Phase.RUNNING or (state.phase is Phase.EXITING and state.outcome is not None):
         state.phase = Phase.STOPPING
+        state.paused = False
         state.ready.clear()
         state.unsaid.clear()
         _settle_phase(state)
@@ -329,7 +378,7 @@ def _stop(state: JobState) -> None:
 
 def _settle_phase(state: JobState) -> None:
     quiet = not state.running and not state.held_back and not state.maps
-    if state.phase is Phase.RUNNING and not state.unfinished:
+    if state.phase is Phase.RUNNING and not state.unfinished and not state.paused:
         state.phase = Phase.EXITING
     if state.phase is Phase.STOPPING and quiet:
         state.phase = Phase.COMPENSATING

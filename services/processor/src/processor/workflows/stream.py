@@ -42,16 +42,16 @@ class JobStream:
         self.tenant = tenant
         self.id = id_
         self.version = version
+        self.traceparent = current_traceparent()  # of the work that this hold is for
 
     async def append(self, payloads: Sequence[JobEvent], time: datetime) -> None:
-        trace = current_traceparent()
-        events = tuple([self._event(payload, time, trace) for payload in payloads])
+        events = tuple([self._event(payload, time) for payload in payloads])
         outcome = await self._appender.append(AppendRequest(self.tenant, self._name, events, self.version))
         if not isinstance(outcome, Appended | Duplicate):
             raise Fenced(f"Somebody else has moved {self._name}: {outcome}.")
         self.version = outcome.version
 
-    def _event(self, payload: JobEvent, time: datetime, trace: str | None) -> Event:
+    def _event(self, payload: JobEvent, time: datetime) -> Event:
         return new_event(
             type=payload.event_type,
             stream=self._name,
@@ -59,5 +59,5 @@ class JobStream:
             source=SOURCE,
             data=payload.encode(),
             time=time,
-            traceparent=trace,
+            traceparent=self.traceparent,
         )

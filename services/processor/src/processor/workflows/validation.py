@@ -9,19 +9,23 @@ from typing import Any
 from processor.handlers import HANDLERS, Handler
 from processor.workflows.actions import Actions, Workflows, condition_problems, duration_problems
 from processor.workflows.canonical import definition_of
-from processor.workflows.definition import INPUT_PATTERN, STEP_PATTERN, Definition
+from processor.workflows.definition import INPUT_PATTERN, MOST_ITEMS, STEP_PATTERN, Definition
 from processor.workflows.expressions import ExpressionError, condition
 from processor.workflows.graph import Graph
 from processor.workflows.inputs import inputs_problems
-from processor.workflows.json_schemas import Schema, problems
+from processor.workflows.json_schemas import Schema
 from processor.workflows.parameters import expressions_in, misfit_of
+from processor.workflows.plan import JOB as JOB_NAME
+from processor.workflows.plan import ON_EXIT
 from processor.workflows.problems import Path, Problem, did_you_mean, shortened
-from processor.workflows.schema import shape
-from processor.workflows.scopes import ANYTHING, JOB, Scope, objects, scope, step_schema, walk
+from processor.workflows.scopes import ANYTHING, JOB, JOB_AT_END, Scope, objects, scope, step_schema, walk
+from processor.workflows.shape import shape_problems
 from processor.workflows.values import unsound
 
 MOST_PROBLEMS = 1_000
 _LONGEST_CYCLE = 50  # steps that are named of it
+
+_RESERVED = frozenset({JOB_NAME, ON_EXIT})
 
 _LIST: Schema = {"type": "array"}
 
@@ -49,8 +53,7 @@ def _problems(document: Any, handlers: Mapping[str, Handler], workflows: Workflo
     if wrong:
         yield from wrong
         return
-    schema, validator = shape()
-    yield from problems(validator, schema, document, ())
+    yield from shape_problems(document)
     if isinstance(document, dict):
         yield from _Document(document, handlers, workflows).problems()
 
@@ -65,7 +68,7 @@ class _Document:
         self._actions = Actions(document.get("name"), handlers, workflows)
         self._graph = Graph({name: _texts(step.get("depends")) for name, step in self._steps.items()})
         outputs = {name: step_schema(self._output(step)) for name, step in self._steps.items()}
-        self._scope = scope(inputs=objects(self._inputs), steps=objects(outputs))
+        self._scope = scope(inputs=objects(self._inputs), steps=objects(outputs), job=JOB)
 
     def problems(self) -> Iterator[Problem]:
         yield from self._name_problems()
@@ -78,7 +81,7 @@ class _Document:
         expressions_in(self._document.get("output"), ("output",), self._scope, found)
         yield from found
         if isinstance(on_exit := self._document.get("on_exit"), dict):
-            at_end = self._scope.with_roots(job=JOB)
+            at_end = self._scope.with_roots(job=JOB_AT_END)
             yield from self._actions.problems(on_exit, ("on_exit",), at_end, at_end)
         concurrency = _object(self._document.get("concurrency"))
         if isinstance(key := concurrency.get("key"), str):
@@ -124,6 +127,8 @@ class _Document:
 
     def _step_problems(self, name: str, step: Mapping[str, Any]) -> Iterator[Problem]:
         path: Path = ("steps", name)
+        if name in _RESERVED:
+            yield Problem.at(path, "reserved", f"A step cannot be called {name}: the log uses this name itself.")
         before = Scope(self._scope.schema, self._graph, name)
         seen = before
         if isinstance(map_ := step.get("map"), dict):
@@ -132,12 +137,14 @@ class _Document:
             seen = before.with_roots(item=item, index={"type": "integer"})
         yield from self._actions.problems(step, path, seen, before)
         if isinstance(undo := step.get("compensate"), dict):
-            after = Scope(before.with_roots(job=JOB).schema, self._graph, name, itself=True)
+            after = Scope(seen.with_roots(job=JOB_AT_END).schema, self._graph, name, itself=True)
             yield from self._actions.problems(undo, (*path, "compensate"), after, after)
 
     def _items_of(self, map_: Mapping[str, Any], path: Path, seen: Scope) -> tuple[Schema, list[Problem]]:
         """What is known of each item, and what is wrong with the list."""
         items, found = map_.get("items"), list[Problem]()
+        if isinstance(items, list) and len(items) > MOST_ITEMS:
+            return ANYTHING, [Problem.at(path, "too_long", f"This may have at most {MOST_ITEMS} items.")]
         holes = expressions_in(items, path, seen, found)
         if not isinstance(items, str) or found:
             return ANYTHING, found
@@ -153,15 +160,13 @@ class _Document:
 
     def _unreachable(self) -> Iterator[Problem]:
         """Steps that no job can come to."""
-        never = {name for name, step in self._steps.items() if _never(step.get("when"))}
-        in_cycles = [name for name in self._steps if not self._graph.ordered(name)]
-        for name in [*self._graph.order, *in_cycles]:
-            if name in never:
+        in_cycles = {name for cycle in self._graph.cycles() for name in cycle}
+        for name, step in self._steps.items():
+            if _never(step.get("when")):
                 detail = f"{name} can never run: its condition is always false."
                 yield Problem.at(("steps", name, "when"), "unreachable", detail)
-            elif (waits_for := next((one for one in self._graph.depends[name] if one in never), None)) is not None:
-                never.add(name)
-                detail = f"{name} can never run: {waits_for}, which comes before it, never does."
+            elif name not in in_cycles and not self._graph.ordered(name):
+                detail = f"{name} can never run: what comes before it waits for itself."
                 yield Problem.at(("steps", name, "depends"), "unreachable", detail)
 
 

@@ -41,6 +41,19 @@ def unsound(value: Any) -> Iterator[Problem]:
                 yield Problem.at(path, "wrong_type", f"A {type(one).__name__} is no JSON value.")
 
 
+def values_in(value: Any, most: int) -> int:
+    """How many, or something above `most`."""
+    total, waiting = 0, [value]
+    while waiting and total <= most:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            total += len(one)
+            waiting += [
+                inner for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)
+            ]
+    return total
+
+
 def _surely_sound(item: Any) -> bool:
     """A shortcut for long lists of small numbers."""
     return type(item) is int and -1_000_000 < item < 1_000_000

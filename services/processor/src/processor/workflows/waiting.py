@@ -8,7 +8,6 @@ import asyncpg
 import msgspec
 
 from events.jobs import JobStatus, StepStatus, SubStatus
-from processor.workflows.engine import signal_name
 from processor.workflows.plan import Kind, Plan
 
 
@@ -19,6 +18,9 @@ class WaitsFor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signal: str | None = None  # what `POST …/signals/{name}` is to name
     until: datetime | None = None
     jobs_before: int | None = None  # of the same tenant
+    since: datetime | None = None  # when a remote worker was asked for
+    taken_at: datetime | None = None  # when one has taken it
+    worker: str | None = None  # what it calls itself
 
 
 def in_queue(place: asyncpg.Record | None, sub_status: SubStatus | None) -> list[WaitsFor]:
@@ -58,9 +60,8 @@ def _step(row: Any, plan: Plan) -> WaitsFor:
     action = plan.action(name)
     match action.kind:
         case Kind.APPROVAL:
-            question = action.parameters.text
             return WaitsFor(
-                kind="approval", detail=question, step=name, signal=signal_name((name, item), action), until=due_at
+                kind="approval", detail=row["question"], step=name, signal=action.signal(item), until=due_at
             )
         case Kind.SIGNAL:
             detail = f"The signal {action.uses} has not come."
@@ -68,9 +69,22 @@ def _step(row: Any, plan: Plan) -> WaitsFor:
         case Kind.WORKFLOW:
             return WaitsFor(kind="job", detail=f"The job {row['child']} is not finished.", step=name)
         case Kind.REMOTE:
-            return WaitsFor(kind="remote", detail=f"A worker of {action.uses} has it.", step=name, until=due_at)
+            return _remote(row, action.uses)
         case _:
             return WaitsFor(kind="time", detail="Its time has not come.", step=name, until=due_at)
+
+
+def _remote(row: Any, queue: str) -> WaitsFor:
+    taken = row["taken_at"] is not None
+    return WaitsFor(
+        kind="remote",
+        detail=f"A worker of {queue} has it." if taken else f"No worker of {queue} has taken it yet.",
+        step=row["step"],
+        until=row["due_at"],
+        since=row["since"],
+        taken_at=row["taken_at"],
+        worker=row["worker"] or None,
+    )
 
 
 _RESUME = WaitsFor(kind="resume", detail="It was paused.")

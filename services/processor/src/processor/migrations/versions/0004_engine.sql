@@ -180,7 +180,7 @@ CREATE TABLE processor.queue (
     PRIMARY KEY (tenant, job_id)
 ) WITH (fillfactor = 50);
 
-CREATE INDEX queue_in_order ON processor.queue (tenant, priority DESC, due_at, job_id)
+CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, due_at, job_id)
 WHERE worker IS NULL AND blocked_by IS NULL;
 CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL;
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
@@ -253,9 +253,7 @@ BEGIN
             PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'key');
             PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'workflow');
         END IF;
-        IF ended.mail THEN
-            DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
-        END IF;
+        DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
     END LOOP;
 
     -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
@@ -287,25 +285,25 @@ BEGIN
 END;
 $$;
 
--- Up to `wanted` jobs that somebody may begin or go on with now: of each tenant in its own order, and among tenants
--- those first who have least under way.
-CREATE FUNCTION processor.in_turn(wanted int, may_compute boolean, per_tenant int)
+-- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
+-- tenant in its own order, and among tenants those first who have least under way.
+CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int)
 RETURNS TABLE (tenant text, job_id uuid)
 LANGUAGE sql STABLE ROWS 50 AS $$
     WITH RECURSIVE lanes AS (
         (
-            SELECT job.tenant, job.priority FROM processor.queue AS job
+            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
             WHERE job.worker IS NULL AND job.blocked_by IS NULL
-            ORDER BY job.tenant, job.priority DESC LIMIT 1
+            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
         )
         UNION ALL
-        SELECT next.tenant, next.priority
+        SELECT next.tenant, next.rank, next.computes
         FROM lanes
         CROSS JOIN LATERAL (
-            SELECT job.tenant, job.priority FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant >= lanes.tenant
-                AND (job.tenant > lanes.tenant OR job.priority < lanes.priority)
-            ORDER BY job.tenant, job.priority DESC LIMIT 1
+            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL
+                AND (job.tenant, -job.priority, job.computes) > (lanes.tenant, lanes.rank, lanes.computes)
+            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
         ) AS next
     ),
     held AS (
@@ -313,34 +311,88 @@ LANGUAGE sql STABLE ROWS 50 AS $$
     ),
     waiting AS (
         SELECT
-            lanes.tenant, job.job_id, lanes.priority, job.due_at,
+            lanes.tenant, job.job_id, lanes.rank, lanes.computes, job.due_at,
             coalesce(held.jobs, 0)
-                + row_number() OVER (PARTITION BY lanes.tenant ORDER BY lanes.priority DESC, job.due_at, job.job_id)
-                AS turn
+                + row_number() OVER (PARTITION BY lanes.tenant ORDER BY lanes.rank, job.due_at, job.job_id) AS turn
         FROM lanes
         LEFT JOIN held ON held.tenant = lanes.tenant
         CROSS JOIN LATERAL (
             SELECT job.job_id, job.due_at FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL
-                AND job.tenant = lanes.tenant AND job.priority = lanes.priority AND job.due_at <= now()
-                AND (may_compute OR NOT job.computes)
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lanes.tenant
+                AND -job.priority = lanes.rank AND job.computes = lanes.computes AND job.due_at <= now()
             ORDER BY job.due_at, job.job_id
-            LIMIT wanted
+            LIMIT CASE WHEN lanes.computes THEN computing ELSE wanted END
         ) AS job
+    ),
+    numbered AS (
+        SELECT
+            waiting.*,
+            row_number() OVER (PARTITION BY computes ORDER BY turn, rank, due_at, waiting.job_id) AS among_its_kind
+        FROM waiting
+        WHERE waiting.turn <= per_tenant
     )
-    SELECT waiting.tenant, waiting.job_id FROM waiting
-    WHERE waiting.turn <= per_tenant
-    ORDER BY waiting.turn, waiting.priority DESC, waiting.due_at, waiting.job_id
+    SELECT numbered.tenant, numbered.job_id FROM numbered
+    WHERE NOT numbered.computes OR numbered.among_its_kind <= computing
+    ORDER BY numbered.turn, numbered.rank, numbered.due_at, numbered.job_id
     LIMIT wanted
 $$;
 
+-- Whether something that was said to a job is not recorded yet.
+CREATE FUNCTION processor.has_mail(job processor.queue) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM processor.mail AS mail WHERE mail.tenant = job.tenant AND mail.job_id = job.job_id)
+$$;
+
+-- Its place among those that have not begun. One that is paused has none.
+CREATE FUNCTION processor.own_time(job processor.queue) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN made.sub_status = 'paused' THEN 'infinity' ELSE coalesce(made.start_at, made.created_at) END
+    FROM processor.jobs AS made WHERE made.tenant = job.tenant AND made.id = job.job_id
+$$;
+
+-- A job's holder has nothing to do for it: for so many seconds, or, if it was not begun, until its turn comes again.
+CREATE FUNCTION processor.let_go(
+    of_tenant text, of_job uuid, of_token bigint, by_worker text, due_in double precision, begun boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone processor.queue;
+BEGIN
+    -- What was said to it while its holder had already turned away is found by who comes next.
+    UPDATE processor.queue AS job
+    SET worker = NULL, failures = 0, under_way = under_way AND begun, mail = mail OR processor.has_mail(job),
+        due_at = CASE
+            WHEN due_in IS NOT NULL THEN now() + make_interval(secs => due_in)
+            WHEN begun THEN 'infinity'
+            ELSE processor.own_time(job)
+        END
+    WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token AND job.worker = by_worker
+    RETURNING job.* INTO gone;
+    IF NOT begun AND coalesce(gone.workflow_limit, gone.key_limit) IS NOT NULL THEN
+        -- It may have been let in, and others may come in its place.
+        PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
+        PERFORM processor.unblock(gone.tenant, gone.workflow, gone.key, 'key');
+        PERFORM processor.unblock(gone.tenant, gone.workflow, gone.key, 'workflow');
+    END IF;
+END;
+$$;
+
 CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
+CREATE TYPE processor.taken AS (
+    tenant text,
+    job_id uuid,
+    token bigint,
+    failures int,
+    lost boolean,  -- whoever had it let the lease expire
+    under_way boolean,
+    mail boolean,
+    computes boolean
+);
 
 -- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
 -- One claims at a time, so that limits hold.
-CREATE FUNCTION processor.claim(
-    by_worker text, wanted int, lease_seconds double precision, may_compute boolean, per_tenant int)
-RETURNS TABLE (tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean)
+CREATE FUNCTION processor.take(
+    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
+RETURNS SETOF processor.taken
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off  -- few rows of many, always
 AS $$
@@ -359,7 +411,8 @@ BEGIN
 
     RETURN QUERY
     UPDATE processor.queue AS job
-    SET worker = by_worker, token = job.token + 1, failures = job.failures + 1, expires_at = until
+    SET worker = by_worker, token = job.token + 1, failures = job.failures + 1, expires_at = until,
+        mail = true  -- what its holder had collected is to be read again
     FROM (
         SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
         WHERE lost.worker IS NOT NULL AND lost.expires_at <= clock_timestamp()
@@ -368,7 +421,7 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ) AS lost
     WHERE job.tenant = lost.tenant AND job.job_id = lost.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, true, job.under_way;
+    RETURNING job.tenant, job.job_id, job.token, job.failures, true, job.under_way, true, job.computes;
     GET DIAGNOSTICS taken = ROW_COUNT;
     left_over := left_over - taken;
 
@@ -382,14 +435,14 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ) AS told
     WHERE job.tenant = told.tenant AND job.job_id = told.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, false, job.under_way;
+    RETURNING job.tenant, job.job_id, job.token, job.failures, false, job.under_way, true, job.computes;
     GET DIAGNOSTICS taken = ROW_COUNT;
     left_over := left_over - taken;
 
     LOOP
         turned_away := false;
         turn := ARRAY(SELECT (of_turn.tenant, of_turn.job_id)::processor.job_name
-            FROM processor.in_turn(left_over, may_compute, per_tenant) AS of_turn);
+            FROM processor.in_turn(left_over, computing, per_tenant) AS of_turn);
 
         RETURN QUERY
         UPDATE processor.queue AS job
@@ -397,7 +450,7 @@ BEGIN
         FROM unnest(turn) AS candidate
         WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
             AND job.workflow_limit IS NULL AND job.key_limit IS NULL
-        RETURNING job.tenant, job.job_id, job.token, job.failures, false, true;
+        RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
         GET DIAGNOSTICS taken = ROW_COUNT;
         left_over := left_over - taken;
 
@@ -437,7 +490,7 @@ BEGIN
             UPDATE processor.queue AS job
             SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
             WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
-            RETURNING job.tenant, job.job_id, job.token, job.failures, false, true;
+            RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
             GET DIAGNOSTICS taken = ROW_COUNT;
             left_over := left_over - taken;
         END LOOP;
@@ -447,6 +500,36 @@ END;
 $$;
 
 DROP FUNCTION processor.claim(text, int, double precision);
+
+-- The same with what a worker must know of them: the version of each, and of one that has not begun its first event.
+CREATE FUNCTION processor.claim(
+    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
+RETURNS TABLE (
+    tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean, mail boolean,
+    computes boolean, version bigint, created json)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+    mine processor.taken[];
+BEGIN
+    mine := ARRAY(
+        SELECT taken FROM processor.take(by_worker, wanted, lease_seconds, computing, per_tenant) AS taken);
+    -- A statement of its own: one that began before a job was there would not see it, although it has just taken it.
+    RETURN QUERY
+    SELECT
+        one.tenant, one.job_id, one.token, one.failures, one.lost, one.under_way, one.mail, one.computes, job.version,
+        CASE WHEN job.status = 'PENDING' THEN (
+            SELECT event.data FROM events.events AS event
+            WHERE event.version = 1 AND event.stream_id = (
+                SELECT stream.id FROM events.streams AS stream
+                WHERE stream.tenant = one.tenant AND stream.stream = 'job:' || one.job_id::text)
+        ) END
+    FROM unnest(mine) AS one
+    JOIN processor.jobs AS job ON job.tenant = one.tenant AND job.id = one.job_id;
+END;
+$$;
+
 DROP TABLE processor.leases;
 
 -- Append, project what was accepted, keep the queue, and move the given checkpoint: one statement, committed together.
