@@ -34,6 +34,7 @@ TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets"
 NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/uploads",
     "/api/v1/keys",
+    "/api/v1/schedules",
     "/api/v1/auth/register",
     "/api/v1/auth/login",
     "/api/v1/auth/refresh",
@@ -92,7 +93,13 @@ async def test_no_list_tells_anything_of_another_tenant(
     millrace: Run, door: Gateway, document: Document, victim: Victim
 ) -> None:
     """Nor where the list begins: a cursor may be another's id."""
-    cursors = [victim.ids["upload_id"], victim.ids["job_id"], victim.ids["key_id"], str(victim.dead_letter)]
+    cursors = [
+        victim.ids["upload_id"],
+        victim.ids["job_id"],
+        victim.ids["key_id"],
+        victim.ids["schedule_id"],
+        str(victim.dead_letter),
+    ]
     for method, path, operation in operations(document):
         if method != "GET" or "{" in path:
             continue

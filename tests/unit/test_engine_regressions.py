@@ -218,6 +218,20 @@ def test_what_is_ignored_after_a_pause_is_not_worth_an_event() -> None:
     assert job.after(60) == []
 
 
+def test_what_a_remote_worker_says_is_not_taken_back_by_whatever_comes_next() -> None:
+    job = Driven(planned({"steps": {"a": {"uses": "remote/gpu"}}}))
+    job.start()
+    assert job.last.step_message == "Waiting for a worker of gpu"
+    job.now += timedelta(seconds=6)
+    job.tell(Progress(("a", None), 0.3, "Epoch 3"))
+    job.pause()
+    job.resume()
+    assert job.last.step_message == "Waiting for a worker of gpu"
+    job.tell(Progress(("a", None), 0.4, "Epoch 4"))
+    assert job.after(60) == []
+    assert job.last.step_message == "Epoch 4"
+
+
 def test_what_is_too_large_to_be_emitted_fails_its_step() -> None:
     """Its attempt keeps a large output as a blob: there were no data to emit, and the worker died of that."""
     job = Driven(planned({"steps": {"say": {"uses": "emit", "with": {"data": {}}}}}))

@@ -27,6 +27,7 @@ def started(action: dict[str, Any], given: dict[str, Any] | None = None, **more:
         ({"timer": "1m30s"}, None, 90),
         ({"timer": 0}, None, 0),
         ({"timer": "${{ inputs.n * 2 }}"}, {"n": 1.5}, 3),
+        ({"timer": "${{ inputs.n }}"}, {"n": "1m30s"}, 90),
         ({"until": "2027-01-01T00:05:00Z"}, None, 300),
         ({"until": "${{ inputs.at }}"}, {"at": "2027-01-01T02:05:00+02:00"}, 300),
         ({"until": "${{ inputs.at }}"}, {"at": "2026-01-01T00:00:00Z"}, -31_536_000),
@@ -47,7 +48,7 @@ def test_a_timer_ends_when_its_time_has_come(wait: dict[str, Any], given: Any, s
 @pytest.mark.parametrize(
     ("wait", "given"),
     [
-        *[({"timer": "${{ inputs.x }}"}, x) for x in ("soon", -1, 1e9, None, True, [1], "5m")],
+        *[({"timer": "${{ inputs.x }}"}, x) for x in ("soon", -1, 1e9, None, True, [1], "5 minutes")],
         *[({"until": "${{ inputs.x }}"}, x) for x in ("soon", 7, None, "2027-01-01", "2027-13-01T00:00:00Z")],
         ({"until": "${{ inputs.x }}"}, "2027-01-01T00:00:00"),
     ],

@@ -71,8 +71,6 @@ class Attempts:
         try:
             async with self._process_for(lease, action) as process, asyncio.timeout(seconds) as limit:
                 output = await self._output(state, lease, key, number, action, process, stop, report, traceparent)
-            if action.uses == "emit":
-                return _emitted(key, number, output)
             return await self.keep(state, lease, key, number, output)
         except StepStopped:
             return Stopped(key, number)
@@ -197,13 +195,6 @@ class Attempts:
             return copy
         except NotFound:
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
-
-
-def _emitted(key: Key, number: int, output: Any) -> Command:
-    """What is said goes to every subscriber."""
-    if len(encode_json(output)) > INLINE_BYTES:
-        return Failed(key, number, "too_large", f"What is said may have {INLINE_BYTES} bytes.")
-    return Completed(key, number, output)
 
 
 def _name(key: Key, number: int, lease: Lease) -> str:

@@ -26,6 +26,7 @@ from processor.workflows.commands import (
     ChildEnded,
     Command,
     Completed,
+    Failed,
     Pause,
     Resume,
     Signal,
@@ -81,6 +82,7 @@ class Execution:
         self._mail: list[UUID] = []  # whose effect is among the commands
         self._some = asyncio.Event()
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._begun: set[tuple[Key, int]] = set()  # attempts whose end was not decided on yet
         self._stops: dict[tuple[Key, int], Stop] = {}
         self._children: set[UUID] = set()
         self._out: set[UUID] = set()  # tasks that remote workers have, or shall have
@@ -138,6 +140,7 @@ class Execution:
         now = utc_now()
         awaited = self._awaited_children()
         events = record(self.state, commands, now, self._limits)
+        self._begun -= {(end.key, end.attempt) for end in commands if isinstance(end, Completed | Failed | Stopped)}
         if events:
             await self._keep_result(events)
             await self._stream.append(events, now)
@@ -172,7 +175,7 @@ class Execution:
         """Let run what is to run, and stop what is not."""
         state = self.state
         for key, node in state.running.items():
-            if (key, node.attempt) in self._tasks:
+            if (key, node.attempt) in self._begun:
                 continue
             if state.phase is Phase.STOPPING:
                 self._put(Stopped(key, node.attempt))  # it was to begin, and something came between
@@ -211,6 +214,7 @@ class Execution:
             self._spawn(("end", task), self._end_remote(key, node.attempt, task))
 
     def _begin(self, key: Key, attempt: int) -> None:
+        self._begun.add((key, attempt))
         stop = self._stops[key, attempt] = Stop()
         self._spawn((key, attempt), self._attempt(key, attempt, stop))
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
@@ -35,8 +35,18 @@ _MADE = answers(Schedule, SCHEDULE, status=201, description="Created") | problem
 )
 
 
+_NONE: JsonValue = {"type": "null"}
+_EITHER: list[JsonValue] = [
+    {"required": ["cron"], "properties": {"cron": {"type": "string"}, "every_seconds": _NONE}},
+    {
+        "required": ["every_seconds"],
+        "properties": {"every_seconds": {"type": "integer"}, "cron": _NONE, "time_zone": _NONE},
+    },
+]
+
+
 class ScheduleWish(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"oneOf": _EITHER})
 
     workflow: Name
     version: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(

@@ -168,13 +168,21 @@ class _Recording:
         if state.status.terminal:
             return None if state.outcome is None else state.outcome.detail[:LONGEST_MESSAGE]
         if sub_status in _OWN_WORDS:
-            if self._message is not None and self._message_of == step:
-                return self._message  # of a remote worker
-            return _what_it_waits_for(state)
+            return self._of_remote_worker(step, sub_status) or _what_it_waits_for(state)
         if self._message_of == step:
             return self._message
         said_of_it = step == state.current_step and state.sub_status not in _OWN_WORDS
         return state.step_message if said_of_it else None
+
+    def _of_remote_worker(self, step: str | None, sub_status: SubStatus | None) -> str | None:
+        """What it said last of the step that it has, for which the job waits."""
+        state = self._state
+        if step is None or state.plan.action(step).kind is not Kind.REMOTE:
+            return None
+        if self._message_of == step:
+            return self._message
+        stands = sub_status is SubStatus.WAITING and (step, sub_status) == (state.current_step, state.sub_status)
+        return state.step_message if stands else None
 
 
 def _current_step(state: JobState) -> str | None:
