@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-# What `make test` says of a commit, it says every time. `make fuzz` and `make soak` look further, with dice of their own.
+# What `make test` says of a commit, it says every time. `make fuzz` and `make soak` have dice of their own.
 settings.register_profile("the same every time", derandomize=True, deadline=None)
 settings.load_profile("the same every time")
 
