@@ -33,9 +33,9 @@ from events.log import EventLog
 from events.telemetry import configure_logging
 from events.workflows import WorkflowPublished
 from processor.app import open_service
+from processor.language.definition import Definition
 from processor.queue import QUEUE_CHANNEL
 from processor.settings import ProcessorSettings
-from processor.workflows.definition import Definition
 from processor.workflows.library import Edition
 from processor.workflows.plan import plan
 from processor.workflows.start import first_event

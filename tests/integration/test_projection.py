@@ -19,8 +19,8 @@ from fixtures.engine import Driven
 from fixtures.engine_documents import Dice
 from fixtures.engine_world import World, live
 from fixtures.log import TENANT, as_owner, open_log
+from processor.language.definition import JOB
 from processor.projections import rebuild
-from processor.workflows.plan import JOB
 from processor.workflows.state import JobState
 
 _JOBS = "SELECT * FROM processor.jobs ORDER BY tenant, id"

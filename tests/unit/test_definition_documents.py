@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.workflows.document import LARGEST, Unreadable, read
+from processor.language.document import LARGEST, Unreadable, read
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(-1e300, 1e300)

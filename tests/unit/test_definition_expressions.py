@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.workflows.expressions import (
+from processor.language.expressions import (
     FUNCTIONS,
     LARGEST_LIST,
     LARGEST_STRING,

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from fixtures.definitions import NIGHTLY, SMALL, workflows
-from processor.workflows.builder import Action, Concurrency, Map, Retry, Term, Wait, Workflow, call, index, item, job
-from processor.workflows.canonical import canonical, from_canonical
-from processor.workflows.definition import Definition
-from processor.workflows.diagram import mermaid
-from processor.workflows.document import read
-from processor.workflows.expressions import Expression
-from processor.workflows.validation import validate
+from processor.language.builder import Action, Concurrency, Map, Retry, Term, Wait, Workflow, call, index, item, job
+from processor.language.canonical import canonical, from_canonical
+from processor.language.definition import Definition
+from processor.language.diagram import mermaid
+from processor.language.document import read
+from processor.language.expressions import Expression
+from processor.language.validation import validate
 
 
 def definition_of(document: Any) -> Definition:

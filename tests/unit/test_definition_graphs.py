@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.definitions import VALID, workflows
-from processor.workflows import builder
-from processor.workflows.canonical import canonical, from_canonical
-from processor.workflows.definition import MOST_STEPS, Definition
-from processor.workflows.diagram import mermaid
-from processor.workflows.document import read
-from processor.workflows.graph import Graph
-from processor.workflows.json_schemas import compiled
-from processor.workflows.schema import published
-from processor.workflows.validation import MOST_PROBLEMS, validate
+from processor.language import builder
+from processor.language.canonical import canonical, from_canonical
+from processor.language.definition import MOST_STEPS, Definition
+from processor.language.diagram import mermaid
+from processor.language.document import read
+from processor.language.graph import Graph
+from processor.language.json_schemas import compiled
+from processor.language.schema import published
+from processor.language.validation import MOST_PROBLEMS, validate
 
 PUBLISHED = compiled(published())
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from processor.workflows.definition import Definition
-from processor.workflows.inputs import check_inputs
-from processor.workflows.validation import validate
+from processor.language.definition import Definition
+from processor.language.inputs import check_inputs
+from processor.language.validation import validate
 
 
 def workflow(**inputs: Any) -> Definition:

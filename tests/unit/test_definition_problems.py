@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from fixtures.definitions import VALID, workflows
-from processor.workflows.document import read
-from processor.workflows.problems import Problem
-from processor.workflows.validation import validate
+from processor.language.document import read
+from processor.language.problems import Problem
+from processor.language.validation import validate
 
 
 def problems_of(text: str) -> list[Problem]:

@@ -8,10 +8,10 @@ import pytest
 
 from fixtures.definitions import VALID, workflows
 from processor.handlers import HANDLERS
-from processor.workflows.document import read
-from processor.workflows.json_schemas import DIALECT, compiled
-from processor.workflows.schema import published
-from processor.workflows.validation import validate
+from processor.language.document import read
+from processor.language.json_schemas import DIALECT, compiled
+from processor.language.schema import published
+from processor.language.validation import validate
 
 SCHEMA = published()
 VALIDATOR = compiled(SCHEMA)

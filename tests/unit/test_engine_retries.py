@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from events.jobs import JobStatus, SubStatus
 from fixtures.engine import Driven, planned
-from processor.workflows.definition import Retry
+from processor.language.definition import Retry
 from processor.workflows.engine import Limits, pause_before
 
 JOB = UUID(int=1)

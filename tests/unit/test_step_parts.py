@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from processor.handlers import HANDLERS, Runs, missing_handlers
+from processor.language.definition import Definition
 from processor.progress import Pace
 from processor.scratch import folder_for, open_scratch
 from processor.steps import STEPS
 from processor.workflows.built_in import BUILT_IN
 from processor.workflows.commands import Progress
-from processor.workflows.definition import Definition
 from processor.workflows.plan import plan
 from processor.workflows.record import SECONDS_BETWEEN_MESSAGES
 

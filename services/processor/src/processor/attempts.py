@@ -20,6 +20,8 @@ from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
+from processor.language.expressions import ExpressionError
+from processor.language.json_schemas import compiled, problems
 from processor.queue import Lease
 from processor.results import INLINE_BYTES
 from processor.scratch import folder_for
@@ -28,8 +30,6 @@ from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task
 from processor.step_process import StepCrashed, StepProcess
 from processor.workflows.commands import Command, Completed, Failed, Progress, Stopped
-from processor.workflows.expressions import ExpressionError
-from processor.workflows.json_schemas import compiled, problems
 from processor.workflows.plan import Kind, PlannedAction
 from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key

@@ -8,7 +8,7 @@ from processor.builtin.hosts import PatternText
 
 class ProcessorSettings(ServiceSettings):
     # connections; the doorbell, the log and each relay keep one
-    database_pool_size: int = Field(default=16, ge=8, le=200)
+    database_pool_size: int = Field(default=16, ge=12, le=200)
     jobs_at_once: int = Field(default=128, ge=1, le=10_000)  # jobs that are under way here at once
     jobs_per_tenant: int = Field(default=10_000, ge=1)  # jobs of one tenant that are worked on at once, on all replicas
     workers: int = Field(default=2, ge=1, le=64)  # processes for steps that compute

@@ -13,8 +13,8 @@ from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
 from events.steps import LARGEST_BYTES, RemoteTask, StopTask
 from events.telemetry import current_traceparent
+from processor.language.expressions import ExpressionError
 from processor.workflows.commands import Failed
-from processor.workflows.expressions import ExpressionError
 from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key
 

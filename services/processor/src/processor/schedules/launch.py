@@ -14,9 +14,9 @@ from events.errors import InvalidInput
 from events.ids import derived_id
 from events.jobs import JobCreated
 from events.schedules import Overlap
+from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.schedules.schedule import Known
-from processor.workflows.inputs import check_inputs
 from processor.workflows.library import NOTHING, Edition, Library
 from processor.workflows.start import Starter, first_event
 

@@ -13,13 +13,13 @@ from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.schedules import CatchUp, Overlap
 from events.web import require
+from processor.language.definition import NAME_PATTERN
 from processor.schedules.cron import LONGEST
 from processor.schedules.schedule import Schedule
 from processor.schedules.schedules import Schedules
 from processor.schedules.terms import Wanted
 from processor.schedules.views import SCHEDULE, SCHEDULES
 from processor.workflows.control import Said
-from processor.workflows.definition import NAME_PATTERN
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]

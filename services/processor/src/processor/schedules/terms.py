@@ -9,11 +9,11 @@ import msgspec
 
 from events.errors import FieldError, InvalidInput
 from events.schedules import CatchUp, Overlap, ScheduleTerms
+from processor.language.inputs import check_inputs
+from processor.language.problems import shortened
 from processor.schedules.cron import Cron, Unreadable, zone, zone_hint
 from processor.schedules.timing import Every, Timing
-from processor.workflows.inputs import check_inputs
 from processor.workflows.library import Edition
-from processor.workflows.problems import shortened
 
 _UTC = "UTC"
 T = TypeVar("T", bound=ScheduleTerms)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from processor.workflows.definition import Definition, Step
+from processor.language.definition import Definition, Step
 
 CSV_PROFILE = Definition(
     name="csv-profile",

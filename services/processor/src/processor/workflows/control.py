@@ -18,10 +18,10 @@ from events.jobs import JobCreated, JobStatus
 from events.log import EventLog
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
+from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.quota import JobQuota
 from processor.results import INLINE_BYTES
-from processor.workflows.inputs import check_inputs
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
 from processor.workflows.start import first_event

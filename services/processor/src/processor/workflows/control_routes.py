@@ -14,8 +14,8 @@ from events.identity import Principal
 from events.jobs import JobStatus
 from events.openapi import Page, answers, problems
 from events.web import require
+from processor.language.definition import NAME_PATTERN, SIGNAL_PATTERN
 from processor.workflows.control import Control, Said, Wish
-from processor.workflows.definition import NAME_PATTERN, SIGNAL_PATTERN
 from processor.workflows.jobs import Filter, Job
 from processor.workflows.views import JOBS, PROMISED
 

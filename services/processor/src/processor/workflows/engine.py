@@ -12,7 +12,9 @@ from uuid import UUID
 
 from events.ids import derived_id
 from events.jobs import Change, JobStatus, StepStatus
-from processor.workflows import durations
+from processor.language import durations
+from processor.language.definition import JOB, ON_EXIT, Retry
+from processor.language.expressions import ExpressionError, as_text
 from processor.workflows.commands import (
     Begin,
     Cancel,
@@ -29,9 +31,7 @@ from processor.workflows.commands import (
     Stopped,
     Tick,
 )
-from processor.workflows.definition import Retry
-from processor.workflows.expressions import ExpressionError, as_text
-from processor.workflows.plan import COMPENSATE, JOB, ON_EXIT, Kind, PlannedAction
+from processor.workflows.plan import COMPENSATE, Kind, PlannedAction
 from processor.workflows.scope import items_of, parameters_of, scope_of
 from processor.workflows.state import JobState, Key, Node, Phase, report
 

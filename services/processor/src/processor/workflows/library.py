@@ -7,8 +7,8 @@ import msgspec
 
 from events.database import Pool, load_queries
 from events.errors import Conflict, NotFound
+from processor.language.definition import Definition
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
-from processor.workflows.definition import Definition
 from processor.workflows.plan import Plan, plan
 
 _KEPT = 1000

@@ -6,13 +6,10 @@ from enum import Enum, auto
 from typing import Any
 
 from processor.handlers import HANDLERS, Handler, Runs
-from processor.workflows.definition import Action, Definition, Retry, Step
-from processor.workflows.expressions import Expression, Template
+from processor.language.definition import ON_EXIT, REMOTE, Action, Definition, Retry, Step
+from processor.language.expressions import Expression, Template
 
-REMOTE = "remote/"
 COMPENSATE = "compensate:"  # before the name of the step that is undone
-ON_EXIT = "on_exit"  # no step may be called so
-JOB = "job"  # nor so: what becomes of the job as a whole
 
 
 class Kind(Enum):

@@ -10,10 +10,10 @@ from events.errors import BadRequest, Conflict, NotFound, TooLarge, UnsupportedM
 from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.web import require
-from processor.workflows.definition import NAME_PATTERN
-from processor.workflows.document import LARGEST, Unreadable, read
+from processor.language.definition import NAME_PATTERN
+from processor.language.document import LARGEST, Unreadable, read
+from processor.language.schema import published
 from processor.workflows.publishing import Publishing
-from processor.workflows.schema import published
 from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, Verdict, WorkflowView
 
 Reader = Annotated[Principal, require("workflows:read")]

@@ -26,9 +26,9 @@ from events.jobs import (
     StepStatus,
     SubStatus,
 )
+from processor.language.expressions import as_text
 from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal
 from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, decide
-from processor.workflows.expressions import as_text
 from processor.workflows.plan import Kind
 from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Phase, apply, say, tell

@@ -14,7 +14,7 @@ from events.identity import Principal
 from events.jobs import JobStatus, SubStatus
 from events.openapi import Page, answers, problems
 from events.web import require
-from processor.workflows.definition import NAME_PATTERN
+from processor.language.definition import NAME_PATTERN
 from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, WholeJob
 from processor.workflows.views import ITEMS, JOB, JOBS, PIPELINES, STATISTICS, Pipeline
 

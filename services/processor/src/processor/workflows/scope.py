@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from events.jobs import JobStatus
-from processor.workflows.expressions import ExpressionError
+from processor.language.expressions import ExpressionError
 from processor.workflows.plan import COMPENSATE, PlannedAction
 from processor.workflows.state import JobState, Key
 

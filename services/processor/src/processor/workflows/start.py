@@ -13,10 +13,10 @@ from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.ids import derived_id
 from events.jobs import JobCreated, JobStatus, Parent
 from events.telemetry import current_traceparent
+from processor.language.expressions import Expression, ExpressionError, as_text
+from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.workflows.commands import ChildEnded
-from processor.workflows.expressions import Expression, ExpressionError, as_text
-from processor.workflows.inputs import check_inputs
 from processor.workflows.library import Edition, Library
 from processor.workflows.plan import Plan
 from processor.workflows.scope import parameters_of

@@ -26,7 +26,8 @@ from events.jobs import (
     StepStatus,
     SubStatus,
 )
-from processor.workflows.plan import COMPENSATE, JOB, Plan, PlannedStep
+from processor.language.definition import JOB
+from processor.workflows.plan import COMPENSATE, Plan, PlannedStep
 
 Key: TypeAlias = tuple[str, int | None]  # a step, and its item if it is a map
 

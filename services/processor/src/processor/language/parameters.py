@@ -6,10 +6,10 @@ from typing import Any
 
 import jsonschema_rs
 
-from processor.workflows.expressions import ExpressionError, Template
-from processor.workflows.json_schemas import MOST_ERRORS, Schema, told
-from processor.workflows.problems import Path, Problem
-from processor.workflows.scopes import DeadEnd, Scope, misfit, reference_problems, walk
+from processor.language.expressions import ExpressionError, Template
+from processor.language.json_schemas import MOST_ERRORS, Schema, told
+from processor.language.problems import Path, Problem
+from processor.language.scopes import DeadEnd, Scope, misfit, reference_problems, walk
 
 # What is true of an object or of a list whatever its holes are filled with.
 _CERTAIN = frozenset(

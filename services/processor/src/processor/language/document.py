@@ -6,9 +6,9 @@ YAML here is what people write by hand: no tags, no anchors, one document, and a
 
 from typing import Any, Literal
 
-from processor.workflows.document_json import read_json
-from processor.workflows.document_yaml import read_yaml
-from processor.workflows.tree import Unreadable, place_in
+from processor.language.document_json import read_json
+from processor.language.document_yaml import read_yaml
+from processor.language.tree import Unreadable, place_in
 
 __all__ = ["LARGEST", "Unreadable", "read"]
 

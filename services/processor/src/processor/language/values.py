@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from processor.workflows.problems import Path, Problem
+from processor.language.problems import Path, Problem
 
 DEEPEST = 64
 _LARGEST_INTEGER = (1 << 63) - 1

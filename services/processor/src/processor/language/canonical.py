@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from processor.workflows import durations
-from processor.workflows.definition import Concurrency, Definition, Map, Retry, Step
-from processor.workflows.expressions import condition, split
+from processor.language import durations
+from processor.language.definition import Concurrency, Definition, Map, Retry, Step
+from processor.language.expressions import condition, split
 
 
 def definition_of(document: Mapping[str, Any]) -> Definition:

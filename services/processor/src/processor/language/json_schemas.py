@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from processor.workflows.problems import Path, Problem, did_you_mean, shortened
+from processor.language.problems import Path, Problem, did_you_mean, shortened
 
 Schema = Mapping[str, Any]
 Validator = jsonschema_rs.Draft202012Validator

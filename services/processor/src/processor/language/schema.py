@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from processor.handlers import HANDLERS, Handler
-from processor.workflows import durations
-from processor.workflows.definition import QUEUE_PATTERN, REMOTE, Definition
-from processor.workflows.json_schemas import DIALECT
+from processor.language import durations
+from processor.language.definition import QUEUE_PATTERN, REMOTE, Definition
+from processor.language.json_schemas import DIALECT
 
 _EXPRESSION = {"type": "string", "pattern": r"\$\{\{"}
 _STRUCTS = ("Definition", "Step", "Action", "Wait", "Map", "Retry", "Concurrency")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from processor.workflows.functions import FUNCTIONS, LARGEST_NUMBER, ExpressionError
-from processor.workflows.problems import did_you_mean
-from processor.workflows.values import text_problem
+from processor.language.functions import FUNCTIONS, LARGEST_NUMBER, ExpressionError
+from processor.language.problems import did_you_mean
+from processor.language.values import text_problem
 
 LONGEST_TEXT = 2_000  # characters of one expression
 MOST_NODES = 250

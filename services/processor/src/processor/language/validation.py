@@ -7,25 +7,22 @@ from itertools import islice
 from typing import Any
 
 from processor.handlers import HANDLERS, Handler
-from processor.workflows.actions import Actions, Workflows, condition_problems, duration_problems
-from processor.workflows.canonical import definition_of
-from processor.workflows.definition import INPUT_PATTERN, MOST_ITEMS, STEP_PATTERN, Definition
-from processor.workflows.expressions import ExpressionError, condition
-from processor.workflows.graph import Graph
-from processor.workflows.inputs import inputs_problems
-from processor.workflows.json_schemas import Schema
-from processor.workflows.parameters import expressions_in, misfit_of
-from processor.workflows.plan import JOB as JOB_NAME
-from processor.workflows.plan import ON_EXIT
-from processor.workflows.problems import Path, Problem, did_you_mean, shortened
-from processor.workflows.scopes import ANYTHING, JOB, JOB_AT_END, Scope, objects, scope, step_schema, walk
-from processor.workflows.shape import shape_problems
-from processor.workflows.values import unsound
+from processor.language.actions import Actions, Workflows, condition_problems, duration_problems
+from processor.language.canonical import definition_of
+from processor.language.definition import INPUT_PATTERN, MOST_ITEMS, RESERVED, STEP_PATTERN, Definition
+from processor.language.expressions import ExpressionError, condition
+from processor.language.graph import Graph
+from processor.language.inputs import inputs_problems
+from processor.language.json_schemas import Schema
+from processor.language.parameters import expressions_in, misfit_of
+from processor.language.problems import Path, Problem, did_you_mean, shortened
+from processor.language.scopes import ANYTHING, JOB, JOB_AT_END, Scope, objects, scope, step_schema, walk
+from processor.language.shape import shape_problems
+from processor.language.values import unsound
 
 MOST_PROBLEMS = 1_000
 _LONGEST_CYCLE = 50  # steps that are named of it
 
-_RESERVED = frozenset({JOB_NAME, ON_EXIT})
 
 _LIST: Schema = {"type": "array"}
 
@@ -127,7 +124,7 @@ class _Document:
 
     def _step_problems(self, name: str, step: Mapping[str, Any]) -> Iterator[Problem]:
         path: Path = ("steps", name)
-        if name in _RESERVED:
+        if name in RESERVED:
             yield Problem.at(path, "reserved", f"A step cannot be called {name}: the log uses this name itself.")
         before = Scope(self._scope.schema, self._graph, name)
         seen = before

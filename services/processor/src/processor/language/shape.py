@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from processor.workflows.definition import MOST_STEPS
-from processor.workflows.json_schemas import Schema, Validator, compiled, problems
-from processor.workflows.problems import Path, Problem
-from processor.workflows.schema import inlined
+from processor.language.definition import MOST_STEPS
+from processor.language.json_schemas import Schema, Validator, compiled, problems
+from processor.language.problems import Path, Problem
+from processor.language.schema import inlined
 
 _LONGEST = MOST_STEPS + 1  # of a list or an object: enough to tell that there is too much
 

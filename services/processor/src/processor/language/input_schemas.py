@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import jsonschema_rs
 import msgspec
 
-from processor.workflows.json_schemas import DIALECT, compiled, errors, of_schemas
-from processor.workflows.problems import Path, Problem, shortened
+from processor.language.json_schemas import DIALECT, compiled, errors, of_schemas
+from processor.language.problems import Path, Problem, shortened
 
 MOST_RULES = 500  # objects in one schema, each counted as often as it is referred to
 LARGEST = 1 << 17  # bytes

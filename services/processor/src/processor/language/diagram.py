@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from processor.workflows.definition import REMOTE, Definition
+from processor.language.definition import REMOTE, Definition
 
 _LONGEST_LABEL = 60  # characters
 _MEANINGFUL = re.compile(r"[^\w /.-]|[.-](?= )|^[.-]")

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from processor.workflows.tree import Tree, Unreadable, Wrong, place_in
+from processor.language.tree import Tree, Unreadable, Wrong, place_in
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")

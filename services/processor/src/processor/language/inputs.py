@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from processor.workflows.definition import Definition
-from processor.workflows.input_schemas import rules_in, schema_problems
-from processor.workflows.json_schemas import Validator, compiled, problems
-from processor.workflows.problems import Path, Problem, did_you_mean, place, shortened
-from processor.workflows.values import unsound
+from processor.language.definition import Definition
+from processor.language.input_schemas import rules_in, schema_problems
+from processor.language.json_schemas import Validator, compiled, problems
+from processor.language.problems import Path, Problem, did_you_mean, place, shortened
+from processor.language.values import unsound
 
 _LARGEST_TOLD = 1 << 15  # bytes of a list or an object: each of its parts may be wrong
 _MOST_COPIED = 5_000_000  # bytes

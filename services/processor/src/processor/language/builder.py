@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from processor.workflows.definition import Action, Concurrency, Map, Retry, Wait
+from processor.language.definition import Action, Concurrency, Map, Retry, Wait
 
 __all__ = ["Action", "Concurrency", "Map", "Retry", "Step", "Term", "Wait", "Workflow", "call", "index", "item", "job"]
 

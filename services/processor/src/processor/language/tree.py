@@ -2,8 +2,8 @@
 
 from typing import Any, TypeAlias
 
-from processor.workflows.problems import Problem, shortened
-from processor.workflows.values import DEEPEST, number_problem, text_problem
+from processor.language.problems import Problem, shortened
+from processor.language.values import DEEPEST, number_problem, text_problem
 
 MOST_VALUES = 150_000
 

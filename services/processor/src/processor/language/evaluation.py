@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from processor.workflows.expression_syntax import BINARY, JSON_NAMES
-from processor.workflows.functions import (
+from processor.language.expression_syntax import BINARY, JSON_NAMES
+from processor.language.functions import (
     FUNCTIONS,
     ExpressionError,
     Missing,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from processor.workflows import durations
+from processor.language import durations
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,63}$"
 STEP_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
@@ -20,6 +20,8 @@ SIGNAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 CODE_PATTERN = r"^[a-z][a-z0-9_.-]{0,63}$"
 QUEUE_PATTERN = r"^[a-z][a-z0-9._-]{0,63}$"
 REMOTE = "remote/"
+# No step may be called so: what is done at the end, and what becomes of the job as a whole.
+ON_EXIT, JOB = RESERVED = ("on_exit", "job")
 
 MOST_STEPS = 5_000
 MOST_INPUTS = 200

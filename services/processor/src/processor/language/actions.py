@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from processor.handlers import Handler
-from processor.workflows import durations
-from processor.workflows.definition import QUEUE_PATTERN, REMOTE
-from processor.workflows.expressions import ExpressionError, condition
-from processor.workflows.inputs import Inputs, may_be_told, names_problems, value_problems
-from processor.workflows.json_schemas import Schema, Validator, compiled, errors
-from processor.workflows.parameters import Holes, expressions_in, misfit_of, misfits
-from processor.workflows.problems import Path, Problem, did_you_mean, shortened
-from processor.workflows.scopes import ANYTHING, Scope, reference_problems
-from processor.workflows.values import values_in
+from processor.language import durations
+from processor.language.definition import QUEUE_PATTERN, REMOTE
+from processor.language.expressions import ExpressionError, condition
+from processor.language.inputs import Inputs, may_be_told, names_problems, value_problems
+from processor.language.json_schemas import Schema, Validator, compiled, errors
+from processor.language.parameters import Holes, expressions_in, misfit_of, misfits
+from processor.language.problems import Path, Problem, did_you_mean, shortened
+from processor.language.scopes import ANYTHING, Scope, reference_problems
+from processor.language.values import values_in
 
 Workflows: TypeAlias = Callable[[str, int | None], Inputs | None]
 

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from processor.workflows.tree import Tree, Unreadable, Wrong, place_in
+from processor.language.tree import Tree, Unreadable, Wrong, place_in
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]* (?:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from processor.workflows.evaluation import LARGEST_RESULT, check_result, evaluate
-from processor.workflows.expression_syntax import (
+from processor.language.evaluation import LARGEST_RESULT, check_result, evaluate
+from processor.language.expression_syntax import (
     DEEPEST,
     LONGEST_TEXT,
     MOST_NODES,
@@ -22,7 +22,7 @@ from processor.workflows.expression_syntax import (
     path_of,
     references,
 )
-from processor.workflows.functions import (
+from processor.language.functions import (
     FUNCTIONS,
     LARGEST_LIST,
     LARGEST_STRING,
