@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.gateway",
     "fixtures.limits",
     "fixtures.processor",
+    "fixtures.killable",
     "fixtures.schedules",
     "fixtures.unlimited",
 ]
