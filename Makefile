@@ -23,7 +23,7 @@ test: sync ## Run every test, on private servers that it starts itself (ARGS="-k
 bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
 
-soak: sync ## Run the long tests: a million events against kills and rollbacks
+soak: sync ## Run the long tests: a million events under fire, 300,000 lives of jobs
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)
 
 fuzz: sync ## Look for an hour or so for what the OpenAPI document does not tell

@@ -59,6 +59,17 @@ async def test_the_first_job_goes_as_the_readme_shows(tmp_path: Path) -> None:
     assert len(job["result"]["columns"]) == 4
 
 
+async def test_a_workflow_goes_as_the_readme_shows(tmp_path: Path) -> None:
+    section = README.split("## A workflow of your own")[1].split("\n### ")[0]
+    shown = "".join(text for kind, text in re.findall(r"```(\w*)\n(.*?)```", section, re.DOTALL) if not kind)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    async with running(tmp_path / ".millrace") as millrace:
+        script = "\necho\n".join([PRELUDE, *commands(section)]).replace("http://127.0.0.1:8080", millrace.url)
+        printed = await sh(script, tmp_path)
+    assert [line.rstrip() for line in printed.splitlines() if line] == shown.splitlines()
+
+
 async def test_the_commands_for_tickets_keys_and_people_do_what_they_say(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     async with running(tmp_path / ".millrace") as millrace:

@@ -28,13 +28,27 @@ async def victim(millrace: Run) -> AsyncIterator[Victim]:
         yield victim
 
 
-UNKNOWN = {"key_id": "A" * 12, "stream": f"job:{new_id()}"}
+UNKNOWN = {
+    "key_id": "A" * 12,
+    "stream": f"job:{new_id()}",
+    "name": "what-nobody-does",
+    "version": "1",
+    "step": "csv-profile",
+}
+NEEDS_A_BODY = {
+    "/api/v1/workflows/{name}/jobs": b"{}",
+    "/api/v1/schedules/{schedule_id}": b'{"workflow":"csv-profile","input":{"blob":"b"},"cron":"@yearly"}',
+}
+OWN_NAMES = {("PUT", "/api/v1/workflows/{name}")}  # every tenant may use any: the test is below
 # What has no id in its path, but takes some in its body; the tests are below, and where test_attacks.py says.
-TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets"}
+TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets", "/api/v1/jobs"}
 NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/uploads",
     "/api/v1/keys",
     "/api/v1/schedules",
+    "/api/v1/jobs/retry",
+    "/api/v1/workflows",
+    "/api/v1/workflows/validate",
     "/api/v1/auth/register",
     "/api/v1/auth/login",
     "/api/v1/auth/refresh",
@@ -48,7 +62,6 @@ UNDOCUMENTED = {
     "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
     "/api/v1/files": "answers nothing yet",
-    "/api/v1/workflows": "answers nothing yet",
 }
 
 
@@ -57,7 +70,7 @@ async def test_another_tenants_ids_answer_like_unknown_ones_on_every_route_and_c
 ) -> None:
     asked = 0
     for method, path, _ in operations(document):
-        if not (names := re.findall("{(.*?)}", path)):
+        if not (names := re.findall("{(.*?)}", path)) or (method, path) in OWN_NAMES:
             continue
         assert set(names) <= victim.ids.keys(), f"{path} takes an id that the victim has none of"
         foreign, unknown = [
@@ -79,7 +92,10 @@ async def not_found(
     millrace: Run, door: Gateway, method: str, path: str, ids: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The answer without the id that was asked for, and the names of its headers."""
-    answer = await door.ask(f"{method} {path.format(**ids)}", key=millrace.admin_key)
+    body = NEEDS_A_BODY.get(path, b"")
+    answer = await door.ask(
+        f"{method} {path.format(**ids)}", *([JSON] if body else []), body=body, key=millrace.admin_key
+    )
     assert said(answer) == (404, "not_found"), f"{method} {path}"
     text = answer.body.decode()
     for name, id_ in ids.items():
@@ -121,6 +137,23 @@ async def test_what_is_named_in_a_body_is_considered_too(
     made = json.loads((await door.ask("POST /api/v1/auth/tickets", JSON, body=channels, key=millrace.admin_key)).body)
     status, problem, _ = await refusal(connecting(door, f"/ws/{victim.ids['job_id']}?ticket={made['ticket']}"))
     assert (status, problem["code"]) == (404, "not_found")
+
+
+async def test_a_job_cannot_be_started_on_another_tenants_upload(millrace: Run, door: Gateway, victim: Victim) -> None:
+    answers_ = []
+    for upload_id in (victim.ids["upload_id"], str(new_id())):
+        wish = json.dumps({"workflow": "csv-profile", "upload_id": upload_id}).encode()
+        answers_.append(await door.ask("POST /api/v1/jobs", JSON, body=wish, key=millrace.admin_key))
+    assert [said(answer) for answer in answers_] == [(404, "not_found")] * 2
+
+
+async def test_a_name_that_another_tenant_uses_is_everybodys(millrace: Run, door: Gateway, victim: Victim) -> None:
+    name = victim.ids["name"]
+    document = json.dumps({"name": name, "steps": {"other": {"uses": "noop"}}}).encode()
+    made = await door.ask(f"PUT /api/v1/workflows/{name}", JSON, body=document, key=millrace.admin_key)
+    assert (made.status, json.loads(made.body)["version"]) == (201, 1)
+    mine = await door.ask(f"GET /api/v1/workflows/{name}", victim.bearer, key=None)
+    assert set(json.loads(mine.body)["document"]["steps"]) == {"one"}
 
 
 async def test_every_way_through_the_door_is_considered(millrace: Run, door: Gateway, document: Document) -> None:

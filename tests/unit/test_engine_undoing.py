@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from events.jobs import JobStatus, SubStatus
-from fixtures.engine import Driven, planned, planned_unseen
+from fixtures.engine import Driven, planned
 from processor.workflows.scope import parameters_of
 
 NOOP: dict[str, Any] = {"uses": "noop"}
@@ -81,7 +81,7 @@ def test_a_failure_that_a_job_can_do_without_undoes_nothing() -> None:
 def test_items_are_undone_one_by_one_with_what_they_were_given() -> None:
     step = {"compensate": {**NOOP, "with": {"what": "${{ item }}", "why": "${{ job.error.code }}"}}}
     steps = {"each": {**NOOP, **step, "map": {"items": ["x", "y", "z"], "parallel": 2}}}
-    job = Driven(planned_unseen({"steps": steps}))
+    job = Driven(planned({"steps": steps}))
     job.start()
     job.complete("each", item=0)
     job.fail("each", item=2)

@@ -26,6 +26,7 @@ from events.ids import new_id
 from events.steps import RemoteTask, SaidOfTask, StopTask
 from events.tasks import end
 
+_SECONDS_UNTIL_FIRST = 0.1  # a task that is done by then needs no beat
 _SECONDS_BETWEEN_PROGRESS = 0.5
 _RETRY_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 5.0  # for what must still be said when we stop
@@ -230,8 +231,9 @@ class _Worker:
         return steps.StepFailed(task_id=id_, worker=name, code=steps.CRASHED, detail=detail, crashed=True)
 
     async def _beat(self, at_work: _AtWork) -> None:
-        """At once, then as often as is asked for, or when there is news."""
+        """Soon, then as often as is asked for, or when there is news."""
         task, pause = at_work.task, at_work.beat_seconds
+        await asyncio.sleep(min(_SECONDS_UNTIL_FIRST, pause))
         while True:
             newest, at_work.newest = at_work.newest, None
             at_work.some.clear()

@@ -84,7 +84,7 @@ def types_of(schema: Schema) -> frozenset[str] | None:
     if isinstance(given, str):
         types = frozenset({given})
     elif isinstance(given, list | tuple):
-        types = frozenset(given)
+        types = frozenset(name for name in given if isinstance(name, str))  # what else there is, is told of the schema
     elif isinstance(schema.get("enum"), list):
         types = frozenset(_type(value) for value in schema["enum"])
     else:
@@ -118,7 +118,8 @@ def misfit(given: Schema, wanted: Schema) -> str | None:
 
 def _one_of(schema: Schema) -> str:
     given = schema.get("type") or sorted(types_of(schema) or ())
-    return " or ".join(TYPES.get(name, name) for name in ([given] if isinstance(given, str) else given))
+    names = [given] if isinstance(given, str) else [name for name in given if isinstance(name, str)]
+    return " or ".join(TYPES.get(name, name) for name in names)
 
 
 def reference_problems(expression: Expression, seen: Scope, path: Path) -> Iterator[Problem]:

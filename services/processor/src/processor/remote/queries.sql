@@ -1,4 +1,5 @@
--- Tasks that are out with remote workers.
+-- Tasks that are out with remote workers. What a crash of the database may undo without harm (a beat, a mark that a
+-- message was sent) does not wait for its disk.
 
 -- name: known
 -- Those of a job that were begun to be sent.
@@ -17,7 +18,8 @@ RETURNING id;
 UPDATE processor.remote_tasks
 SET sent_at = now(), looks = 0,
     look_at = CASE WHEN taken_at IS NULL THEN now() + make_interval(secs => $2) ELSE look_at END
-WHERE id = $1;
+WHERE id = $1
+RETURNING set_config('synchronous_commit', 'off', true);
 
 -- name: stop
 -- Its worker is not to go on. Returns whether there is one.
@@ -25,12 +27,12 @@ UPDATE processor.remote_tasks SET unwanted = true WHERE id = $1
 RETURNING taken_at IS NOT NULL AND NOT ended AS taken;
 
 -- name: forget
--- The job has gone on without them. Those are returned whose workers do not know that.
+-- The job has gone on without them; `taken` is whether their workers do not know that.
 WITH gone AS (
     DELETE FROM processor.remote_tasks WHERE id = ANY ($1::uuid[])
     RETURNING id, taken_at IS NOT NULL AND NOT ended AS taken
 )
-SELECT id FROM gone WHERE taken;
+SELECT id, taken, set_config('synchronous_commit', 'off', true) FROM gone;
 
 -- name: beat
 -- Its worker lives. Not returned if the task is none of its business any more.
@@ -39,7 +41,7 @@ SET worker = $4, taken_at = coalesce(taken_at, now()), beat_at = now(),
     look_at = now() + make_interval(secs => lost_seconds)
 WHERE id = $1 AND tenant = $2 AND job_id = $3 AND NOT unwanted AND NOT ended
     AND (taken_at IS NULL OR worker = $4) AND processor.wanted(task)
-RETURNING id;
+RETURNING id, set_config('synchronous_commit', 'off', true);
 
 -- name: progressed
 -- The same, with how far it is: told to the job at once, unless the job has just heard of it.
@@ -58,20 +60,23 @@ WITH said AS (
     RETURNING task
 )
 SELECT (task).id, CASE WHEN NOT (task).untold THEN processor.post_remote($5, task, json_build_object(
-    'done', (task).done, 'message', (task).message)) END
+    'done', (task).done, 'message', (task).message)) END, set_config('synchronous_commit', 'off', true)
 FROM said;
 
 -- name: ended
--- Its worker's last word, $5, which the job hears under the id $6. Not returned if it comes too late, or again.
+-- Workers' last words, $5, which their jobs hear under the ids $6. Not returned if one comes too late, or again. Jobs in
+-- order, so that nobody waits for somebody who waits for him.
 WITH said AS (
     UPDATE processor.remote_tasks AS task
-    SET worker = $4, taken_at = coalesce(taken_at, now()), beat_at = now(), ended = true, untold = false,
+    SET worker = word.worker, taken_at = coalesce(taken_at, now()), beat_at = now(), ended = true, untold = false,
         look_at = now() + interval '1 hour'
-    WHERE id = $1 AND tenant = $2 AND job_id = $3 AND NOT ended
-        AND (taken_at IS NULL OR worker = $4) AND processor.wanted(task)
-    RETURNING task
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::json[], $6::uuid[])
+        AS word (id, tenant, job_id, worker, said, event_id)
+    WHERE task.id = word.id AND task.tenant = word.tenant AND task.job_id = word.job_id AND NOT ended
+        AND (taken_at IS NULL OR task.worker = word.worker) AND processor.wanted(task)
+    RETURNING task, word.said, word.event_id
 )
-SELECT processor.post_remote($6, task, $5::json) FROM said;
+SELECT event_id, processor.post_remote(event_id, task, said) FROM said ORDER BY (task).job_id, event_id;
 
 -- name: released
 -- Its worker gives it back: it is sent again at once.
@@ -113,7 +118,8 @@ RETURNING id, tenant, queue, body, traceparent, looks, sent_at, ended, lost_seco
 -- It still waits in its queue, as far as we can tell.
 UPDATE processor.remote_tasks
 SET looks = looks + 1, look_at = now() + make_interval(secs => $2)
-WHERE id = $1 AND taken_at IS NULL;
+WHERE id = $1 AND taken_at IS NULL
+RETURNING set_config('synchronous_commit', 'off', true);
 
 -- name: lost
 -- Its worker has been silent for too long. The job hears it, and whatever the worker still says is too late.

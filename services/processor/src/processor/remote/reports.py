@@ -1,7 +1,7 @@
 """What remote workers say: a sign of life, and told to the job if it is more than that.
 
-Their words come in any order, twice, late, and from workers that were given up. One statement each decides whether a
-word still counts, by what the log says that the step waits for, and by who has taken the task.
+Their words come in any order, twice, late, and from workers that were given up. One statement decides whether a word
+still counts, by what the log says that the step waits for, and by who has taken the task.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from events.steps import (
     StopTask,
 )
 from events.telemetry import Telemetry
+from processor.remote.last_words import LastWord, LastWords
 from processor.remote.tasks import RemoteTasks
 from processor.workflows.commands import Command, Completed, Failed, Progress
 
@@ -38,6 +39,7 @@ class RemoteReports:
     ) -> None:
         self._pool = pool
         self._tasks = tasks
+        self._last_words = LastWords(pool)
         self._announce_mail = announce_mail
         self._queries = load_queries("processor", "remote/queries.sql")
         self._words = telemetry.counter(
@@ -46,9 +48,17 @@ class RemoteReports:
 
     async def hear(self, event: Event, said: SaidOfTask) -> None:
         name = (said.task_id, event.tenant, _job_of(event), said.worker)
+        counted = await self._counted(event, said, name)
+        self._words.labels(event.type, "yes" if counted else "no").inc()
+        if counted:
+            self._announce_mail()
+        elif not isinstance(said, StepCompleted | StepFailed | StepReleased):
+            await self._tasks.tell_to_stop(StopTask(task_id=said.task_id, worker=said.worker))
+
+    async def _counted(self, event: Event, said: SaidOfTask, name: tuple[UUID, str, UUID, str]) -> bool:
         match said:
             case StepCompleted() | StepFailed():
-                row = await self._pool.fetchrow(self._queries["ended"], *name, _last_word(event, said), event.id)
+                return await self._last_words.take(LastWord(*name, _last_word(event, said), event.id))
             case StepProgressed():
                 message = None if said.message is None else _text(said.message, _LONGEST_MESSAGE)
                 row = await self._pool.fetchrow(
@@ -58,11 +68,7 @@ class RemoteReports:
                 row = await self._pool.fetchrow(self._queries["released"], *name)
             case _:
                 row = await self._pool.fetchrow(self._queries["beat"], *name)
-        self._words.labels(event.type, "no" if row is None else "yes").inc()
-        if row is not None:
-            self._announce_mail()
-        elif not isinstance(said, StepCompleted | StepFailed | StepReleased):
-            await self._tasks.tell_to_stop(StopTask(task_id=said.task_id, worker=said.worker))
+        return row is not None
 
 
 def command_of(mail: dict[str, Any]) -> Command:

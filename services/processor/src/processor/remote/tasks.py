@@ -95,7 +95,8 @@ class RemoteTasks:
     async def forget(self, tasks: Collection[UUID]) -> None:
         """Their steps have gone on without them."""
         for row in await self._pool.fetch(self._queries["forget"], list(tasks)):
-            await self.tell_to_stop(StopTask(task_id=row["id"]))
+            if row["taken"]:
+                await self.tell_to_stop(StopTask(task_id=row["id"]))
 
     async def tell_to_stop(self, stop: StopTask) -> None:
         """A worker that misses it hears it again with its next beat."""

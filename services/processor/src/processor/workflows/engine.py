@@ -169,8 +169,9 @@ def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
         while state.unsaid and state.begins:
             key = next(iter(state.unsaid))
             yield _begun(state, key, state.plan.steps[key[0]].action, now)
-        yield from _signalled(state)
-        if state.phase in (Phase.RUNNING, Phase.STOPPING):
+        if state.signals and state.awaiting:
+            yield from _signalled(state)
+        if state.maps and state.phase in (Phase.RUNNING, Phase.STOPPING):
             yield from _maps(state)
         if state.phase is Phase.STOPPING:
             for key, node in list(state.held_back.items()):

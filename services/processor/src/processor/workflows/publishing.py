@@ -33,7 +33,7 @@ class Publishing:
 
     async def verdict(self, tenant: str, document: Any) -> Verdict:
         checked = await self._checked(tenant, document)
-        return Verdict(checked.definition is not None, list(checked.problems), mermaid(document))
+        return Verdict(checked.definition is not None, _errors(checked), mermaid(document))
 
     async def publish(
         self, tenant: str, document: Any, by: str, *, name: str | None = None
@@ -42,7 +42,7 @@ class Publishing:
         a name, it must be the first."""
         checked = await self._checked(tenant, document)
         if checked.definition is None:
-            errors = [FieldError(f"body.{one.place}".rstrip("."), one.code, one.detail) for one in checked.problems]
+            errors = _errors(checked)
             raise InvalidInput("; ".join(error.detail for error in errors[:5]), errors=errors)
         definition = checked.definition
         if name is not None and definition.name != name:
@@ -105,6 +105,10 @@ class Publishing:
         outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), before))
         if not isinstance(outcome, Appended):
             raise Conflict("Somebody else has changed this workflow at the same time. Look at it, and try again.")
+
+
+def _errors(checked: Validated) -> list[FieldError]:
+    return [FieldError(f"body.{one.place}".rstrip("."), one.code, one.detail) for one in checked.problems]
 
 
 def view_of(row: asyncpg.Record) -> WorkflowView:

@@ -23,28 +23,35 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Version = Annotated[int, Path(ge=1, le=2_147_483_647)]
 
 _EXAMPLE = {"name": "d", "steps": {"a": {"uses": "sleep", "with": {"seconds": 1}}}}
-_DOCUMENT: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "The workflow's document, as /api/v1/workflows/schema.json has it.",
-        "content": {
-            "application/json": {"schema": {"type": "object"}, "example": _EXAMPLE},
-            "application/yaml": {"schema": {"type": "string"}},
-        },
+
+
+def _document_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "description": "The workflow's document, as /api/v1/workflows/schema.json has it.",
+            "content": {
+                "application/json": {"schema": schema, "example": _EXAMPLE},
+                "application/yaml": {"schema": {"type": "string"}},
+            },
+        }
     }
-}
+
+
+_DOCUMENT = _document_of({"type": "object"})
+_ANYTHING = _document_of({})  # what is no document at all is worth a verdict, too
 _REFUSED = problems(BadRequest, TooLarge, UnsupportedMedia)
 
 
 def router(publishing: Publishing) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.get("/schema.json", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    @routes.get("/schema.json", responses=answers(dict[str, Any], {"type": "object"}))
     async def schema(request: Request, _: Reader) -> Response:
         """The JSON Schema of documents, for editors."""
         return read_answer(request, published())
 
-    @routes.post("/validate", responses=answers(Verdict, VERDICT) | _REFUSED, openapi_extra=_DOCUMENT)
+    @routes.post("/validate", responses=answers(Verdict, VERDICT) | _REFUSED, openapi_extra=_ANYTHING)
     async def validate(request: Request, principal: Reader) -> Response:
         """What is wrong with a document, all of it with its place; and its graph as Mermaid."""
         verdict = await publishing.verdict(principal.tenant, await _document(request))

@@ -315,7 +315,7 @@ def _begin_items(state: JobState, name: str, items: MapItems) -> None:
     """As many as may be open at once. That an item runs is not worth a word in the log; that it waits is."""
     step = state.plan.steps[name]
     works = step.action.kind.works
-    while state.begins and items.begun < items.count and items.open < step.parallel:
+    while items.begun < items.count and items.open < step.parallel and state.begins:
         key = (name, items.begun)
         items.begun += 1
         if key in state.nodes:

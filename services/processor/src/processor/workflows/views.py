@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from events.envelope import encode_json
+from events.errors import FieldError
 from events.jobs import JobStatus, StepStatus
 from events.openapi import Page
-from processor.language.problems import Problem
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION, CSV_PROFILE
 from processor.workflows.jobs import ItemView, Job, Spread, Statistics, StepView, WholeJob
 
@@ -41,7 +41,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     valid: bool
-    errors: list[Problem]
+    errors: list[FieldError]  # each with its place in the document
     mermaid: str  # the graph, as far as there is one
 
 
@@ -132,6 +132,6 @@ WORKFLOW = WorkflowView(
 WORKFLOWS = Page([WORKFLOW], None)
 VERDICT = Verdict(
     valid=False,
-    errors=[Problem("steps.b.depends[0]", "unknown_step", "There is no step c. There are: a, b.")],
+    errors=[FieldError("body.steps.b.depends[0]", "unknown_step", "There is no step c. There are: a, b.")],
     mermaid="flowchart TD\n",
 )
