@@ -157,8 +157,10 @@ async def _blocked(processor: Processor, job_id: UUID, by: str) -> None:
 
 @pytest.mark.parametrize("end", ["fails", "is cancelled", "is cancelled unbegun", "is paused unbegun", "is killed"])
 async def test_whatever_becomes_of_a_job_its_place_is_free_again(machine: Machine, end: str) -> None:
-    steps = {"a": {"wait": {"signal": "go"}}, "b": {"uses": "noop", "with": {"x": "${{ 1 / steps.a.output }}"}}}
-    steps["b"]["depends"] = ["a"]
+    steps = {
+        "a": {"wait": {"signal": "go"}},
+        "b": {"uses": "noop", "with": {"x": "${{ 1 / steps.a.output }}"}, "depends": ["a"]},
+    }
     document = {"name": "w", "steps": steps, "concurrency": {"limit": 1}}
     processor = machine.client
     mortal = await machine.start()
