@@ -515,3 +515,19 @@ async def test_every_attempt_is_run_once_however_many_end_at_the_same_time(
         }
         assert (await processor.outcome({"each": each}))["status"] == "COMPLETED"
         assert sorted(map(int, notes.read_text().split())) == [*range(60)]
+
+
+async def test_a_result_is_told_whole_wherever_its_parts_are_kept(open_processor: OpenProcessor) -> None:
+    size = INLINE_BYTES + 1
+    async with open_processor(obedient=True) as processor:
+        large = {
+            "uses": "csv-profile",
+            "with": {"blob": await processor.store(b""), "options": {"do": f"large {size}"}},
+        }
+        job = await processor.outcome({"a": large, "each": {**large, "map": {"items": [1, 2]}}, "b": {"uses": "noop"}})
+        assert job["result"]["b"] == {}
+        assert [one["size"] for one in (job["result"]["a"], *job["result"]["each"])] == [size] * 3
+        (kept,) = [step["output"] for step in job["steps"] if step["id"] == "a"]
+        await processor.parts.blobs.delete(kept["blob"])
+        job = await processor.job(UUID(job["id"]))
+        assert (job["result"]["a"], job["result"]["each"][0]["size"]) == (kept, size)
