@@ -1,6 +1,5 @@
 """A job goes on where it was, whoever is killed, stopped or away: what was finished is not done again."""
 
-import asyncio
 import collections
 from datetime import timedelta
 from pathlib import Path
@@ -11,22 +10,16 @@ import msgspec
 import pytest
 
 from deploy.postgres import PostgresServer
-from fixtures.killable import LEASE_SECONDS, Machine
+from fixtures.killable import LEASE_SECONDS, Machine, Notes
 from fixtures.processor import TERMINAL, OpenProcessor, Processor, changes_of, step_of
 
 
-def _work(blob: str, do: str, notes: Path, name: str, **more: Any) -> dict[str, Any]:
+def _work(blob: str, do: str, notes: Notes, name: str, **more: Any) -> dict[str, Any]:
     return {
         "uses": "csv-profile",
-        "with": {"blob": blob, "options": {"do": do, "note": str(notes), "as": name}},
+        "with": {"blob": blob, "options": {"do": do, "note": str(notes.path), "as": name}},
         **more,
     }
-
-
-async def _noted(notes: Path, name: str) -> None:
-    async with asyncio.timeout(60):
-        while not notes.exists() or name not in notes.read_text().split():
-            await asyncio.sleep(0.02)
 
 
 def _due(processor: Processor, job_id: UUID, step: str) -> set[str]:
@@ -35,7 +28,7 @@ def _due(processor: Processor, job_id: UUID, step: str) -> set[str]:
 
 
 async def test_a_timer_goes_on_where_it_was_and_what_was_finished_is_not_run_again(
-    machine: Machine, notes: Path
+    machine: Machine, notes: Notes
 ) -> None:
     client = machine.client
     first = await machine.start()
@@ -53,13 +46,13 @@ async def test_a_timer_goes_on_where_it_was_and_what_was_finished_is_not_run_aga
     await machine.start()
     job = await client.finished(job_id)
     assert job["status"] == "COMPLETED"
-    assert sorted(notes.read_text().split()) == ["a", "b", "each-0", "each-1", "each-2"]
+    assert sorted(notes.lines()) == ["a", "b", "each-0", "each-1", "each-2"]
     assert len(_due(client, job_id, "rest")) == 1
     rested = await client.watch.became(job_id, "rest", "COMPLETED")
     assert rested.time >= waiting.time + timedelta(seconds=2)
 
 
-async def test_a_killed_processors_steps_are_taken_over_within_two_leases(machine: Machine, notes: Path) -> None:
+async def test_a_killed_processors_steps_are_taken_over_within_two_leases(machine: Machine, notes: Notes) -> None:
     """And only the one that was running is run again."""
     lease = 3 * LEASE_SECONDS
     client, open_ = machine.client, machine.data_dir / "open"
@@ -67,7 +60,7 @@ async def test_a_killed_processors_steps_are_taken_over_within_two_leases(machin
     blob = await client.store(b"")
     steps = {"a": _work(blob, "ok", notes, "a"), "b": _work(blob, f"until {open_}", notes, "b", depends=["a"])}
     job_id = await client.flow(steps)
-    await _noted(notes, "b")
+    await notes.until("b")
     await machine.start(lease_seconds=lease)
     now = await client.parts.pool.fetchval("SELECT clock_timestamp()")
     await first.kill()
@@ -75,12 +68,12 @@ async def test_a_killed_processors_steps_are_taken_over_within_two_leases(machin
     assert claimed.time - now < timedelta(seconds=2 * lease)
     open_.touch()
     assert (await client.finished(job_id))["attempts"] == 2
-    assert notes.read_text().split() == ["a", "b", "b"]
+    assert notes.lines() == ["a", "b", "b"]
 
 
 @pytest.mark.parametrize("at", ["commit:after:2", "commit:before:5", "commit:after:7"])
 async def test_a_processor_killed_at_a_chosen_commit_leaves_nothing_undone_and_nothing_done_needlessly(
-    machine: Machine, notes: Path, monkeypatch: pytest.MonkeyPatch, at: str
+    machine: Machine, notes: Notes, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     client, armed = machine.client, machine.data_dir / "armed"
     killpoint = Path(__file__).parents[1] / "chaos" / "killpoint"
@@ -107,7 +100,7 @@ async def test_a_processor_killed_at_a_chosen_commit_leaves_nothing_undone_and_n
     await machine.start()
     job = await client.finished(job_id)
     assert (job["status"], job["error"]["code"]) == ("FAILED", "refused")
-    runs = collections.Counter(notes.read_text().split())
+    runs = collections.Counter(notes.lines())
     assert set(runs) == {"a", "b-0", "b-1", "c", "d", "undo-a"}
     once = {"a": ("a", None), "b-0": ("b", 0), "b-1": ("b", 1), "c": ("c", None), "undo-a": ("compensate:a", None)}
     assert {name for name, key in once.items() if key in ended and runs[name] > 1} == set()
@@ -132,7 +125,7 @@ async def test_a_parent_that_is_killed_meanwhile_hears_of_its_child(machine: Mac
 
 
 async def test_a_stopped_processor_that_wakes_up_writes_nothing(
-    machine: Machine, open_processor: OpenProcessor, notes: Path
+    machine: Machine, open_processor: OpenProcessor, notes: Notes
 ) -> None:
     """Its job was taken over, and finished, while it was asleep."""
     client, open_ = machine.client, machine.data_dir / "open"
@@ -162,7 +155,7 @@ async def test_a_stopped_processor_that_wakes_up_writes_nothing(
         assert [types.count(once) for once in ("job.emitted", "job.claimed", "job.completed")] == [1, 1, 1]
 
 
-async def test_of_two_processors_none_runs_what_the_other_runs(open_processor: OpenProcessor, notes: Path) -> None:
+async def test_of_two_processors_none_runs_what_the_other_runs(open_processor: OpenProcessor, notes: Notes) -> None:
     settings: dict[str, Any] = {"obedient": True, "lease_seconds": LEASE_SECONDS, "claim_poll_seconds": 0.05}
     async with open_processor(**settings) as one, open_processor(one.broker, **settings) as other:
         blob = await one.store(b"")
@@ -172,12 +165,12 @@ async def test_of_two_processors_none_runs_what_the_other_runs(open_processor: O
         jobs = [await part.start("w", input={"n": n}) for n in range(8) for part in (one, other)]
         for job_id in jobs:
             assert (await one.finished(job_id))["attempts"] == 1
-        runs = collections.Counter(notes.read_text().split())
+        runs = collections.Counter(notes.lines())
         assert sum(runs.values()) == 2 * len(runs) == 2 * 8 * 3, "each number was started on both"
 
 
 async def test_jobs_go_on_after_the_database_was_restarted_and_waits_were_not_forgotten(
-    open_processor: OpenProcessor, postgres_server: PostgresServer, notes: Path, tmp_path: Path
+    open_processor: OpenProcessor, postgres_server: PostgresServer, notes: Notes, tmp_path: Path
 ) -> None:
     open_ = tmp_path / "open"
     async with open_processor(obedient=True, claim_poll_seconds=0.1) as processor:
@@ -193,14 +186,14 @@ async def test_jobs_go_on_after_the_database_was_restarted_and_waits_were_not_fo
         assert (await processor.finished(told))["result"] == "heard"
         for job_id in (working, timed):
             assert (await processor.finished(job_id))["status"] == "COMPLETED"
-        runs = collections.Counter(notes.read_text().split())
+        runs = collections.Counter(notes.lines())
         assert runs["b"] == 1
         for job_id in (working, told, timed):
             assert processor.types(job_id).count("job.completed") == 1
 
 
 async def test_what_was_cancelled_stays_cancelled_and_is_undone_whoever_is_killed(
-    machine: Machine, notes: Path
+    machine: Machine, notes: Notes
 ) -> None:
     client, open_ = machine.client, machine.data_dir / "open"
     first = await machine.start()
@@ -213,11 +206,11 @@ async def test_what_was_cancelled_stays_cancelled_and_is_undone_whoever_is_kille
     job_id = await client.flow(steps)
     await client.watch.became(job_id, "c", "WAITING")
     await client.say(job_id, "cancel", {"reason": "Enough."})
-    await _noted(notes, "undo-a")
+    await notes.until("undo-a")
     await first.kill()
     open_.touch()
     await machine.start()
     job = await client.finished(job_id)
     assert (job["status"], job["error"]["detail"]) == ("CANCELLED", "Enough.")
-    assert notes.read_text().split() == ["undo-b", "undo-a", "undo-a"]
+    assert notes.lines() == ["undo-b", "undo-a", "undo-a"]
     assert msgspec.json.decode(client.watch.of_job(job_id)[-1].data)["error"]["code"] == "cancelled"

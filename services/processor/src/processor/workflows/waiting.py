@@ -27,6 +27,8 @@ def in_queue(place: asyncpg.Record | None, sub_status: SubStatus | None) -> list
     """Of a job that has not begun."""
     if sub_status is SubStatus.PAUSED:
         return [_RESUME]
+    if sub_status is SubStatus.PARKED:
+        return [_HANDLER]
     if place is None or place["held"]:
         return []
     if place["blocked_by"] == "key":
@@ -47,9 +49,7 @@ def under_way(status: JobStatus, sub_status: SubStatus | None, steps: Sequence[A
     if sub_status is SubStatus.PAUSED:
         return [_RESUME]
     if sub_status is SubStatus.PARKED:
-        return [
-            WaitsFor(kind="handler", detail="No worker knows a handler that it needs, in the version that it needs.")
-        ]
+        return [_HANDLER]
     return [_step(row, plan) for row in steps if row["status"] in (StepStatus.WAITING, StepStatus.RETRYING)]
 
 
@@ -88,3 +88,4 @@ def _remote(row: Any, queue: str) -> WaitsFor:
 
 
 _RESUME = WaitsFor(kind="resume", detail="It was paused.")
+_HANDLER = WaitsFor(kind="handler", detail="No worker knows a handler that it needs, in the version that it needs.")
