@@ -135,5 +135,7 @@ async def test_a_frame_is_the_events_place_its_trace_and_its_payload(notifier: R
         "status": "PROCESSING",
         "progress_percent": 7,
         "current_step": "profile",
+        "sub_status": None,
+        "eta_seconds": None,
         "step_message": "",
     }

@@ -200,4 +200,4 @@ class Attempts:
 def _name(key: Key, number: int, lease: Lease) -> str:
     """No other attempt has it, nor the same one of a zombie."""
     item = "" if key[1] is None else f".{key[1]}"
-    return f"{key[0].replace(':', '-')}{item}.{number}.{lease.token}"
+    return f"{key[0].replace(':', '.')}{item}.{number}.{lease.token}"

@@ -14,14 +14,15 @@ from events.identity import Principal
 from events.jobs import JobStatus
 from events.openapi import Page, answers, problems
 from events.web import require
-from processor.language.definition import NAME_PATTERN, SIGNAL_PATTERN
+from processor.language.definition import NAME_PATTERN
 from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Filter, Job
 from processor.workflows.views import JOBS, PROMISED
 
 JobWriter = Annotated[Principal, require("jobs:write")]
 IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
-SignalName = Annotated[str, Path(pattern=SIGNAL_PATTERN)]
+# Of a signal, or of an approval: its step's name, and its item's place.
+SignalName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 _THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already")
 _STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(

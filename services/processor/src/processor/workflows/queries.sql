@@ -40,7 +40,7 @@ LEFT JOIN LATERAL (
     FROM processor.steps AS item
     WHERE item.tenant = step.tenant AND item.job_id = step.job_id AND item.step = step.step AND item.item >= 0
 ) AS items ON step.items IS NOT NULL
-WHERE step.tenant = $1 AND step.job_id = $2 AND step.item = -1
+WHERE step.tenant = $1 AND step.job_id = $2 AND step.item = -1 AND step.step <> 'job'
 ORDER BY coalesce(step.started_at, step.finished_at), step.step;
 
 -- name: items
