@@ -187,7 +187,7 @@ def test_anybody_can_say_what_keeps_a_job_from_going_on() -> None:
             job.fail("a")
         node = job.node("a")
         row = {"step": "a", "item": -1, "status": node.status, "attempt": node.attempt, "due_at": node.due_at}
-        row |= {"child": node.child, "since": None, "taken_at": None, "worker": None}
+        row |= {"child": node.child, "since": None, "taken_at": None, "worker": None, "question": "Deploy?"}
         (found,) = under_way(job.state.status, job.sub_status, [row], job.plan)
         assert (found.kind, found.step, found.until) == (kind, "a", node.due_at)
         assert found.signal == {"approval": "a", "signal": "paid"}.get(kind)

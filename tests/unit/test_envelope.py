@@ -74,4 +74,5 @@ def test_a_job_event_begins_with_the_fields_that_a_frame_needs() -> None:
     encoded = JobProgressed(
         status=JobStatus.PROCESSING, progress_percent=7, current_step="profile", step_message=None
     ).encode()
-    assert encoded == (b'{"status":"PROCESSING","progress_percent":7,"current_step":"profile","step_message":null}')
+    begin = b'{"status":"PROCESSING","progress_percent":7,"current_step":"profile","step_message":null,'
+    assert encoded == begin + b'"sub_status":null,"eta_seconds":null}'
