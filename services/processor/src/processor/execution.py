@@ -115,7 +115,9 @@ class Execution:
                 self._out = await self._remote.known(self._lease.tenant, self._lease.job_id)
             await self._tell()
             while not self.state.status.terminal:
-                if self.state.status is JobStatus.PENDING or self.state.parked:
+                if self.state.status is JobStatus.PENDING or (
+                    self.state.parked and self.state.phase is not Phase.STOPPING
+                ):
                     return Release(None)
                 self._follow()
                 released = await self._wait()

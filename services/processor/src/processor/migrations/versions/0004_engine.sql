@@ -186,8 +186,10 @@ CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
 CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key)
 WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL;
-CREATE INDEX queue_blocked ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
-WHERE blocked_by IS NOT NULL;
+CREATE INDEX queue_blocked_by_workflow ON processor.queue (tenant, workflow, priority DESC, due_at, job_id)
+WHERE blocked_by = 'workflow';
+CREATE INDEX queue_blocked_by_key ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
+WHERE blocked_by = 'key';
 CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
 
 -- What people, schedules and other jobs say to a job, until its holder has had the log record it.
@@ -221,15 +223,24 @@ $$;
 
 -- Let the next one in that waits for a limit of this workflow, or of this key of it.
 CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
-LANGUAGE sql AS $$
-    UPDATE processor.queue SET blocked_by = NULL
-    WHERE (tenant, job_id) IN (
-        SELECT tenant, job_id FROM processor.queue
-        WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = cause
-            AND (cause = 'workflow' OR key = of_key)
-        ORDER BY priority DESC, due_at, job_id
-        LIMIT 1
-    )
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_sort = off  -- the first of an index, however many there are
+AS $$
+DECLARE
+    first uuid;
+BEGIN
+    -- A statement for each: with an OR, neither index would be of use.
+    IF cause = 'key' THEN
+        SELECT job_id INTO first FROM processor.queue
+        WHERE tenant = of_tenant AND workflow = of_workflow AND key = of_key AND blocked_by = 'key'
+        ORDER BY priority DESC, due_at, job_id LIMIT 1;
+    ELSE
+        SELECT job_id INTO first FROM processor.queue
+        WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = 'workflow'
+        ORDER BY priority DESC, due_at, job_id LIMIT 1;
+    END IF;
+    UPDATE processor.queue SET blocked_by = NULL WHERE tenant = of_tenant AND job_id = first;
+END;
 $$;
 
 -- Take what begins and ends among the events from `first` to `last` into the queue, and out of it.
@@ -439,7 +450,7 @@ BEGIN
     GET DIAGNOSTICS taken = ROW_COUNT;
     left_over := left_over - taken;
 
-    LOOP
+    FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
         turned_away := false;
         turn := ARRAY(SELECT (of_turn.tenant, of_turn.job_id)::processor.job_name
             FROM processor.in_turn(left_over, computing, per_tenant) AS of_turn);

@@ -39,9 +39,9 @@ LANGUAGE sql STABLE AS $$
             AND step.item = task.item AND step.child = task.id AND step.status = 'WAITING')
 $$;
 
--- Say of a task what its job is to know. Once for each id.
+-- Say of a task what its job is to know. Once for each id, and each word: a worker chooses its ids, perhaps one for all.
 CREATE FUNCTION processor.post_remote(id uuid, task processor.remote_tasks, said json) RETURNS boolean
 LANGUAGE sql AS $$
-    SELECT processor.post(id, task.tenant, task.job_id, 'remote', json_build_object(
+    SELECT processor.post(md5(concat_ws(' ', id, task.id, said::text))::uuid, task.tenant, task.job_id, 'remote', json_build_object(
         'task', task.id, 'step', task.step, 'item', nullif(task.item, -1), 'attempt', task.attempt, 'said', said))
 $$;
