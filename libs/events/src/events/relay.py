@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import asyncpg
 from prometheus_client import Counter, Gauge
 
 from events.broker import Broker, Exchange, Message
@@ -83,7 +84,8 @@ class Relay:
                 try:
                     await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", self._name)
                 except BaseException as error:
-                    connection.terminate()  # a connection that still had the lock would keep everybody waiting
+                    with contextlib.suppress(asyncpg.InterfaceError):  # the server closed it, so the pool has it back
+                        connection.terminate()  # one that still had the lock would keep everybody waiting
                     if not database_gone(error):
                         raise
 
