@@ -78,9 +78,14 @@ class JobQueue:
 
     async def collect(self) -> list[Mail]:
         """What has come for the jobs that we hold. It comes again to the next holder, until it is discarded."""
-        rows = await self._pool.fetch(self._queries["collect"], self._worker)
-        # A statement of its own: it sees what was posted while the first one waited.
-        return await self.mail([(row["tenant"], row["job_id"]) for row in rows]) if rows else []
+        # Two statements, so that the second sees what was posted while the first one waited; one transaction, so that
+        # what was not read is not collected.
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(self._queries["collect"], self._worker)
+            if not rows:
+                return []
+            named = [row["tenant"] for row in rows], [row["job_id"] for row in rows]
+            return [_mail(row) for row in await connection.fetch(self._queries["mail"], *named)]
 
     async def collect_one(self, lease: Lease) -> list[Mail]:
         """The same for one of them."""
@@ -91,7 +96,7 @@ class JobQueue:
         rows = await self._pool.fetch(
             self._queries["mail"], [tenant for tenant, _ in jobs], [job_id for _, job_id in jobs]
         )
-        return [Mail(row["id"], row["tenant"], row["job_id"], row["kind"], json.loads(row["data"])) for row in rows]
+        return [_mail(row) for row in rows]
 
     async def discard(self, ids: Sequence[UUID]) -> None:
         await self._pool.execute(self._queries["discard"], ids)
@@ -120,3 +125,7 @@ class Postbox:
 
     async def place(self, tenant: str, job_id: UUID) -> asyncpg.Record | None:
         return await self._pool.fetchrow(self._queries["place"], tenant, job_id)
+
+
+def _mail(row: asyncpg.Record) -> Mail:
+    return Mail(row["id"], row["tenant"], row["job_id"], row["kind"], json.loads(row["data"]))

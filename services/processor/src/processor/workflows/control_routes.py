@@ -1,11 +1,11 @@
 """What clients can do with jobs."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from events.answers import no_unknown_parameters
 from events.envelope import encode_json
@@ -17,6 +17,7 @@ from events.web import require
 from processor.language.definition import NAME_PATTERN
 from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Filter, Job
+from processor.workflows.routes import Time
 from processor.workflows.views import JOBS, PROMISED
 
 JobWriter = Annotated[Principal, require("jobs:write")]
@@ -33,6 +34,15 @@ _TOLD = answers(Job, PROMISED, status=202, description="Accepted: the job's even
 )
 
 
+def _on_the_calendar(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("no calendar that we can read goes so far")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_on_the_calendar)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -42,7 +52,7 @@ class InlineWish(_Strict):
     input: dict[str, Any] = Field(default_factory=dict)
     upload_id: UUID | None = None  # the workflow's inputs that an upload has are taken from it
     priority: int = Field(default=0, ge=-100, le=100)  # more is earlier, among the tenant's
-    start_at: AwareDatetime | None = None
+    start_at: Moment | None = None
     unique: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # no second unfinished job has it
 
 
@@ -59,8 +69,8 @@ class RetryWish(_Strict):
 
     status: JobStatus | None = None
     workflow: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
     limit: int = Field(default=100, ge=1, le=1000)
 
 
