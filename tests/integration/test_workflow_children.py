@@ -146,3 +146,36 @@ async def test_workflows_that_start_each_other_come_to_an_end(open_processor: Op
             while await processor.parts.pool.fetchval("SELECT count(*) FROM processor.queue"):
                 await asyncio.sleep(0.05)
         assert len((await processor.get("/jobs"))[1]["items"]) == 21
+
+
+async def test_a_child_does_not_wait_for_the_place_that_its_ancestor_keeps(processor: Processor) -> None:
+    """Each would wait for the other, for ever."""
+    limited = {"concurrency": {"limit": 1, "key": "${{ inputs.who }}", "limit_per_key": 1}}
+    inputs = {"who": {"type": "string"}, "whom": {"type": "string"}}
+    await processor.publish({"name": "a", "inputs": inputs, "steps": {"s": {"uses": "noop"}}})
+    below = {"s": {"workflow": "a", "with": {"who": "${{ inputs.whom }}", "whom": "nobody"}}}
+    await processor.publish({"name": "b", "inputs": inputs, "steps": below})
+    above = {
+        "s": {"workflow": "b", "with": {"who": "x", "whom": "${{ inputs.whom }}"}, "when": "inputs.whom != 'nobody'"}
+    }
+    await processor.publish({"name": "a", "inputs": inputs, "steps": above, **limited})
+    job = await processor.finished(await processor.start("a", input={"who": "ann", "whom": "bob"}))
+    assert (job["status"], job["error"]["code"]) == ("FAILED", "conflict")
+    assert "both would wait for ever" in job["error"]["detail"]
+    by_key = {"concurrency": {"key": "${{ inputs.who }}", "limit_per_key": 1}}
+    await processor.publish({"name": "a", "inputs": inputs, "steps": above, **by_key})
+    assert (await processor.finished(await processor.start("a", input={"who": "ann", "whom": "ann"})))[
+        "status"
+    ] == "FAILED"
+    assert (await processor.finished(await processor.start("a", input={"who": "ann", "whom": "bob"})))[
+        "status"
+    ] == "COMPLETED"
+
+
+async def test_jobs_of_jobs_are_judged_by_the_quota_too(open_processor: OpenProcessor) -> None:
+    async with open_processor(quota_open_jobs=3) as processor:
+        await processor.publish({"name": "slow", "steps": {"s": {"wait": {"signal": "go"}}}})
+        steps = {"each": {"workflow": "slow", "map": {"items": [1, 2, 3], "parallel": 3}}}
+        job = await processor.outcome(steps)
+        assert (job["status"], job["error"]["code"]) == ("FAILED", "quota_exceeded")
+        assert (await processor.outcome({"s": {"uses": "noop"}}))["status"] == "COMPLETED", "its children have ended"

@@ -234,13 +234,13 @@ PHASES = [
     (paused, SubStatus.PAUSED, ["cancel_requested"], JobStatus.CANCELLED),
     (stopping, SubStatus.CANCELLING, [], JobStatus.FAILED),
     (compensating, SubStatus.COMPENSATING, [], JobStatus.FAILED),
-    (exiting, None, [], JobStatus.COMPLETED),
-    (exiting_after_a_failure, None, [], JobStatus.FAILED),
+    (exiting, None, ["cancel_requested"], JobStatus.COMPLETED),
+    (exiting_after_a_failure, None, ["cancel_requested"], JobStatus.FAILED),
 ]
 
 
 @pytest.mark.parametrize(("phase", "sub_status", "types", "end"), PHASES)
-def test_a_cancel_is_heard_until_the_end_is_decided(
+def test_a_cancel_stops_whatever_does_not_undo(
     phase: Callable[[], Driven], sub_status: SubStatus | None, types: list[str], end: JobStatus
 ) -> None:
     one = phase()
@@ -250,7 +250,8 @@ def test_a_cancel_is_heard_until_the_end_is_decided(
     if end is JobStatus.CANCELLED:
         assert one.last.error.detail == "Enough."
     assert one.statuses.get("compensate:a") == (None if phase in (pending, exiting) else "COMPLETED")
-    assert one.statuses.get("on_exit") == (None if phase is pending else "COMPLETED"), "what never began has no exit"
+    exits = {pending: None, exiting: "CANCELLED", exiting_after_a_failure: "CANCELLED"}
+    assert one.statuses.get("on_exit") == exits.get(phase, "COMPLETED"), "what never began has no exit"
 
 
 @pytest.mark.parametrize(("phase", "sub_status", "types", "end"), PHASES)

@@ -6,6 +6,8 @@ import pytest
 
 from events.jobs import JobStatus, SubStatus
 from fixtures.engine import Driven, planned
+from processor.workflows.commands import Park
+from processor.workflows.engine import Limits
 from processor.workflows.scope import parameters_of
 
 NOOP: dict[str, Any] = {"uses": "noop"}
@@ -159,6 +161,34 @@ def test_what_undoes_may_wait_or_be_a_job_of_its_own() -> None:
     assert job.state.status is JobStatus.FAILED
 
 
+WAITS: list[tuple[dict[str, Any], str]] = [
+    ({"wait": {"signal": "go"}}, "wait_timeout"),
+    ({"wait": {"approval": "Now?"}}, "wait_timeout"),
+    ({"uses": "remote/nobody"}, "step_timeout"),
+    ({"workflow": "other"}, "wait_timeout"),
+]
+
+
+@pytest.mark.parametrize(("action", "code"), WAITS)
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, 60.0), (600.0, 600.0)])
+def test_undoing_and_the_exit_do_not_wait_for_ever(
+    action: dict[str, Any], code: str, timeout: float | None, seconds: float
+) -> None:
+    """No cancel ends what undoes a step, and nobody may come: it has a time, whether it says so or not."""
+    action = action if timeout is None else {**action, "timeout": timeout}
+    plan = planned({"steps": {"a": {**NOOP, "compensate": action}}, "on_exit": action})
+    job = Driven(plan, limits=Limits(step_seconds=60.0))
+    job.start()
+    job.fail("a")
+    for name in ("compensate:a", "on_exit"):
+        assert job.waiting == [name]
+        job.after(seconds - 1)
+        assert job.waiting == [name]
+        job.after(1)
+        assert (job.statuses[name], job.node(name).error["code"]) == ("FAILED", code)
+    assert job.state.status is JobStatus.FAILED
+
+
 # At the end.
 
 
@@ -203,6 +233,39 @@ def test_an_output_that_cannot_be_told_fails_the_job_and_undoes_it() -> None:
     assert job.running == ["on_exit"]
     job.complete("on_exit")
     assert (job.state.status, job.last.error.code) == (JobStatus.FAILED, "expression_failed")
+
+
+@pytest.mark.parametrize("action", [action for action, _ in WAITS] + [NOOP])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancel_ends_the_exit_and_leaves_the_end_as_it_is(action: dict[str, Any], fails: bool) -> None:
+    job = started({"a": UNDOABLE}, on_exit=action)
+    if fails:
+        job.fail("a")
+        job.complete("compensate:a")
+    else:
+        job.complete("a", {"rows": 3})
+    job.cancel()
+    node = job.node("on_exit")
+    if node.child is not None and "workflow" in action:  # it is told, and ends
+        assert job.sub_status is SubStatus.CANCELLING
+        job.child_ended("on_exit", JobStatus.CANCELLED)
+    elif node.status in ("RUNNING", "WAITING"):
+        assert job.sub_status is SubStatus.CANCELLING
+        job.stopped("on_exit")
+    assert (node.status, job.state.status) == ("CANCELLED", JobStatus.FAILED if fails else JobStatus.COMPLETED)
+    if not fails:
+        assert job.last.result == {"rows": 3}
+
+
+def test_a_parked_job_leaves_without_an_exit() -> None:
+    job = started({"a": NOOP}, on_exit=NOOP)
+    job.pause()
+    job.complete("a")
+    job.tell(Park(["noop@2"]))
+    job.resume()
+    assert job.running == []
+    job.cancel()
+    assert job.state.status is JobStatus.COMPLETED
 
 
 @pytest.mark.parametrize("death", ["die", "crash"])

@@ -62,7 +62,8 @@ async def open_service(
         queue_bell = await stack.enter_async_context(Doorbell(parts.pool, QUEUE_CHANNEL))
         library = Library(parts.pool)
         postbox = Postbox(parts.pool)
-        starter = Starter(parts.pool, appender, library, postbox)
+        quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
+        starter = Starter(parts.pool, appender, library, postbox, quota)
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
         slots = Slots(settings.workers, step_command)
         here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
@@ -73,7 +74,6 @@ async def open_service(
         worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote)
         stack.push_async_callback(worker.close)
         await slots.warm_up()
-        quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
         reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)
         incoming = Intake(appender, library, quota, reports, announce_work=queue_bell.ring)
         remote_watch = RemoteWatch(

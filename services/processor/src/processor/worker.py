@@ -94,7 +94,9 @@ class Worker:
         self._starter = starter
         self._remote = remote
         self._log = EventLog(parts.pool)
-        self._limits = Limits(attempts=settings.step_attempts, backoff=settings.step_retry_seconds)
+        self._limits = Limits(
+            attempts=settings.step_attempts, backoff=settings.step_retry_seconds, step_seconds=settings.step_seconds
+        )
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
         self._held: dict[tuple[str, UUID], _Held] = {}
         # What is collected is for jobs that we know: no claim is in flight then, which may have taken others.

@@ -44,6 +44,7 @@ class Limits:
 
     attempts: int = 3  # of a step whose process, or whose worker, dies
     backoff: float = 1.0  # seconds before the second
+    step_seconds: float = 3600.0  # that undoing something, or the exit, may wait for others
     largest_map: int = 100_000  # items
 
 
@@ -127,7 +128,7 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             if state.outcome is None:
                 yield _of_job(command.code, command.detail)
         case Cancel():
-            if state.phase is Phase.RUNNING:
+            if state.phase in (Phase.RUNNING, Phase.EXITING):
                 yield command
                 if state.status is JobStatus.PENDING:
                     yield Ended(JobStatus.CANCELLED)
@@ -168,7 +169,7 @@ def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
             yield from _begin_step(state, next(iter(state.ready)), now, limits)
         while state.unsaid and state.begins:
             key = next(iter(state.unsaid))
-            yield _begun(state, key, state.plan.steps[key[0]].action, now)
+            yield _begun(state, key, state.plan.steps[key[0]].action, now, limits)
         if state.signals and state.awaiting:
             yield from _signalled(state)
         if state.maps and state.phase in (Phase.RUNNING, Phase.STOPPING):
@@ -180,9 +181,9 @@ def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
             if state.parked:
                 yield from _none_runs(state)
         if state.phase is Phase.COMPENSATING and not state.running and not state.held_back and not state.parked:
-            yield from _compensate(state, now)
+            yield from _compensate(state, now, limits)
         if state.phase is Phase.EXITING and not state.running and not state.held_back:
-            ended = yield from _exit(state, now)
+            ended = yield from _exit(state, now, limits)
             if ended:
                 return
         if (state.phase, state.changed) == before:
@@ -212,7 +213,7 @@ def _begin_step(state: JobState, name: str, now: datetime, limits: Limits) -> It
             yield {"step": name, "became": StepStatus.SKIPPED}
             return
         if step.items is None:
-            yield _begun(state, key, step.action, now)
+            yield _begun(state, key, step.action, now, limits)
             return
         count = len(items_of(state, name))
     except ExpressionError as wrong:
@@ -225,7 +226,7 @@ def _begin_step(state: JobState, name: str, now: datetime, limits: Limits) -> It
     yield {"step": name, "became": StepStatus.RUNNING, "items": count}
 
 
-def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, attempt: int = 1) -> Change:
+def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, limits: Limits, attempt: int = 1) -> Change:
     """An action's attempt begins: it works, or waits for a time or a message."""
     change: Change = {"step": key[0], "became": StepStatus.RUNNING}
     if key[1] is not None:
@@ -235,7 +236,8 @@ def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, atte
     if action.kind.works:
         return change
     change["became"] = StepStatus.WAITING
-    due = None if action.timeout is None else now + timedelta(seconds=action.timeout)
+    seconds = _longest_wait(state, key, action, limits)
+    due = None if seconds is None else now + timedelta(seconds=seconds)
     try:
         if action.kind is Kind.TIMER:
             due = _in_seconds(now, parameters_of(state, key, action))
@@ -254,6 +256,11 @@ def _begun(state: JobState, key: Key, action: PlannedAction, now: datetime, atte
     return change
 
 
+def _longest_wait(state: JobState, key: Key, action: PlannedAction, limits: Limits) -> float | None:
+    """No cancel ends what undoes a step, so that it needs a time of its own."""
+    return action.timeout or (None if key[0] in state.plan.steps else limits.step_seconds)
+
+
 def _due(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
     if state.deadline is not None and now >= state.deadline and state.phase is Phase.RUNNING:
         seconds = state.plan.definition.timeout
@@ -266,15 +273,15 @@ def _due(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
         action = state.plan.action(key[0])
         if node.status is StepStatus.RETRYING:
             if state.phase is not Phase.STOPPING and not state.parked:
-                yield _begun(state, key, action, now, node.attempt)
+                yield _begun(state, key, action, now, limits, node.attempt)
         elif action.kind in (Kind.TIMER, Kind.UNTIL):
             yield _change(key, StepStatus.COMPLETED, node, output={})
-        elif action.kind is Kind.REMOTE:
-            detail = f"The step was ended after {action.timeout:g} seconds."
-            yield _failed(state, Failed(key, node.attempt, "step_timeout", detail), node, now, limits)
         else:
-            detail = f"Nothing came within {action.timeout:g} seconds." if action.timeout else "Nothing came in time."
-            yield _failed(state, Failed(key, node.attempt, "wait_timeout", detail), node, now, limits)
+            seconds = _longest_wait(state, key, action, limits)
+            code, detail = "wait_timeout", f"Nothing came within {seconds:g} seconds."
+            if action.kind is Kind.REMOTE:
+                code, detail = "step_timeout", f"The step was ended after {seconds:g} seconds."
+            yield _failed(state, Failed(key, node.attempt, code, detail), node, now, limits)
 
 
 def _signalled(state: JobState) -> Iterator[Fact]:
@@ -316,17 +323,17 @@ def _open_items(state: JobState, name: str) -> bool:
     return any(key[0] == name for held in (state.running, state.held_back) for key in held)
 
 
-def _compensate(state: JobState, now: datetime) -> Iterator[Fact]:
+def _compensate(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
     """One at a time, the last that was begun first. One that fails does not keep the others from being undone."""
     if not state.begun:
         return
     name, item = next(reversed(state.begun))
     compensation = state.plan.steps[name].compensate
     assert compensation is not None
-    yield from _begin_action(state, (COMPENSATE + name, item), compensation, now)
+    yield from _begin_action(state, (COMPENSATE + name, item), compensation, now, limits)
 
 
-def _exit(state: JobState, now: datetime) -> Generator[Fact, None, bool]:
+def _exit(state: JobState, now: datetime, limits: Limits) -> Generator[Fact, None, bool]:
     """Whether that was the end."""
     result = None
     if state.outcome is None:
@@ -335,9 +342,9 @@ def _exit(state: JobState, now: datetime) -> Generator[Fact, None, bool]:
         except ExpressionError as wrong:
             yield _of_job(**_expression_failed(wrong))
             return False
-    if state.plan.on_exit is not None and (ON_EXIT, None) not in state.nodes:
+    if state.plan.on_exit is not None and (ON_EXIT, None) not in state.nodes and not state.leaves:
         if not state.parked:
-            yield from _begin_action(state, (ON_EXIT, None), state.plan.on_exit, now)
+            yield from _begin_action(state, (ON_EXIT, None), state.plan.on_exit, now, limits)
         return False
     if state.outcome is None:
         yield Ended(JobStatus.COMPLETED, result)
@@ -346,7 +353,7 @@ def _exit(state: JobState, now: datetime) -> Generator[Fact, None, bool]:
     return True
 
 
-def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetime) -> Iterator[Fact]:
+def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetime, limits: Limits) -> Iterator[Fact]:
     skipped: Change = {"step": key[0], "became": StepStatus.SKIPPED}
     try:
         if action.when is not None and not action.when.evaluate(scope_of(state, key)):
@@ -355,7 +362,7 @@ def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetim
     except ExpressionError as wrong:
         yield _with_item({"step": key[0], "became": StepStatus.FAILED, "error": _expression_failed(wrong)}, key)
         return
-    yield _begun(state, key, action, now)
+    yield _begun(state, key, action, now, limits)
 
 
 def _result(state: JobState) -> Any:

@@ -90,6 +90,17 @@ ORDER BY version DESC LIMIT 1;
 -- name: how_it_ended
 SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;
 
+-- name: has_ancestor
+-- Whether a job, or one that waits for it, is of the workflow $3, and has the key $4 if that is given.
+WITH RECURSIVE line AS (
+    SELECT workflow, key, parent FROM processor.jobs WHERE tenant = $1 AND id = $2
+    UNION ALL
+    SELECT job.workflow, job.key, job.parent
+    FROM line
+    JOIN processor.jobs AS job ON job.tenant = $1 AND job.id = (line.parent ->> 'job_id')::uuid
+)
+SELECT EXISTS (SELECT FROM line WHERE workflow = $3 AND ($4::text IS NULL OR key = $4));
+
 -- name: names
 -- The workflows that can be started, the newest version of which is not retired.
 SELECT DISTINCT name FROM processor.workflows AS workflow WHERE tenant = $1 AND retired_at IS NULL LIMIT 100;

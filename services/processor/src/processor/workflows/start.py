@@ -16,6 +16,7 @@ from events.telemetry import current_traceparent
 from processor.language.expressions import Expression, ExpressionError, as_text
 from processor.language.inputs import check_inputs
 from processor.queue import Postbox
+from processor.quota import JobQuota
 from processor.workflows.commands import ChildEnded
 from processor.workflows.library import Edition, Library
 from processor.workflows.plan import Plan
@@ -30,11 +31,12 @@ DEEPEST = 20
 
 
 class Starter:
-    def __init__(self, pool: Pool, appender: Appender, library: Library, postbox: Postbox) -> None:
+    def __init__(self, pool: Pool, appender: Appender, library: Library, postbox: Postbox, quota: JobQuota) -> None:
         self._pool = pool
         self._appender = appender
         self._library = library
         self._postbox = postbox
+        self._quota = quota
         self._queries = load_queries("processor", "workflows/queries.sql")
 
     async def start(self, tenant: str, id_: UUID, created: JobCreated, *, event_id: UUID) -> bool:
@@ -70,14 +72,31 @@ class Starter:
                 priority=state.created.priority,
                 parent=Parent(job_id=state.id, step=key[0], item=key[1], depth=depth),
             )
+            await self._check_place(tenant, created, state.id)
         except (NotFound, Conflict, InvalidInput) as refused:
             error = {"code": refused.code, "detail": refused.detail}
             return ChildEnded(child, key, JobStatus.FAILED, error=error)
         except ExpressionError as wrong:
             error = {"code": "expression_failed", "detail": wrong.detail}
             return ChildEnded(child, key, JobStatus.FAILED, error=error)
-        await self.start(tenant, child, created, event_id=derived_id(child, "job.created"))
-        return None
+        async with self._quota.judging(tenant) as exceeded:
+            if exceeded is None:
+                await self.start(tenant, child, created, event_id=derived_id(child, "job.created"))
+                return None
+        if await self._pool.fetchrow(self._queries["how_it_ended"], tenant, child) is not None:
+            return None  # it was started before, when there was room
+        return ChildEnded(child, key, JobStatus.FAILED, error=exceeded.model_dump())
+
+    async def _check_place(self, tenant: str, created: JobCreated, parent: UUID) -> None:
+        """A job that waits for a place which its ancestors keep would wait for ever, and they for it."""
+        if created.workflow_limit is None and created.key_limit is None:
+            return
+        key = created.key if created.workflow_limit is None else None
+        if await self._pool.fetchval(self._queries["has_ancestor"], tenant, parent, created.workflow, key):
+            raise Conflict(
+                f"A job of {created.workflow} already waits for this one, and its workflow says how many there may "
+                "be at once: both would wait for ever."
+            )
 
     async def end_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
         """Cancel what a step waits for. Not None if it has ended already, or never began."""

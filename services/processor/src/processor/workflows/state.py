@@ -82,6 +82,7 @@ class JobState:
     phase: Phase = Phase.RUNNING
     outcome: JobError | None = None  # why it will not be completed …
     cancelled: bool = False  # … and whether somebody wanted that
+    leaves: bool = False  # somebody does not want to wait for its exit
     paused: bool = False  # only while it is RUNNING: who wants it to end, wants it to go on
     parked: bool = False  # until a worker takes it that knows its handlers
     started_at: datetime | None = None
@@ -178,6 +179,11 @@ def tell(state: JobState, event: JobEvent, time: datetime) -> None:
         case JobResumed():
             state.paused = False
             _go_on(state)
+        case JobCancelRequested() if state.phase is Phase.EXITING:
+            # It has come to its end, and keeps it: only what is done at the exit is stopped.
+            state.leaves = True
+            state.phase = Phase.STOPPING
+            _settle_phase(state)
         case JobCancelRequested():
             state.cancelled = True
             if state.outcome is None:
@@ -382,6 +388,6 @@ def _settle_phase(state: JobState) -> None:
     if state.phase is Phase.RUNNING and not state.unfinished and not state.paused:
         state.phase = Phase.EXITING
     if state.phase is Phase.STOPPING and quiet:
-        state.phase = Phase.COMPENSATING
+        state.phase = Phase.EXITING if state.outcome is None else Phase.COMPENSATING
     if state.phase is Phase.COMPENSATING and quiet and not state.begun:
         state.phase = Phase.EXITING
