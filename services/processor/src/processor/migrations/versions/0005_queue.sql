@@ -20,11 +20,14 @@ CREATE TABLE processor.queue (
     failures int NOT NULL DEFAULT 0,  -- how often in a row its worker died or failed
     expires_at timestamptz,  -- from then on, anybody may take it
     PRIMARY KEY (tenant, job_id)
-) WITH (fillfactor = 50);
+) WITH (  -- each row changes several times in a short life
+    fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, due_at, job_id)
 WHERE worker IS NULL AND blocked_by IS NULL;
-CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL;
+-- An expression, so that no index of all jobs can seem to do as well. Renewals change nothing in it.
+CREATE INDEX queue_held ON processor.queue ((CASE WHEN worker IS NOT NULL THEN tenant END)) WHERE worker IS NOT NULL;
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
 CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key)
 WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL;
@@ -42,9 +45,14 @@ CREATE TABLE processor.mail (
     kind text NOT NULL,
     data json NOT NULL,
     posted_at timestamptz NOT NULL DEFAULT now()
-);
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX mail_by_job ON processor.mail (tenant, job_id, id);
+
+-- What follows must cost the same however many jobs wait, whatever the planner believes: to it, a queue that was empty
+-- when it was last analyzed is empty still. So rows are found by the one index that has them in their order, and are
+-- changed one by one, each by its key: a join may be planned so that it reads all of the queue for each of its rows.
 
 -- Say something to a job. False if it is finished, or there is none.
 CREATE FUNCTION processor.post(id uuid, tenant text, job_id uuid, kind text, data json) RETURNS boolean
@@ -66,7 +74,7 @@ $$;
 -- Let the next one in that waits for a limit of this workflow, or of this key of it.
 CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off  -- the first of an index, however many there are
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 AS $$
 DECLARE
     first uuid;
@@ -92,7 +100,6 @@ DECLARE
     said record;
     ended processor.queue;
 BEGIN
-    -- One by one, each by its key: as a join, it would be planned while the queue is empty, and read all of it.
     FOR said IN
         SELECT event.tenant, substr(event.stream, 5)::uuid AS job_id FROM events.events AS event
         WHERE event.position BETWEEN first AND last
@@ -138,11 +145,15 @@ BEGIN
 END;
 $$;
 
--- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
--- tenant in its own order, and among tenants those first who have least under way.
-CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int)
-RETURNS TABLE (tenant text, job_id uuid)
-LANGUAGE sql STABLE ROWS 50 AS $$
+-- In which lanes jobs wait: one for each tenant, priority, and whether they compute. From one to the next by the index.
+CREATE FUNCTION processor.lanes() RETURNS TABLE (tenant text, rank int, computes boolean)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE lanes AS (
         (
             SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
@@ -158,23 +169,37 @@ LANGUAGE sql STABLE ROWS 50 AS $$
                 AND (job.tenant, -job.priority, job.computes) > (lanes.tenant, lanes.rank, lanes.computes)
             ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
         ) AS next
-    ),
-    held AS (
-        SELECT job.tenant, count(*) AS jobs FROM processor.queue AS job WHERE job.worker IS NOT NULL GROUP BY job.tenant
-    ),
-    waiting AS (
+    )
+    SELECT lanes.tenant, lanes.rank, lanes.computes FROM lanes;
+END;
+$$;
+
+-- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
+-- tenant in its own order, and among tenants those first who have least under way.
+CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int)
+RETURNS TABLE (tenant text, job_id uuid)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH waiting AS (
         SELECT
-            lanes.tenant, job.job_id, lanes.rank, lanes.computes, job.due_at,
-            coalesce(held.jobs, 0)
-                + row_number() OVER (PARTITION BY lanes.tenant ORDER BY lanes.rank, job.due_at, job.job_id) AS turn
-        FROM lanes
-        LEFT JOIN held ON held.tenant = lanes.tenant
+            lane.tenant, job.job_id, lane.rank, lane.computes, job.due_at,
+            held.jobs + row_number() OVER (PARTITION BY lane.tenant ORDER BY lane.rank, job.due_at, job.job_id) AS turn
+        FROM processor.lanes() AS lane
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS jobs FROM processor.queue AS job
+            WHERE CASE WHEN job.worker IS NOT NULL THEN job.tenant END = lane.tenant AND job.worker IS NOT NULL
+        ) AS held
         CROSS JOIN LATERAL (
             SELECT job.job_id, job.due_at FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lanes.tenant
-                AND -job.priority = lanes.rank AND job.computes = lanes.computes AND job.due_at <= now()
+            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lane.tenant
+                AND -job.priority = lane.rank AND job.computes = lane.computes AND job.due_at <= now()
             ORDER BY job.due_at, job.job_id
-            LIMIT CASE WHEN lanes.computes THEN computing ELSE wanted END
+            LIMIT CASE WHEN lane.computes THEN computing ELSE wanted END
         ) AS job
     ),
     numbered AS (
@@ -187,7 +212,8 @@ LANGUAGE sql STABLE ROWS 50 AS $$
     SELECT numbered.tenant, numbered.job_id FROM numbered
     WHERE NOT numbered.computes OR numbered.among_its_kind <= computing
     ORDER BY numbered.turn, numbered.rank, numbered.due_at, numbered.job_id
-    LIMIT wanted
+    LIMIT wanted;
+END;
 $$;
 
 -- Whether something that was said to a job is not recorded yet.
@@ -218,7 +244,8 @@ BEGIN
             WHEN begun THEN 'infinity'
             ELSE processor.own_time(job)
         END
-    WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token AND job.worker = by_worker
+    WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token
+        AND job.worker IS NOT DISTINCT FROM by_worker  -- by its key, not among all that are held
     RETURNING job.* INTO gone;
     IF NOT begun AND coalesce(gone.workflow_limit, gone.key_limit) IS NOT NULL THEN
         -- It may have been let in, and others may come in its place.
@@ -229,7 +256,6 @@ BEGIN
 END;
 $$;
 
-CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
 CREATE TYPE processor.taken AS (
     tenant text,
     job_id uuid,
@@ -241,113 +267,113 @@ CREATE TYPE processor.taken AS (
     computes boolean
 );
 
+-- Give a job to a worker, who begins it or goes on with it (`turn`), reads its mail, or takes over what another has lost.
+CREATE FUNCTION processor.give(
+    of_tenant text, of_job uuid, by_worker text, until timestamptz, turn boolean DEFAULT false,
+    lost boolean DEFAULT false) RETURNS processor.taken
+LANGUAGE plpgsql AS $$
+DECLARE
+    job processor.queue;
+BEGIN
+    UPDATE processor.queue AS given
+    SET worker = by_worker, token = token + 1, failures = failures + lost::int, expires_at = until,
+        under_way = under_way OR turn,
+        mail = mail OR lost  -- what its holder had collected is to be read again
+    WHERE given.tenant = of_tenant AND given.job_id = of_job
+    RETURNING given.* INTO job;
+    RETURN (job.tenant, job.job_id, job.token, job.failures, lost, job.under_way, job.mail, job.computes);
+END;
+$$;
+
+-- Which limit keeps a job that waits from being begun.
+CREATE FUNCTION processor.limit_of(job processor.queue) RETURNS text
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+BEGIN
+    IF job.under_way THEN
+        RETURN NULL;
+    END IF;
+    IF job.key_limit IS NOT NULL AND job.key_limit <= (
+        SELECT count(*) FROM processor.queue AS other
+        WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
+            AND other.tenant = job.tenant AND other.workflow = job.workflow AND other.key = job.key
+    ) THEN
+        RETURN 'key';
+    END IF;
+    IF job.workflow_limit IS NOT NULL AND job.workflow_limit <= (
+        SELECT count(*) FROM processor.queue AS other
+        WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
+            AND other.tenant = job.tenant AND other.workflow = job.workflow
+    ) THEN
+        RETURN 'workflow';
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
 -- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
 -- One claims at a time, so that limits hold.
 CREATE FUNCTION processor.take(
     by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
 RETURNS SETOF processor.taken
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off  -- few rows of many, always
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-#variable_conflict use_column
 DECLARE
     until timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
-    taken int;
     left_over int := wanted;
+    found_one record;
+    job processor.queue;
     turned_away boolean;
     full_one text;
-    candidate record;
-    turn processor.job_name[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
 
-    RETURN QUERY
-    UPDATE processor.queue AS job
-    SET worker = by_worker, token = job.token + 1, failures = job.failures + 1, expires_at = until,
-        mail = true  -- what its holder had collected is to be read again
-    FROM (
+    FOR found_one IN
         SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
         WHERE lost.worker IS NOT NULL AND lost.expires_at <= clock_timestamp()
-        ORDER BY lost.expires_at
         LIMIT left_over
         FOR UPDATE SKIP LOCKED
-    ) AS lost
-    WHERE job.tenant = lost.tenant AND job.job_id = lost.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, true, job.under_way, true, job.computes;
-    GET DIAGNOSTICS taken = ROW_COUNT;
-    left_over := left_over - taken;
+    LOOP
+        RETURN NEXT processor.give(found_one.tenant, found_one.job_id, by_worker, until, lost => true);
+        left_over := left_over - 1;
+    END LOOP;
 
-    RETURN QUERY
-    UPDATE processor.queue AS job
-    SET worker = by_worker, token = job.token + 1, expires_at = until
-    FROM (
+    FOR found_one IN
         SELECT told.tenant, told.job_id FROM processor.queue AS told
         WHERE told.mail AND told.worker IS NULL
         LIMIT left_over
         FOR UPDATE SKIP LOCKED
-    ) AS told
-    WHERE job.tenant = told.tenant AND job.job_id = told.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, false, job.under_way, true, job.computes;
-    GET DIAGNOSTICS taken = ROW_COUNT;
-    left_over := left_over - taken;
+    LOOP
+        RETURN NEXT processor.give(found_one.tenant, found_one.job_id, by_worker, until);
+        left_over := left_over - 1;
+    END LOOP;
 
     FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
+        EXIT WHEN left_over <= 0;
         turned_away := false;
-        turn := ARRAY(SELECT (of_turn.tenant, of_turn.job_id)::processor.job_name
-            FROM processor.in_turn(left_over, computing, per_tenant) AS of_turn);
-
-        RETURN QUERY
-        UPDATE processor.queue AS job
-        SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
-        FROM unnest(turn) AS candidate
-        WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
-            AND job.workflow_limit IS NULL AND job.key_limit IS NULL
-        RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
-        GET DIAGNOSTICS taken = ROW_COUNT;
-        left_over := left_over - taken;
-
-        FOR candidate IN
-            SELECT job.*
-            FROM unnest(turn) WITH ORDINALITY AS turn (tenant, job_id, place)
-            JOIN processor.queue AS job ON job.tenant = turn.tenant AND job.job_id = turn.job_id
-            WHERE job.workflow_limit IS NOT NULL OR job.key_limit IS NOT NULL
-            ORDER BY turn.place
-        LOOP
-            full_one := NULL;
-            IF candidate.key_limit IS NOT NULL AND NOT candidate.under_way AND candidate.key_limit <= (
-                SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
-                    AND other.key = candidate.key
-            ) THEN
-                full_one := 'key';
-            ELSIF candidate.workflow_limit IS NOT NULL AND NOT candidate.under_way AND candidate.workflow_limit <= (
-                SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
-            ) THEN
-                full_one := 'workflow';
-            END IF;
-            IF full_one IS NOT NULL THEN
-                UPDATE processor.queue AS job SET blocked_by = full_one
-                WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id;
+        FOR found_one IN SELECT * FROM processor.in_turn(left_over, computing, per_tenant) LOOP
+            SELECT waiting.* INTO job FROM processor.queue AS waiting
+            WHERE waiting.tenant = found_one.tenant AND waiting.job_id = found_one.job_id
+            FOR UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
+            full_one := CASE WHEN coalesce(job.workflow_limit, job.key_limit) IS NOT NULL THEN processor.limit_of(job) END;
+            IF full_one IS NULL THEN
+                RETURN NEXT processor.give(job.tenant, job.job_id, by_worker, until, turn => true);
+                left_over := left_over - 1;
+            ELSE
+                turned_away := true;
+                UPDATE processor.queue AS waiting SET blocked_by = full_one
+                WHERE waiting.tenant = job.tenant AND waiting.job_id = job.job_id;
                 IF full_one = 'key' THEN
                     -- Whatever room the workflow has, somebody with another key may use.
-                    PERFORM processor.unblock(candidate.tenant, candidate.workflow, NULL, 'workflow');
+                    PERFORM processor.unblock(job.tenant, job.workflow, NULL, 'workflow');
                 END IF;
-                turned_away := true;
-                CONTINUE;
             END IF;
-            RETURN QUERY
-            UPDATE processor.queue AS job
-            SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
-            WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
-            RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
-            GET DIAGNOSTICS taken = ROW_COUNT;
-            left_over := left_over - taken;
         END LOOP;
-        EXIT WHEN left_over <= 0 OR NOT turned_away;
+        EXIT WHEN NOT turned_away;
     END LOOP;
 END;
 $$;
@@ -361,7 +387,7 @@ RETURNS TABLE (
     tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean, mail boolean,
     computes boolean, version bigint, created json)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
     mine processor.taken[];
@@ -379,7 +405,9 @@ BEGIN
                 WHERE stream.tenant = one.tenant AND stream.stream = 'job:' || one.job_id::text)
         ) END
     FROM unnest(mine) AS one
-    JOIN processor.jobs AS job ON job.tenant = one.tenant AND job.id = one.job_id;
+    CROSS JOIN LATERAL (
+        SELECT * FROM processor.jobs AS job WHERE job.tenant = one.tenant AND job.id = one.job_id OFFSET 0
+    ) AS job;
 END;
 $$;
 
