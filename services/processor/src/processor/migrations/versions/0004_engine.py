@@ -1,4 +1,4 @@
-"""Steps as rows, the queue that jobs wait in, and the mail that people and other jobs send to a job."""
+"""Steps, workflows and schedules as rows."""
 
 from events.migrate import run_sql
 

@@ -1,4 +1,4 @@
--- Jobs of many steps: what they are now, who works on them, and what waits for whom.
+-- What jobs of many steps, workflows and schedules are now: folds of their streams. Who works on them is the next one.
 
 ALTER TABLE processor.jobs
     ADD COLUMN workflow_version int NOT NULL DEFAULT 1,
@@ -156,457 +156,127 @@ LANGUAGE sql AS $$
         AND workflow.position < event.position AND workflow.retired_at IS NULL;
 $$;
 
--- Who works on which unfinished job, and in which order others come. No projection: what it knows of a job is copied
--- from there, and what it knows of workers need not be remembered. What a former holder still writes is refused by the
--- log, since it expects an older version.
-CREATE TABLE processor.queue (
+-- Schedules: what starts which workflow when.
+CREATE TABLE processor.schedules (
     tenant text COLLATE "C" NOT NULL,
-    job_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,  -- of its stream
     workflow text COLLATE "C" NOT NULL,
-    key text COLLATE "C",
-    workflow_limit int,  -- how many of the workflow may be under way
-    key_limit int,  -- how many of the workflow with the same key
-    unique_key text COLLATE "C",
-    computes boolean NOT NULL,  -- it has a step that needs a process of its own
+    workflow_version int,
+    input json NOT NULL,
     priority int NOT NULL,
-    due_at timestamptz NOT NULL,  -- not before; infinity: only mail wakes it
-    under_way boolean NOT NULL DEFAULT false,  -- it was begun, and counts against the limits until its end
-    blocked_by text,  -- the limit that it waits for: workflow or key
-    mail boolean NOT NULL DEFAULT false,  -- somebody has something to say to it
-    worker text,  -- who holds it
-    token bigint NOT NULL DEFAULT 0,  -- the fence: rises each time that somebody takes the job
-    failures int NOT NULL DEFAULT 0,  -- how often in a row its worker died or failed
-    expires_at timestamptz,  -- from then on, anybody may take it
-    PRIMARY KEY (tenant, job_id)
-) WITH (fillfactor = 50);
+    cron text,
+    time_zone text,
+    every_seconds bigint,
+    anchor_at timestamptz NOT NULL,
+    overlap text NOT NULL,
+    catch_up text NOT NULL,
+    catch_up_seconds bigint,
+    jitter_seconds bigint NOT NULL,
+    next_at timestamptz,
+    paused_at timestamptz,
+    last_at timestamptz,  -- that it has fired for
+    last_job_id uuid,
+    last_version int,  -- of the workflow, then
+    starting uuid,  -- the last job, until there is one
+    skipped_at timestamptz,
+    skipped_because text,
+    created_at timestamptz NOT NULL,
+    created_by text,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITH (fillfactor = 80);
 
-CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, due_at, job_id)
-WHERE worker IS NULL AND blocked_by IS NULL;
-CREATE INDEX queue_held ON processor.queue (expires_at) WHERE worker IS NOT NULL;
-CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
-CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key)
-WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL;
-CREATE INDEX queue_blocked_by_workflow ON processor.queue (tenant, workflow, priority DESC, due_at, job_id)
-WHERE blocked_by = 'workflow';
-CREATE INDEX queue_blocked_by_key ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
-WHERE blocked_by = 'key';
-CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX schedules_due ON processor.schedules (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX schedules_starting ON processor.schedules (tenant, id) WHERE starting IS NOT NULL;
+CREATE INDEX jobs_of_schedules ON processor.jobs (tenant, schedule, id)
+WHERE schedule IS NOT NULL AND finished_at IS NULL;
 
--- What people, schedules and other jobs say to a job, until its holder has had the log record it.
-CREATE TABLE processor.mail (
-    id uuid PRIMARY KEY,
-    tenant text COLLATE "C" NOT NULL,
-    job_id uuid NOT NULL,
-    kind text NOT NULL,
-    data json NOT NULL,
-    posted_at timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE INDEX mail_by_job ON processor.mail (tenant, job_id, id);
-
--- Say something to a job. False if it is finished, or there is none.
-CREATE FUNCTION processor.post(id uuid, tenant text, job_id uuid, kind text, data json) RETURNS boolean
-LANGUAGE plpgsql AS $$
-BEGIN
-    -- The row's lock first: its holder either sees the mail, or sees that there is some before it lets go.
-    UPDATE processor.queue AS job SET mail = true
-    WHERE job.tenant = post.tenant AND job.job_id = post.job_id;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    INSERT INTO processor.mail (id, tenant, job_id, kind, data)
-    VALUES (post.id, post.tenant, post.job_id, post.kind, post.data)
-    ON CONFLICT DO NOTHING;
-    RETURN true;
-END;
-$$;
-
--- Let the next one in that waits for a limit of this workflow, or of this key of it.
-CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
-LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off  -- the first of an index, however many there are
-AS $$
-DECLARE
-    first uuid;
-BEGIN
-    -- A statement for each: with an OR, neither index would be of use.
-    IF cause = 'key' THEN
-        SELECT job_id INTO first FROM processor.queue
-        WHERE tenant = of_tenant AND workflow = of_workflow AND key = of_key AND blocked_by = 'key'
-        ORDER BY priority DESC, due_at, job_id LIMIT 1;
-    ELSE
-        SELECT job_id INTO first FROM processor.queue
-        WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = 'workflow'
-        ORDER BY priority DESC, due_at, job_id LIMIT 1;
-    END IF;
-    UPDATE processor.queue SET blocked_by = NULL WHERE tenant = of_tenant AND job_id = first;
-END;
-$$;
-
--- Take what begins and ends among the events from `first` to `last` into the queue, and out of it.
-CREATE FUNCTION processor.enqueue(first bigint, last bigint) RETURNS void
+-- Apply the events of schedules from `first` to `last`; the jobs of that range are there already.
+CREATE FUNCTION processor.project_schedules(first bigint, last bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    said record;
-    ended processor.queue;
+    event record;
 BEGIN
-    -- One by one, each by its key: as a join, it would be planned while the queue is empty, and read all of it.
-    FOR said IN
-        SELECT event.tenant, substr(event.stream, 5)::uuid AS job_id FROM events.events AS event
-        WHERE event.position BETWEEN first AND last
-            AND event.type IN ('job.completed', 'job.failed', 'job.cancelled')
+    FOR event IN
+        SELECT
+            said.tenant, substr(said.stream, 10)::uuid AS id, said.version, said.type, said.time,
+            processor.readable(said.data) AS data
+        FROM events.events AS said
+        WHERE said.position BETWEEN first AND last AND said.stream LIKE 'schedule:%'
+        ORDER BY said.position
     LOOP
-        DELETE FROM processor.queue AS job WHERE job.tenant = said.tenant AND job.job_id = said.job_id
-        RETURNING job.* INTO ended;
-        IF ended.workflow_limit IS NOT NULL OR ended.key_limit IS NOT NULL THEN
-            -- As in `claim`: whoever finds the limit reached has said so by the time that we look for it.
-            PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
-            PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'key');
-            PERFORM processor.unblock(ended.tenant, ended.workflow, ended.key, 'workflow');
+        IF event.type IN ('schedule.created', 'schedule.changed') THEN
+            INSERT INTO processor.schedules AS schedule (
+                tenant, id, version, workflow, workflow_version, input, priority, cron, time_zone, every_seconds,
+                anchor_at, overlap, catch_up, catch_up_seconds, jitter_seconds, next_at, created_at, created_by,
+                updated_at)
+            SELECT
+                event.tenant, event.id, event.version, terms.workflow, terms.version, terms.input, terms.priority,
+                terms.cron, terms.time_zone, terms.every_seconds, terms.anchor_at, terms.overlap, terms.catch_up,
+                terms.catch_up_seconds, terms.jitter_seconds, terms.next_at, event.time, terms."by", event.time
+            FROM json_to_record(event.data) AS terms (
+                workflow text, version int, input json, priority int, cron text, time_zone text, every_seconds bigint,
+                anchor_at timestamptz, overlap text, catch_up text, catch_up_seconds bigint, jitter_seconds bigint,
+                next_at timestamptz, "by" text)
+            ON CONFLICT (tenant, id) DO UPDATE
+            SET workflow = excluded.workflow,
+                workflow_version = excluded.workflow_version,
+                input = excluded.input,
+                priority = excluded.priority,
+                cron = excluded.cron,
+                time_zone = excluded.time_zone,
+                every_seconds = excluded.every_seconds,
+                anchor_at = excluded.anchor_at,
+                overlap = excluded.overlap,
+                catch_up = excluded.catch_up,
+                catch_up_seconds = excluded.catch_up_seconds,
+                jitter_seconds = excluded.jitter_seconds,
+                next_at = excluded.next_at;
+        ELSIF event.type = 'schedule.fired' THEN
+            UPDATE processor.schedules AS schedule
+            SET next_at = said.next_at,
+                last_at = said.at,
+                last_job_id = said.job_id,
+                last_version = said.version,
+                starting = said.job_id
+            FROM json_to_record(event.data) AS said (at timestamptz, job_id uuid, version int, next_at timestamptz)
+            WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
+        ELSIF event.type = 'schedule.skipped' THEN
+            UPDATE processor.schedules AS schedule
+            SET next_at = said.next_at, skipped_at = said.until, skipped_because = said.reason
+            FROM json_to_record(event.data) AS said (until timestamptz, reason text, next_at timestamptz)
+            WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
+        ELSIF event.type = 'schedule.paused' THEN
+            UPDATE processor.schedules AS schedule SET next_at = NULL, paused_at = event.time
+            WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
+        ELSIF event.type = 'schedule.resumed' THEN
+            UPDATE processor.schedules AS schedule
+            SET next_at = (event.data ->> 'next_at')::timestamptz, paused_at = NULL
+            WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
+        ELSIF event.type = 'schedule.deleted' THEN
+            DELETE FROM processor.schedules AS schedule
+            WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
         END IF;
-        DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
+        UPDATE processor.schedules AS schedule SET version = event.version, updated_at = event.time
+        WHERE schedule.tenant = event.tenant AND schedule.id = event.id;
     END LOOP;
-
-    -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
-    PERFORM processor.post(
-        event.id, child.tenant, (child.parent ->> 'job_id')::uuid, 'child',
-        json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
-            'status', child.status, 'result', child.result, 'error', child.error))
-    FROM events.events AS event
-    CROSS JOIN LATERAL (
-        SELECT * FROM processor.jobs AS job
-        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
-        OFFSET 0
-    ) AS child
-    WHERE event.position BETWEEN first AND last
-        AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL;
-
-    INSERT INTO processor.queue (
-        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at)
-    SELECT
-        job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
-        job.priority, coalesce(job.start_at, job.created_at)
-    FROM events.events AS event
-    CROSS JOIN LATERAL (
-        SELECT * FROM processor.jobs AS job
-        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
-        OFFSET 0
-    ) AS job
-    WHERE event.position BETWEEN first AND last AND event.type = 'job.created' AND job.finished_at IS NULL;
 END;
 $$;
 
--- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
--- tenant in its own order, and among tenants those first who have least under way.
-CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int)
-RETURNS TABLE (tenant text, job_id uuid)
-LANGUAGE sql STABLE ROWS 50 AS $$
-    WITH RECURSIVE lanes AS (
-        (
-            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL
-            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
-        )
-        UNION ALL
-        SELECT next.tenant, next.rank, next.computes
-        FROM lanes
-        CROSS JOIN LATERAL (
-            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL
-                AND (job.tenant, -job.priority, job.computes) > (lanes.tenant, lanes.rank, lanes.computes)
-            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
-        ) AS next
-    ),
-    held AS (
-        SELECT job.tenant, count(*) AS jobs FROM processor.queue AS job WHERE job.worker IS NOT NULL GROUP BY job.tenant
-    ),
-    waiting AS (
-        SELECT
-            lanes.tenant, job.job_id, lanes.rank, lanes.computes, job.due_at,
-            coalesce(held.jobs, 0)
-                + row_number() OVER (PARTITION BY lanes.tenant ORDER BY lanes.rank, job.due_at, job.job_id) AS turn
-        FROM lanes
-        LEFT JOIN held ON held.tenant = lanes.tenant
-        CROSS JOIN LATERAL (
-            SELECT job.job_id, job.due_at FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lanes.tenant
-                AND -job.priority = lanes.rank AND job.computes = lanes.computes AND job.due_at <= now()
-            ORDER BY job.due_at, job.job_id
-            LIMIT CASE WHEN lanes.computes THEN computing ELSE wanted END
-        ) AS job
-    ),
-    numbered AS (
-        SELECT
-            waiting.*,
-            row_number() OVER (PARTITION BY computes ORDER BY turn, rank, due_at, waiting.job_id) AS among_its_kind
-        FROM waiting
-        WHERE waiting.turn <= per_tenant
-    )
-    SELECT numbered.tenant, numbered.job_id FROM numbered
-    WHERE NOT numbered.computes OR numbered.among_its_kind <= computing
-    ORDER BY numbered.turn, numbered.rank, numbered.due_at, numbered.job_id
-    LIMIT wanted
-$$;
-
--- Whether something that was said to a job is not recorded yet.
-CREATE FUNCTION processor.has_mail(job processor.queue) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM processor.mail AS mail WHERE mail.tenant = job.tenant AND mail.job_id = job.job_id)
-$$;
-
--- Its place among those that have not begun. One that is paused has none.
-CREATE FUNCTION processor.own_time(job processor.queue) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN made.sub_status = 'paused' THEN 'infinity' ELSE coalesce(made.start_at, made.created_at) END
-    FROM processor.jobs AS made WHERE made.tenant = job.tenant AND made.id = job.job_id
-$$;
-
--- A job's holder has nothing to do for it: for so many seconds, or, if it was not begun, until its turn comes again.
-CREATE FUNCTION processor.let_go(
-    of_tenant text, of_job uuid, of_token bigint, by_worker text, due_in double precision, begun boolean) RETURNS void
+-- What was started is not to be started any more. There is hardly ever anything to look for.
+CREATE FUNCTION processor.note_started() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    gone processor.queue;
+    one record;
 BEGIN
-    -- What was said to it while its holder had already turned away is found by who comes next.
-    UPDATE processor.queue AS job
-    SET worker = NULL, failures = 0, under_way = under_way AND begun, mail = mail OR processor.has_mail(job),
-        due_at = CASE
-            WHEN due_in IS NOT NULL THEN now() + make_interval(secs => due_in)
-            WHEN begun THEN 'infinity'
-            ELSE processor.own_time(job)
-        END
-    WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token AND job.worker = by_worker
-    RETURNING job.* INTO gone;
-    IF NOT begun AND coalesce(gone.workflow_limit, gone.key_limit) IS NOT NULL THEN
-        -- It may have been let in, and others may come in its place.
-        PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
-        PERFORM processor.unblock(gone.tenant, gone.workflow, gone.key, 'key');
-        PERFORM processor.unblock(gone.tenant, gone.workflow, gone.key, 'workflow');
-    END IF;
-END;
-$$;
-
-CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
-CREATE TYPE processor.taken AS (
-    tenant text,
-    job_id uuid,
-    token bigint,
-    failures int,
-    lost boolean,  -- whoever had it let the lease expire
-    under_way boolean,
-    mail boolean,
-    computes boolean
-);
-
--- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
--- One claims at a time, so that limits hold.
-CREATE FUNCTION processor.take(
-    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
-RETURNS SETOF processor.taken
-LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off  -- few rows of many, always
-AS $$
-#variable_conflict use_column
-DECLARE
-    until timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
-    taken int;
-    left_over int := wanted;
-    turned_away boolean;
-    full_one text;
-    candidate record;
-    turn processor.job_name[];
-BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
-    PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
-
-    RETURN QUERY
-    UPDATE processor.queue AS job
-    SET worker = by_worker, token = job.token + 1, failures = job.failures + 1, expires_at = until,
-        mail = true  -- what its holder had collected is to be read again
-    FROM (
-        SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
-        WHERE lost.worker IS NOT NULL AND lost.expires_at <= clock_timestamp()
-        ORDER BY lost.expires_at
-        LIMIT left_over
-        FOR UPDATE SKIP LOCKED
-    ) AS lost
-    WHERE job.tenant = lost.tenant AND job.job_id = lost.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, true, job.under_way, true, job.computes;
-    GET DIAGNOSTICS taken = ROW_COUNT;
-    left_over := left_over - taken;
-
-    RETURN QUERY
-    UPDATE processor.queue AS job
-    SET worker = by_worker, token = job.token + 1, expires_at = until
-    FROM (
-        SELECT told.tenant, told.job_id FROM processor.queue AS told
-        WHERE told.mail AND told.worker IS NULL
-        LIMIT left_over
-        FOR UPDATE SKIP LOCKED
-    ) AS told
-    WHERE job.tenant = told.tenant AND job.job_id = told.job_id
-    RETURNING job.tenant, job.job_id, job.token, job.failures, false, job.under_way, true, job.computes;
-    GET DIAGNOSTICS taken = ROW_COUNT;
-    left_over := left_over - taken;
-
-    FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
-        turned_away := false;
-        turn := ARRAY(SELECT (of_turn.tenant, of_turn.job_id)::processor.job_name
-            FROM processor.in_turn(left_over, computing, per_tenant) AS of_turn);
-
-        RETURN QUERY
-        UPDATE processor.queue AS job
-        SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
-        FROM unnest(turn) AS candidate
-        WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
-            AND job.workflow_limit IS NULL AND job.key_limit IS NULL
-        RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
-        GET DIAGNOSTICS taken = ROW_COUNT;
-        left_over := left_over - taken;
-
-        FOR candidate IN
-            SELECT job.*
-            FROM unnest(turn) WITH ORDINALITY AS turn (tenant, job_id, place)
-            JOIN processor.queue AS job ON job.tenant = turn.tenant AND job.job_id = turn.job_id
-            WHERE job.workflow_limit IS NOT NULL OR job.key_limit IS NOT NULL
-            ORDER BY turn.place
-        LOOP
-            full_one := NULL;
-            IF candidate.key_limit IS NOT NULL AND NOT candidate.under_way AND candidate.key_limit <= (
-                SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
-                    AND other.key = candidate.key
-            ) THEN
-                full_one := 'key';
-            ELSIF candidate.workflow_limit IS NOT NULL AND NOT candidate.under_way AND candidate.workflow_limit <= (
-                SELECT count(*) FROM processor.queue AS other
-                WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-                    AND other.tenant = candidate.tenant AND other.workflow = candidate.workflow
-            ) THEN
-                full_one := 'workflow';
-            END IF;
-            IF full_one IS NOT NULL THEN
-                UPDATE processor.queue AS job SET blocked_by = full_one
-                WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id;
-                IF full_one = 'key' THEN
-                    -- Whatever room the workflow has, somebody with another key may use.
-                    PERFORM processor.unblock(candidate.tenant, candidate.workflow, NULL, 'workflow');
-                END IF;
-                turned_away := true;
-                CONTINUE;
-            END IF;
-            RETURN QUERY
-            UPDATE processor.queue AS job
-            SET worker = by_worker, token = job.token + 1, expires_at = until, under_way = true
-            WHERE job.tenant = candidate.tenant AND job.job_id = candidate.job_id AND job.worker IS NULL
-            RETURNING job.tenant, job.job_id, job.token, job.failures, false, true, job.mail, job.computes;
-            GET DIAGNOSTICS taken = ROW_COUNT;
-            left_over := left_over - taken;
-        END LOOP;
-        EXIT WHEN left_over <= 0 OR NOT turned_away;
+    FOR one IN
+        SELECT schedule.tenant, schedule.id, schedule.starting FROM processor.schedules AS schedule
+        WHERE schedule.starting IS NOT NULL
+    LOOP
+        UPDATE processor.schedules AS schedule SET starting = NULL
+        WHERE schedule.tenant = one.tenant AND schedule.id = one.id
+            AND EXISTS (SELECT FROM processor.jobs AS job WHERE job.tenant = one.tenant AND job.id = one.starting);
     END LOOP;
 END;
 $$;
-
-DROP FUNCTION processor.claim(text, int, double precision);
-
--- The same with what a worker must know of them: the version of each, and of one that has not begun its first event.
-CREATE FUNCTION processor.claim(
-    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
-RETURNS TABLE (
-    tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean, mail boolean,
-    computes boolean, version bigint, created json)
-LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-AS $$
-DECLARE
-    mine processor.taken[];
-BEGIN
-    mine := ARRAY(
-        SELECT taken FROM processor.take(by_worker, wanted, lease_seconds, computing, per_tenant) AS taken);
-    -- A statement of its own: one that began before a job was there would not see it, although it has just taken it.
-    RETURN QUERY
-    SELECT
-        one.tenant, one.job_id, one.token, one.failures, one.lost, one.under_way, one.mail, one.computes, job.version,
-        CASE WHEN job.status = 'PENDING' THEN (
-            SELECT event.data FROM events.events AS event
-            WHERE event.version = 1 AND event.stream_id = (
-                SELECT stream.id FROM events.streams AS stream
-                WHERE stream.tenant = one.tenant AND stream.stream = 'job:' || one.job_id::text)
-        ) END
-    FROM unnest(mine) AS one
-    JOIN processor.jobs AS job ON job.tenant = one.tenant AND job.id = one.job_id;
-END;
-$$;
-
-DROP TABLE processor.leases;
-
--- Append, project what was accepted, keep the queue, and move the given checkpoint: one statement, committed together.
-CREATE OR REPLACE FUNCTION processor.append(
-    tenants text[], stream_tenants int[], streams text[], stream_expected bigint[], stream_added bigint[],
-    requests json, types text[], sources text[],
-    event_streams int[], event_offsets bigint[], event_types int[],
-    ids uuid[], times bigint[], traceparents text[], data json[],
-    checkpoint_name text DEFAULT NULL, checkpoint_fence bigint DEFAULT NULL, checkpoint_position bigint DEFAULT NULL,
-    OUT accepted_from bigint, OUT accepted_to bigint, OUT former_versions bigint[],
-    OUT outcomes text[], OUT positions bigint[], OUT versions bigint[], OUT reused uuid[]
-)
-LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT * INTO accepted_from, accepted_to, former_versions, outcomes, positions, versions, reused
-    FROM events.append(tenants, stream_tenants, streams, stream_expected, stream_added, requests, types, sources,
-        event_streams, event_offsets, event_types, ids, times, traceparents, data);
-    IF accepted_to >= accepted_from THEN
-        PERFORM processor.project(accepted_from, accepted_to);
-        IF types && ARRAY['job.created', 'job.completed', 'job.failed', 'job.cancelled'] THEN
-            PERFORM processor.enqueue(accepted_from, accepted_to);
-        END IF;
-        IF types && ARRAY['workflow.published', 'workflow.retired'] THEN
-            PERFORM processor.project_workflows(accepted_from, accepted_to);
-        END IF;
-    END IF;
-    IF checkpoint_name IS NOT NULL THEN
-        PERFORM events.save_checkpoint(checkpoint_name, checkpoint_fence, checkpoint_position);
-    END IF;
-END;
-$$;
-
--- Make every projection anew from the log, and the queue from them; appends wait meanwhile. Returns how many events were
--- replayed.
-CREATE OR REPLACE FUNCTION processor.rebuild(chunk bigint DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql
-SET enable_seqscan = off  -- a table that was just emptied looks small, and is not
-AS $$
-DECLARE
-    newest bigint;
-BEGIN
-    -- Whoever has appended holds a lock on the table until its commit: once it is ours, the log shows all that counts.
-    LOCK TABLE processor.jobs IN EXCLUSIVE MODE;
-    DELETE FROM processor.jobs;
-    DELETE FROM processor.steps;
-    DELETE FROM processor.workflows;
-    SELECT head.position INTO newest FROM events.head;
-    FOR start IN 1..newest BY chunk LOOP
-        PERFORM processor.project(start, least(start + chunk - 1, newest));
-        PERFORM processor.project_workflows(start, least(start + chunk - 1, newest));
-    END LOOP;
-    -- Who holds a job keeps it: only what was lost comes back, and what is finished goes.
-    DELETE FROM processor.queue AS queued
-    WHERE NOT EXISTS (
-        SELECT FROM processor.jobs AS job
-        WHERE job.tenant = queued.tenant AND job.id = queued.job_id AND job.finished_at IS NULL);
-    INSERT INTO processor.queue (
-        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, under_way)
-    SELECT
-        job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
-        job.priority, coalesce(job.start_at, job.created_at), job.status <> 'PENDING'
-    FROM processor.jobs AS job
-    WHERE job.finished_at IS NULL
-    ON CONFLICT (tenant, job_id) DO NOTHING;
-    RETURN newest;
-END;
-$$;
-
-SELECT processor.rebuild();

@@ -1,4 +1,4 @@
-"""Schedules as rows: when each fires next, and which job of it is still to be started."""
+"""The queue that jobs wait in, and the mail that people and other jobs send to a job."""
 
 from events.migrate import run_sql
 
