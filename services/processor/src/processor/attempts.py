@@ -83,7 +83,7 @@ class Attempts:
         except StepStopped:
             return Stopped(key, number)
         except asyncio.CancelledError:
-            if not stop.is_set():
+            if _is_cancelled() and not stop.is_set():
                 raise
             return Stopped(key, number)
         except ExpressionError as wrong:
@@ -204,6 +204,12 @@ class Attempts:
             return copy
         except NotFound:
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+
+def _is_cancelled() -> bool:
+    """By us. A library may as well let out what one of its own tasks was cancelled with."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _name(key: Key, number: int, lease: Lease) -> str:

@@ -246,8 +246,12 @@ class Execution:
 
     def _done(self, name: Hashable, task: asyncio.Task[None]) -> None:
         self._tasks.pop(name, None)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        elif name in self._begun:
+            self._put(Stopped(*name))  # before it had begun to run, say
+        else:
+            self._failure = RuntimeError(f"{name} was cancelled, and not by us.")
         self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
@@ -263,6 +267,8 @@ class Execution:
                 self._commands.append(Tick())
             if self._commands:
                 return None
+            if self.state.running and not self._tasks:
+                raise RuntimeError(f"Nobody has the steps that run: {[*self.state.running][:3]}.")
             lingered = clock.time() - began
             if not self._tasks and lingered >= LINGER_SECONDS and (due_in is None or due_in > LINGER_SECONDS):
                 return Release(due_in)

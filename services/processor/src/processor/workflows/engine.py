@@ -111,6 +111,11 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             node = _current(state, command.key, command.attempt)
             if node is not None and state.phase is Phase.STOPPING:
                 yield _change(command.key, StepStatus.CANCELLED, node)
+            elif node is not None:
+                detail = f"The step ended in attempt {node.attempt}, and nobody had told it to."
+                yield _failed(
+                    state, Failed(command.key, command.attempt, "step_crashed", detail, crashed=True), node, now, limits
+                )
         case Progress():
             node = _under_way(state, command.key)
             if node is not None and command.attempt in (None, node.attempt):
