@@ -152,11 +152,13 @@ def test_an_attempt_that_is_not_the_present_one_says_nothing(late: Command) -> N
     assert one.tell(late) == []
 
 
-def test_a_step_that_says_it_stopped_without_being_told_to_goes_on() -> None:
+def test_a_step_that_stopped_without_being_told_to_has_failed() -> None:
+    """It was begun again at once, without an end and without a pause."""
     one = job()
     one.start()
-    assert one.stopped("a") == []
-    assert one.running == ["a"]
+    one.stopped("a")
+    assert one.statuses["a"] == "RETRYING"
+    assert one.node("a").error["code"] == "step_crashed"
 
 
 @pytest.mark.parametrize("said", [Pause, Cancel, lambda id_: Signal(id_, "go", 1)])

@@ -32,6 +32,7 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
+from processor.turns import Turns
 from processor.worker import Worker
 from processor.workflows import control_routes, publishing_routes, routes
 from processor.workflows.control import Control
@@ -67,11 +68,12 @@ async def open_service(
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
         slots = Slots(settings.workers, step_command)
         here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
-        attempts = Attempts(parts, settings, slots, here, scratch)
+        turns = Turns(parts.telemetry)
+        attempts = Attempts(parts, settings, slots, here, scratch, turns)
         remote = RemoteTasks(
             parts.pool, parts.broker, lost_seconds=settings.remote_lost_seconds, grace=settings.step_grace_seconds
         )
-        worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote)
+        worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote, turns)
         stack.push_async_callback(worker.close)
         await slots.warm_up()
         reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)

@@ -29,6 +29,7 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task
 from processor.step_process import StepCrashed, StepProcess
+from processor.turns import Turns
 from processor.workflows.commands import Command, Completed, Failed, Progress, Stopped
 from processor.workflows.plan import Kind, PlannedAction
 from processor.workflows.scope import parameters_of
@@ -45,7 +46,13 @@ class Stop(asyncio.Event):
 
 class Attempts:
     def __init__(
-        self, parts: Parts, settings: ProcessorSettings, slots: Slots, here: Mapping[str, Here], scratch: Path
+        self,
+        parts: Parts,
+        settings: ProcessorSettings,
+        slots: Slots,
+        here: Mapping[str, Here],
+        scratch: Path,
+        turns: Turns,
     ) -> None:
         self._blobs: Blobs = parts.blobs
         self._log = parts.telemetry.log
@@ -53,6 +60,7 @@ class Attempts:
         self._slots = slots
         self._here = here
         self._scratch = scratch
+        self._turns = turns
         self._validators = {name: compiled(handler.parameters) for name, handler in HANDLERS.items()}
 
     async def run(
@@ -75,7 +83,7 @@ class Attempts:
         except StepStopped:
             return Stopped(key, number)
         except asyncio.CancelledError:
-            if not stop.is_set():
+            if _is_cancelled() and not stop.is_set():
                 raise
             return Stopped(key, number)
         except ExpressionError as wrong:
@@ -107,8 +115,9 @@ class Attempts:
         report: Report,
         traceparent: str | None,
     ) -> Any:
-        parameters = parameters_of(state, key, action)
-        self._check(action.uses, parameters)
+        async with self._turns.turn(lease.job_id):
+            parameters = parameters_of(state, key, action)
+            self._check(action.uses, parameters)
         if process is not None:
             return await self._in_process(process, lease, key, action, parameters, stop, report)
         attempt = Attempt(
@@ -195,6 +204,12 @@ class Attempts:
             return copy
         except NotFound:
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+
+def _is_cancelled() -> bool:
+    """By us. A library may as well let out what one of its own tasks was cancelled with."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _name(key: Key, number: int, lease: Lease) -> str:

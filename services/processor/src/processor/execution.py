@@ -16,11 +16,13 @@ from events.blobs import Blobs
 from events.envelope import utc_now
 from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
 from processor.attempts import Attempts, Stop
+from processor.language.expressions import ExpressionError
 from processor.progress import Pace
 from processor.queue import JobQueue, Lease, Mail
 from processor.remote.reports import command_of
 from processor.remote.tasks import RemoteTasks
 from processor.results import keep_result
+from processor.turns import Turns
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
@@ -35,7 +37,8 @@ from processor.workflows.commands import (
 )
 from processor.workflows.engine import Limits
 from processor.workflows.plan import Kind
-from processor.workflows.record import record
+from processor.workflows.record import Turn
+from processor.workflows.scope import parameters_of
 from processor.workflows.start import Starter
 from processor.workflows.state import JobState, Key, Node, Phase
 from processor.workflows.stream import JobStream
@@ -63,6 +66,7 @@ class Execution:
         remote: RemoteTasks,
         blobs: Blobs,
         limits: Limits,
+        turns: Turns,
         announce_work: Callable[[], None],
     ) -> None:
         self._lease = lease
@@ -74,6 +78,7 @@ class Execution:
         self._remote = remote
         self._blobs = blobs
         self._limits = limits
+        self._turns = turns
         self._announce_work = announce_work
         kinds = {action.kind for action in state.plan.actions()}
         self._has_children = Kind.WORKFLOW in kinds
@@ -141,11 +146,15 @@ class Execution:
         mail, self._mail = self._mail, []
         now = utc_now()
         awaited = self._awaited_children()
-        events = record(self.state, commands, now, self._limits)
+        turn = Turn(self.state, now, self._limits)
+        await self._turns.through(turn.decide(commands), self._lease.job_id)
+        events = turn.finish()
         self._begun -= {(end.key, end.attempt) for end in commands if isinstance(end, Completed | Failed | Stopped)}
         if events:
             await self._keep_result(events)
             await self._stream.append(events, now)
+        if turn.is_cut:
+            self._put(Tick())
         ended = {command.child for command in commands if isinstance(command, ChildEnded)}
         for child in awaited.keys() - self._awaited_children().keys() - ended:
             # Its time has run out: nobody wants it any more.
@@ -237,8 +246,12 @@ class Execution:
 
     def _done(self, name: Hashable, task: asyncio.Task[None]) -> None:
         self._tasks.pop(name, None)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        elif name in self._begun:
+            self._put(Stopped(*name))  # before it had begun to run, say
+        else:
+            self._failure = RuntimeError(f"{name} was cancelled, and not by us.")
         self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
@@ -254,6 +267,8 @@ class Execution:
                 self._commands.append(Tick())
             if self._commands:
                 return None
+            if self.state.running and not self._tasks:
+                raise RuntimeError(f"Nobody has the steps that run: {[*self.state.running][:3]}.")
             lingered = clock.time() - began
             if not self._tasks and lingered >= LINGER_SECONDS and (due_in is None or due_in > LINGER_SECONDS):
                 return Release(due_in)
@@ -282,7 +297,13 @@ class Execution:
         return (min(times) - now).total_seconds() if times else None
 
     async def _start_child(self, key: Key, child: UUID) -> None:
-        refused = await self._starter.start_child(self.state, key, child)
+        try:
+            parameters = await self._parameters(key)
+        except ExpressionError as wrong:
+            error = {"code": "expression_failed", "detail": wrong.detail}
+            self._put(ChildEnded(child, key, JobStatus.FAILED, error=error))
+            return
+        refused = await self._starter.start_child(self.state, key, child, parameters)
         if refused is None:
             self._announce_work()
         else:
@@ -297,9 +318,18 @@ class Execution:
             self._put(ended)
 
     async def _send(self, key: Key, attempt: int, task: UUID, until: datetime | None) -> None:
-        refused = await self._remote.send(self.state, key, attempt, task, until)
+        try:
+            parameters = await self._parameters(key)
+        except ExpressionError as wrong:
+            self._put(Failed(key, attempt, "expression_failed", wrong.detail))
+            return
+        refused = await self._remote.send(self.state, key, attempt, task, parameters, until)
         if refused is not None:
             self._put(refused)
+
+    async def _parameters(self, key: Key) -> Any:
+        async with self._turns.turn(self._lease.job_id):
+            return parameters_of(self.state, key, self.state.plan.action(key[0]))
 
     async def _end_remote(self, key: Key, attempt: int, task: UUID) -> None:
         await self._remote.end(task)

@@ -5,7 +5,7 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from structlog.stdlib import BoundLogger
 from events.append import Appender
 from events.database import database_gone
 from events.doorbell import Doorbell
-from events.envelope import stream_name
+from events.envelope import RecordedEvent, stream_name
 from events.errors import Fenced, NotFound, Unavailable
 from events.jobs import Change, JobCreated, JobStatus, KeptBlob
 from events.lifecycle import Parts
@@ -28,6 +28,7 @@ from processor.queue import JobQueue, Lease, Mail
 from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
+from processor.turns import Turns
 from processor.workflows.commands import Begin, Command, GiveUp, Park
 from processor.workflows.engine import Limits
 from processor.workflows.library import NOTHING, Library
@@ -41,6 +42,8 @@ _PARKED_SECONDS = 5.0
 _GATHERING_SECONDS = 0.01
 # A job that nobody can go on with is looked at again after 1, 2, 4 … 64 times as long.
 _LONGEST_PAUSE = 6
+# Some milliseconds, even if each says as much as an event may.
+_EVENTS_IN_A_ROW = 10
 
 
 class _Held:
@@ -82,6 +85,7 @@ class Worker:
         library: Library,
         starter: Starter,
         remote: RemoteTasks,
+        turns: Turns,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -93,6 +97,7 @@ class Worker:
         self._library = library
         self._starter = starter
         self._remote = remote
+        self._turns = turns
         self._log = EventLog(parts.pool)
         self._limits = Limits(
             attempts=settings.step_attempts, backoff=settings.step_retry_seconds, step_seconds=settings.step_seconds
@@ -217,6 +222,7 @@ class Worker:
                 self._remote,
                 self._parts.blobs,
                 self._limits,
+                self._turns,
                 self.wake.set,
             )
             held.begin(execution)
@@ -240,8 +246,7 @@ class Worker:
         first = payload_of(events[0])
         assert isinstance(first, JobCreated)
         state = await self._new(lease, first)
-        for event in events[1:]:
-            evolve(state, payload_of(event), event.time)
+        await self._turns.through(_replay(state, events[1:]), lease.job_id)
         return state, events[-1].version
 
     async def _load_outputs(self, state: JobState, kept: Iterable[tuple[str, KeptBlob | None]]) -> bool:
@@ -287,9 +292,9 @@ class Worker:
         assert former_id is not None
         events = await read_job(self._log, lease.tenant, former_id)
         former = begin(state.plan, lease.tenant, former_id, state.created)
-        for event in events[1:]:
-            evolve(former, payload_of(event), event.time)
-        reused = reusable(former)
+        await self._turns.through(_replay(former, events[1:]), lease.job_id)
+        async with self._turns.turn(lease.job_id):
+            reused = reusable(former)
         there = await self._load_outputs(state, [(change["step"], change.get("blob")) for change in reused])
         return reused if there else []
 
@@ -303,3 +308,10 @@ class Worker:
                 if not database_gone(error):
                     raise
             await asyncio.sleep(self._settings.claim_poll_seconds)
+
+
+def _replay(state: JobState, events: Sequence[RecordedEvent]) -> Iterator[None]:
+    for number, event in enumerate(events, start=1):
+        evolve(state, payload_of(event), event.time)
+        if number % _EVENTS_IN_A_ROW == 0:
+            yield

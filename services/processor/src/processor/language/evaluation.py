@@ -2,7 +2,7 @@
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,7 @@ from processor.language.functions import (
     ExpressionError,
     Missing,
     Work,
+    are_all,
     as_text,
     is_number,
     items_of,
@@ -20,8 +21,9 @@ from processor.language.functions import (
     text,
 )
 
-LARGEST_RESULT = 8 << 20  # characters as JSON, roughly
+LARGEST_RESULT = 1 << 20  # characters as JSON, roughly
 _ABOUT = 8  # characters of a number, of a name's quotes and the like
+_SHORT = (int, float, bool, type(None))
 
 _ORDERED: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = MappingProxyType(
     {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
@@ -159,9 +161,23 @@ def _contains(whole: Any, part: Any, work: Work) -> bool:
         case Mapping():
             return isinstance(part, str) and part in whole
         case list() | tuple():
-            return any(_same(item, part, work) for item in whole)
+            return _has(whole, part, work)
         case _:
             raise ExpressionError("type", f"Nothing is in a {kind(whole)}.")
+
+
+def _has(whole: Sequence[Any], part: Any, work: Work) -> bool:
+    sort = kind(part)
+    if sort in ("object", "list"):
+        return any(_same(item, part, work) for item in whole)
+    work.spend(len(whole))
+    for item in whole:
+        if kind(item) == sort:
+            if sort == "text" and len(item) == len(part):
+                work.spend_on(part)
+            if item == part:
+                return True
+    return False
 
 
 def _same(one: Any, other: Any, work: Work) -> bool:
@@ -169,42 +185,48 @@ def _same(one: Any, other: Any, work: Work) -> bool:
     waiting = [(one, other)]
     while waiting:
         left, right = waiting.pop()
-        work.spend(0)
-        if kind(left) != kind(right):
+        sort = kind(left)
+        if sort != kind(right):
             return False
-        match left:
-            case Mapping():
-                work.spend(len(left))
-                if left.keys() != right.keys():
+        if sort == "object":
+            work.spend(3 * len(left))
+            if left.keys() != right.keys():
+                return False
+            waiting.extend([(left[name], right[name]) for name in left])
+        elif sort == "list":
+            work.spend(len(left))
+            if len(left) != len(right):
+                return False
+            if are_all(int, left) and are_all(int, right):
+                if list(left) != list(right):
                     return False
-                waiting.extend((left[name], right[name]) for name in left)
-            case list() | tuple():
+            else:
                 work.spend(len(left))
-                if len(left) != len(right):
-                    return False
                 waiting.extend(zip(left, right, strict=True))
-            case str():
+        else:
+            if sort == "text":
                 work.spend_on(left)
-                if left != right:
-                    return False
-            case _:
-                if left != right:
-                    return False
+            if left != right:
+                return False
     return True
 
 
-def check_result(value: Any) -> None:
+def check_result(value: Any, work: Work) -> None:
     """A value that is named often in a few characters would be written out as often."""
     left, waiting = LARGEST_RESULT, [value]
     while waiting:
-        match waiting.pop():
-            case str() as one:
-                left -= len(one)
-            case Mapping() as one:
-                left -= sum(map(len, one)) + _ABOUT * len(one)
-                waiting.extend(one.values())
-            case list() | tuple() as one:
-                left -= _ABOUT * len(one)
-                waiting.extend(item for item in one if item is not None and not isinstance(item, (int, float)))
+        one = waiting.pop()
+        sort = kind(one)
+        if sort == "text":
+            left -= len(one)
+            work.spend_on(one)
+        elif sort == "object":
+            left -= sum(map(len, one)) + _ABOUT * len(one)
+            work.spend(2 * len(one))
+            waiting.extend(one.values())
+        elif sort == "list":
+            left -= _ABOUT * len(one)
+            work.spend(len(one))
+            waiting.extend([item for item in one if type(item) not in _SHORT])
         if left < 0:
             raise ExpressionError("too_large", f"What it gives may have {LARGEST_RESULT} characters as JSON.")

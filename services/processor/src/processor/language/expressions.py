@@ -70,12 +70,14 @@ class Expression:
         read = frozenset(references(root))
         return cls(text.strip(), read, path if read else None, root)
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        value = evaluate(self._root, scope, Work())
-        check_result(value)
+    def evaluate(self, scope: Mapping[str, Any], work: Work | None = None) -> Any:
+        work = Work() if work is None else work
+        value = self.evaluate_within(scope, work)
+        check_result(value, work)
         return value
 
     def evaluate_within(self, scope: Mapping[str, Any], work: Work) -> Any:
+        work.spend(len(self.text) >> 1)  # it has no more parts than that
         return evaluate(self._root, scope, work)
 
 
@@ -103,12 +105,17 @@ class Template:
         """The one expression that it is, if it is nothing else."""
         return self._value if isinstance(self._value, Expression) else None
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], work: Work | None = None) -> Any:
         if self.literal:
             return self._value
-        value = _fill(self._value, scope, Work())
-        check_result(value)
+        work = Work() if work is None else work
+        value = _fill(self._value, scope, work)
+        check_result(value, work)
         return value
+
+    def items(self, scope: Mapping[str, Any], work: Work) -> Any:
+        """For a map: each item is only written out by itself, so they may be large together."""
+        return self._value if self.literal else _fill(self._value, scope, work)
 
 
 def condition(text: str) -> Expression:
@@ -180,10 +187,12 @@ def _fill(value: Any, scope: Mapping[str, Any], work: Work) -> Any:
             return value.evaluate_within(scope, work)
         case _Text():
             pieces = [piece if isinstance(piece, str) else _fill(piece, scope, work) for piece in value]
-            return joined([as_text(piece) for piece in pieces])
+            return joined(work, [as_text(piece) for piece in pieces])
         case dict():
+            work.spend(len(value))
             return {key: _fill(member, scope, work) for key, member in value.items()}
         case list():
+            work.spend(len(value))
             return [_fill(member, scope, work) for member in value]
         case _:
             return value

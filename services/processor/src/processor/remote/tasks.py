@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from events.broker import Broker, Exchange, Message
@@ -13,9 +14,7 @@ from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
 from events.steps import LARGEST_BYTES, RemoteTask, StopTask
 from events.telemetry import current_traceparent
-from processor.language.expressions import ExpressionError
 from processor.workflows.commands import Failed
-from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key
 
 BEATS_PER_SILENCE = 3  # how many are missed before a worker counts as dead
@@ -35,13 +34,11 @@ class RemoteTasks:
         """Those of a job that somebody has begun to send."""
         return {row["id"] for row in await self._pool.fetch(self._queries["known"], tenant, job_id)}
 
-    async def send(self, state: JobState, key: Key, attempt: int, task: UUID, until: datetime | None) -> Failed | None:
+    async def send(
+        self, state: JobState, key: Key, attempt: int, task: UUID, parameters: Any, until: datetime | None
+    ) -> Failed | None:
         """Hand a step's attempt to whoever takes it. Not None if that cannot be."""
         action = state.plan.action(key[0])
-        try:
-            parameters = parameters_of(state, key, action)
-        except ExpressionError as wrong:
-            return Failed(key, attempt, "expression_failed", wrong.detail)
         body = encode_json(
             RemoteTask(
                 task_id=task,

@@ -37,7 +37,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """It was told to end, and did."""
+    """It was told to end, and did. If nobody had told it to, that is a failure."""
 
     key: Key
     attempt: int

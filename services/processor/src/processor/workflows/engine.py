@@ -1,4 +1,5 @@
-"""What happens to a job: `decide(state, command)` gives the facts that follow, one by one; `state.py` takes them in.
+"""What happens to a job: `decide(state, command)` and `advance(state)` give facts, one by one; `state.py` takes them
+in.
 
 No I/O and no clock: the same command on the same state gives the same facts. Whoever drives it lets the state evolve
 after each fact, so that the next one is decided on what is true by then.
@@ -32,7 +33,7 @@ from processor.workflows.commands import (
     Tick,
 )
 from processor.workflows.plan import COMPENSATE, Kind, PlannedAction
-from processor.workflows.scope import items_of, parameters_of, scope_of
+from processor.workflows.scope import items_of, parameters_of, value_of
 from processor.workflows.state import JobState, Key, Node, Phase, report
 
 LONGEST_DETAIL = 2_000  # characters of what is said of a failure
@@ -84,14 +85,12 @@ class Refused(Exception):
 
 
 def decide(state: JobState, command: Command, now: datetime, limits: Limits) -> Iterator[Fact]:
-    """The facts that the command leads to; none if it changes nothing."""
+    """What the command itself says; nothing if it changes nothing. Then, `advance` gives what follows from it."""
     if state.status.terminal:
         raise Refused(f"The job is {state.status} already.")
     if getattr(command, "message", None) in state.messages:
         return  # it comes again
     yield from _command(state, command, now, limits)
-    if state.status is JobStatus.PROCESSING:
-        yield from _advance(state, now, limits)
 
 
 def _command(state: JobState, command: Command, now: datetime, limits: Limits) -> Iterator[Fact]:
@@ -112,6 +111,11 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             node = _current(state, command.key, command.attempt)
             if node is not None and state.phase is Phase.STOPPING:
                 yield _change(command.key, StepStatus.CANCELLED, node)
+            elif node is not None:
+                detail = f"The step ended in attempt {node.attempt}, and nobody had told it to."
+                yield _failed(
+                    state, Failed(command.key, command.attempt, "step_crashed", detail, crashed=True), node, now, limits
+                )
         case Progress():
             node = _under_way(state, command.key)
             if node is not None and command.attempt in (None, node.attempt):
@@ -161,9 +165,9 @@ def _begin(state: JobState, command: Begin, now: datetime, limits: Limits) -> It
         yield from _none_runs(state)
 
 
-def _advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
-    """Whatever can follow now."""
-    while True:
+def advance(state: JobState, now: datetime, limits: Limits) -> Iterator[Fact]:
+    """Whatever can follow now. Who stops in between, and begins again later, misses nothing."""
+    while state.status is JobStatus.PROCESSING:
         before = (state.phase, state.changed)
         while state.ready and state.begins:
             yield from _begin_step(state, next(iter(state.ready)), now, limits)
@@ -209,7 +213,7 @@ def _begin_step(state: JobState, name: str, now: datetime, limits: Limits) -> It
     step = state.plan.steps[name]
     key = (name, None)
     try:
-        if step.action.when is not None and not step.action.when.evaluate(scope_of(state)):
+        if step.action.when is not None and not value_of(state, step.action.when):
             yield {"step": name, "became": StepStatus.SKIPPED}
             return
         if step.items is None:
@@ -356,7 +360,7 @@ def _exit(state: JobState, now: datetime, limits: Limits) -> Generator[Fact, Non
 def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetime, limits: Limits) -> Iterator[Fact]:
     skipped: Change = {"step": key[0], "became": StepStatus.SKIPPED}
     try:
-        if action.when is not None and not action.when.evaluate(scope_of(state, key)):
+        if action.when is not None and not value_of(state, action.when, key):
             yield _with_item(skipped, key)
             return
     except ExpressionError as wrong:
@@ -368,7 +372,7 @@ def _begin_action(state: JobState, key: Key, action: PlannedAction, now: datetim
 def _result(state: JobState) -> Any:
     plan = state.plan
     if plan.output is not None:
-        return plan.output.evaluate(scope_of(state))
+        return value_of(state, plan.output)
     outputs = {name: _as_kept(state, (name, None)) for name in plan.last}
     return outputs[plan.last[0]] if len(outputs) == 1 else outputs
 

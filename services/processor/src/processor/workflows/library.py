@@ -8,6 +8,7 @@ import msgspec
 from events.database import Pool, load_queries
 from events.errors import Conflict, NotFound
 from processor.language.definition import Definition
+from processor.workflows.beside import SHORT, Beside
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
 from processor.workflows.plan import Plan, plan
 
@@ -33,6 +34,7 @@ class Library:
         self._pool = pool
         self._queries = load_queries("processor", "workflows/queries.sql")
         self._kept: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
+        self.beside = Beside()
         self._built_in = {name: plan(definition) for name, definition in BUILT_IN.items()}
 
     async def edition(self, tenant: str, name: str, version: int) -> Edition | None:
@@ -43,7 +45,7 @@ class Library:
             self._kept.move_to_end((tenant, name, version))
             return Edition(name, version, kept)
         row = await self._pool.fetchrow(self._queries["workflow_version"], tenant, name, version)
-        return None if row is None else Edition(name, version, self._keep(tenant, name, version, row["document"]))
+        return None if row is None else Edition(name, version, await self._keep(tenant, name, version, row["document"]))
 
     async def newest(self, tenant: str, name: str) -> Edition | None:
         if name in self._built_in:
@@ -51,7 +53,7 @@ class Library:
         row = await self._pool.fetchrow(self._queries["newest_version"], tenant, name)
         if row is None:
             return None
-        found = self._keep(tenant, name, row["version"], row["document"])
+        found = await self._keep(tenant, name, row["version"], row["document"])
         return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
 
     async def startable(self, tenant: str, name: str, version: int | None) -> Edition:
@@ -70,10 +72,17 @@ class Library:
         rows = await self._pool.fetch(self._queries["names"], tenant)
         return sorted([*self._built_in, *(row["name"] for row in rows)])
 
-    def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
+    async def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
         key = (tenant, name, version)
-        if key not in self._kept:
-            self._kept[key] = plan(msgspec.json.decode(document, type=Definition))
+        kept = self._kept.get(key)
+        if kept is None:
+            is_short = len(document) <= SHORT
+            kept = _planned(document) if is_short else await self.beside.do(tenant, _planned, document)
+            self._kept[key] = kept
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return self._kept[key]
+        return kept
+
+
+def _planned(document: str) -> Plan:
+    return plan(msgspec.json.decode(document, type=Definition))

@@ -1,5 +1,6 @@
 """Publishing workflows: every version is an event, and stays as it is."""
 
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -16,6 +17,7 @@ from events.workflows import WorkflowPublished, WorkflowRetired
 from processor.language.actions import Workflows
 from processor.language.canonical import canonical
 from processor.language.diagram import mermaid
+from processor.language.document import read
 from processor.language.validation import Validated, validate
 from processor.workflows.built_in import BUILT_IN
 from processor.workflows.library import Library
@@ -31,9 +33,13 @@ class Publishing:
         self._log = EventLog(pool)
         self._queries = load_queries("processor", "workflows/queries.sql")
 
+    async def read(self, tenant: str, body: bytes, content_type: str) -> Any:
+        return await self._library.beside.do(tenant, read, body, content_type)
+
     async def verdict(self, tenant: str, document: Any) -> Verdict:
         checked = await self._checked(tenant, document)
-        return Verdict(checked.definition is not None, _errors(checked), mermaid(document))
+        drawn = await self._library.beside.do(tenant, mermaid, document)
+        return Verdict(checked.definition is not None, _errors(checked), drawn)
 
     async def publish(
         self, tenant: str, document: Any, by: str, *, name: str | None = None
@@ -55,7 +61,7 @@ class Publishing:
         newest = await self._pool.fetchrow(self._queries["one_version"], tenant, definition.name, None)
         if newest is not None and name is None:
             raise Conflict(f"There is a workflow {definition.name} already: PUT publishes its next version.")
-        body = canonical(definition)
+        body = await self._library.beside.do(tenant, canonical, definition)
         if newest is not None and newest["retired_at"] is None and newest["document"].encode() == body:
             return view_of(newest), False
         version = 1 if newest is None else newest["version"] + 1
@@ -85,13 +91,13 @@ class Publishing:
 
     async def _checked(self, tenant: str, document: Any) -> Validated:
         known: dict[tuple[str, int | None], Any] = {}
-        for name, version in _others(document):
+        for name, version in await self._library.beside.do(tenant, _others, document):
             edition = await (
                 self._library.newest(tenant, name) if version is None else self._library.edition(tenant, name, version)
             )
             known[name, version] = None if edition is None else edition.plan.definition.inputs
         others: Workflows = lambda name, version: known.get((name, version))  # noqa: E731
-        return validate(document, workflows=others)
+        return await self._library.beside.do(tenant, partial(validate, workflows=others), document)
 
     async def _append(self, tenant: str, stream: str, said: Payload, before: int) -> None:
         event = new_event(

@@ -11,7 +11,7 @@ from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.web import require
 from processor.language.definition import NAME_PATTERN
-from processor.language.document import LARGEST, Unreadable, read
+from processor.language.document import LARGEST, Unreadable
 from processor.language.schema import published
 from processor.workflows.publishing import Publishing
 from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, Verdict, WorkflowView
@@ -46,6 +46,15 @@ _REFUSED = problems(BadRequest, TooLarge, UnsupportedMedia)
 def router(publishing: Publishing) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)])
 
+    async def document_in(request: Request, principal: Principal) -> Any:
+        body, content_type = await _body(request), request.headers.get("Content-Type", "application/json")
+        try:
+            return await publishing.read(principal.tenant, body, content_type)
+        except Unreadable as wrong:
+            if wrong.problem.code == "content_type":
+                raise UnsupportedMedia(str(wrong)) from None
+            raise BadRequest(str(wrong)) from None
+
     @routes.get("/schema.json", responses=answers(dict[str, Any], {"type": "object"}))
     async def schema(request: Request, _: Reader) -> Response:
         """The JSON Schema of documents, for editors."""
@@ -54,7 +63,7 @@ def router(publishing: Publishing) -> APIRouter:
     @routes.post("/validate", responses=answers(Verdict, VERDICT) | _REFUSED, openapi_extra=_ANYTHING)
     async def validate(request: Request, principal: Reader) -> Response:
         """What is wrong with a document, all of it with its place; and its graph as Mermaid."""
-        verdict = await publishing.verdict(principal.tenant, await _document(request))
+        verdict = await publishing.verdict(principal.tenant, await document_in(request, principal))
         return Response(encode_json(verdict), media_type="application/json")
 
     @routes.post(
@@ -65,7 +74,7 @@ def router(publishing: Publishing) -> APIRouter:
     )
     async def publish(request: Request, principal: Writer) -> Response:
         """Publish a new workflow."""
-        view, _ = await publishing.publish(principal.tenant, await _document(request), principal.subject)
+        view, _ = await publishing.publish(principal.tenant, await document_in(request, principal), principal.subject)
         return _answer(view, 201)
 
     @routes.put(
@@ -78,7 +87,7 @@ def router(publishing: Publishing) -> APIRouter:
     )
     async def publish_next(request: Request, principal: Writer, name: Name) -> Response:
         """Publish a workflow's next version. Jobs that were started stay with theirs."""
-        document = await _document(request)
+        document = await document_in(request, principal)
         view, new = await publishing.publish(principal.tenant, document, principal.subject, name=name)
         return _answer(view, 201 if new else 200)
 
@@ -127,19 +136,13 @@ def router(publishing: Publishing) -> APIRouter:
     return routes
 
 
-async def _document(request: Request) -> Any:
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST:
             raise TooLarge(f"A document may have {LARGEST} bytes.")
-    content_type = request.headers.get("Content-Type", "application/json")
-    try:
-        return read(bytes(body), content_type)
-    except Unreadable as wrong:
-        if wrong.problem.code == "content_type":
-            raise UnsupportedMedia(str(wrong)) from None
-        raise BadRequest(str(wrong)) from None
+    return bytes(body)
 
 
 def _answer(view: WorkflowView, status: int) -> Response:

@@ -1,6 +1,6 @@
 """From facts to events: what follows from some commands becomes as few events as can say it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -26,11 +26,9 @@ from events.jobs import (
     StepStatus,
     SubStatus,
 )
-from processor.language.expressions import as_text
-from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal
-from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, decide
+from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal, Tick
+from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, advance, decide
 from processor.workflows.plan import Kind
-from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Phase, apply, say, tell
 
 SECONDS_BETWEEN_MESSAGES = 5.0
@@ -38,6 +36,9 @@ SECONDS_BETWEEN_MESSAGES = 5.0
 CHANGES_PER_EVENT = 500
 OUTPUT_PER_EVENT = 128 * 1024  # bytes
 LONGEST_MESSAGE = 500
+# As expressions count it: some 20 ms, and the last evaluation. The leases of all jobs are renewed on the same loop.
+WORK_PER_TURN = 40_000
+WORK_PER_FACT = 64
 
 _OWN_WORDS = frozenset({SubStatus.WAITING, SubStatus.RETRYING})  # their message is ours, and no step's
 
@@ -49,20 +50,29 @@ _TERMINAL: dict[JobStatus, type[JobEvent]] = {
 
 
 def record(state: JobState, commands: Iterable[Command], now: datetime, limits: Limits) -> list[JobEvent]:
-    """Decide on the commands, one after the other, and let the state evolve. Returns what the log is to hold."""
-    recording = _Recording(state, now)
-    for command in commands:
-        if state.status.terminal:
-            break  # what comes after the end comes too late
-        for fact in decide(state, command, now, limits):
-            recording.take(fact)
-    return recording.finish()
+    """Decide on the commands, one after the other, and let the state evolve. Returns all that the log is to hold,
+    however long it takes."""
+    events: list[JobEvent] = []
+    while True:
+        turn = Turn(state, now, limits)
+        for _ in turn.decide(commands):
+            pass
+        events += turn.finish()
+        if not turn.is_cut:
+            return events
+        commands = [Tick()]
 
 
-class _Recording:
-    def __init__(self, state: JobState, now: datetime) -> None:
+class Turn:
+    """What follows from some commands, as far as it does not take long: the rest is said in the next turn. It follows
+    from what the log holds then, whoever has the job by that time."""
+
+    def __init__(self, state: JobState, now: datetime, limits: Limits) -> None:
+        self.is_cut = False  # there is more to say: a `Tick` lets it go on
         self._state = state
         self._now = now
+        self._limits = limits
+        self._rested_at = state.work  # when it last gave others the chance to do something
         self._events: list[JobEvent] = []
         self._type: type[JobEvent] | None = None  # of the event that is being made
         self._said: dict[str, Any] = {}  # what it says of its own
@@ -71,7 +81,31 @@ class _Recording:
         self._message: str | None = None
         self._message_of: str | None = None
 
-    def take(self, fact: Fact) -> None:
+    def decide(self, commands: Iterable[Command]) -> Iterator[None]:
+        """One after the other. Stops now and then, so that it can be let go on after others have had their turn."""
+        state, now, limits = self._state, self._now, self._limits
+        for command in commands:
+            if state.status.terminal:
+                return  # what comes after the end comes too late
+            for fact in decide(state, command, now, limits):
+                self._take(fact)
+                if self._is_tired:
+                    yield
+                    self._rested_at = state.work
+            if self.is_cut:
+                continue
+            for fact in advance(state, now, limits):
+                self._take(fact)
+                if self._is_tired:
+                    self.is_cut = not state.status.terminal
+                    break
+
+    @property
+    def _is_tired(self) -> bool:
+        return self._state.work - self._rested_at > WORK_PER_TURN
+
+    def _take(self, fact: Fact) -> None:
+        self._state.work += WORK_PER_FACT
         match fact:
             case dict():
                 self._change(fact)
@@ -111,7 +145,9 @@ class _Recording:
             self._type = JobAdvanced
         self._changes.append(change)
         if change.get("output"):
-            self._output += len(encode_json(change["output"]))
+            encoded = len(encode_json(change["output"]))
+            self._output += encoded
+            self._state.work += encoded >> 6
         if len(self._changes) >= CHANGES_PER_EVENT or self._output >= OUTPUT_PER_EVENT:
             self._flush()
 
@@ -227,7 +263,7 @@ def _what_it_waits_for(state: JobState) -> str | None:
     action = state.plan.action(key[0])
     match action.kind:
         case Kind.APPROVAL:
-            return f"Waiting for an answer: {as_text(parameters_of(state, key, action))}"[:LONGEST_MESSAGE]
+            return f"Waiting for an answer: {node.output['question']}"[:LONGEST_MESSAGE]
         case Kind.SIGNAL:
             return f"Waiting for the signal {action.uses}"
         case Kind.WORKFLOW:

@@ -1,10 +1,11 @@
 """What expressions can read of a job: its inputs, what its steps gave, and in a map the item."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from events.jobs import JobStatus
-from processor.language.expressions import ExpressionError
+from processor.language.expressions import Expression, ExpressionError, Template
+from processor.language.functions import MOST_WORK, Work
 from processor.workflows.plan import COMPENSATE, PlannedAction
 from processor.workflows.state import JobState, Key
 
@@ -27,6 +28,11 @@ class _Steps(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def value_of(state: JobState, written: Expression | Template, key: Key | None = None) -> Any:
+    """What it gives, read at this step."""
+    return _counted(state, written.evaluate, scope_of(state, key))
+
+
 def scope_of(state: JobState, key: Key | None = None) -> Mapping[str, Any]:
     scope: dict[str, Any] = {"inputs": state.created.input, "steps": _Steps(state), "job": _job(state)}
     if key is not None and key[1] is not None:
@@ -40,7 +46,7 @@ def items_of(state: JobState, step: str) -> list[Any]:
     if step not in state.items:
         template = state.plan.steps[step].items
         assert template is not None
-        found = template.evaluate(scope_of(state))
+        found = _counted(state, template.items, scope_of(state))
         if not isinstance(found, list):
             raise ExpressionError("type", "A map goes over a list, and this is none.")
         state.items[step] = found
@@ -49,7 +55,15 @@ def items_of(state: JobState, step: str) -> list[Any]:
 
 def parameters_of(state: JobState, key: Key, action: PlannedAction) -> Any:
     """What an action is given, `with` filled in."""
-    return action.parameters.evaluate(scope_of(state, key))
+    return action.parameters.evaluate({}) if action.parameters.literal else value_of(state, action.parameters, key)
+
+
+def _counted(state: JobState, evaluate: Callable[[Mapping[str, Any], Work], Any], scope: Mapping[str, Any]) -> Any:
+    work = Work()
+    try:
+        return evaluate(scope, work)
+    finally:
+        state.work += MOST_WORK - work.left
 
 
 def _job(state: JobState) -> Mapping[str, Any]:

@@ -20,7 +20,6 @@ from processor.quota import JobQuota
 from processor.workflows.commands import ChildEnded
 from processor.workflows.library import Edition, Library
 from processor.workflows.plan import Plan
-from processor.workflows.scope import parameters_of
 from processor.workflows.state import JobState, Key
 from processor.workflows.stream import SOURCE
 
@@ -54,7 +53,7 @@ class Starter:
         outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
         return isinstance(outcome, Appended)
 
-    async def start_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
+    async def start_child(self, state: JobState, key: Key, child: UUID, parameters: Any) -> ChildEnded | None:
         """Start what a step waits for, unless it was started before. Not None if it cannot be started."""
         action = state.plan.action(key[0])
         tenant = state.tenant
@@ -63,7 +62,7 @@ class Starter:
             depth = 1 if state.created.parent is None else state.created.parent.depth + 1
             if depth > DEEPEST:
                 raise Conflict(f"Jobs of jobs may be {DEEPEST} deep.")
-            given, wrong = check_inputs(edition.plan.definition, parameters_of(state, key, action), ("with",))
+            given, wrong = check_inputs(edition.plan.definition, parameters, ("with",))
             if wrong:
                 raise InvalidInput(" ".join(f"{problem.place}: {problem.detail}" for problem in wrong[:5]))
             created = first_event(
@@ -75,9 +74,6 @@ class Starter:
             await self._check_place(tenant, created, state.id)
         except (NotFound, Conflict, InvalidInput) as refused:
             error = {"code": refused.code, "detail": refused.detail}
-            return ChildEnded(child, key, JobStatus.FAILED, error=error)
-        except ExpressionError as wrong:
-            error = {"code": "expression_failed", "detail": wrong.detail}
             return ChildEnded(child, key, JobStatus.FAILED, error=error)
         async with self._quota.judging(tenant) as exceeded:
             if exceeded is None:

@@ -103,6 +103,7 @@ class JobState:
     lists: dict[str, list[Any]] = field(default_factory=dict)  # what finished maps gave
     done_weight: float = 0.0
     changed: int = 0  # counts changes
+    work: int = 0  # what evaluating its expressions has cost here so far
     message_at: datetime | None = None  # when the log last heard a step's message
 
     @property
@@ -121,6 +122,7 @@ class JobState:
             return self.loaded[node.blob["blob"]] if node.blob is not None else node.output
         if step in self.lists:
             return self.lists[step]
+        self.work += node.map.count
         outputs = [self.output_of((step, item)) for item in range(node.map.count) if (step, item) in self.nodes]
         if node.status in FINISHED:
             self.lists[step] = outputs
@@ -236,6 +238,7 @@ def apply(state: JobState, change: Change) -> None:
     elif became in _HELD_BACK:
         _report(state, key, node, 0.0)
         state.held_back[key] = node
+        node.output = change.get("output")  # what is asked of whoever is to answer
         _await(state, key, became is StepStatus.WAITING)
         _compensable(state, key)
     else:

@@ -1,6 +1,7 @@
 """A job's stream: what happened so far, and what its holder adds, each at exactly the version that it was decided
 on."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
@@ -45,8 +46,12 @@ class JobStream:
         self.traceparent = current_traceparent()  # of the work that this hold is for
 
     async def append(self, payloads: Sequence[JobEvent], time: datetime) -> None:
-        events = tuple([self._event(payload, time) for payload in payloads])
-        outcome = await self._appender.append(AppendRequest(self.tenant, self._name, events, self.version))
+        events: list[Event] = []
+        for payload in payloads:
+            if events:
+                await asyncio.sleep(0)  # each may be long, so that others have their turn in between
+            events.append(self._event(payload, time))
+        outcome = await self._appender.append(AppendRequest(self.tenant, self._name, tuple(events), self.version))
         if not isinstance(outcome, Appended | Duplicate):
             raise Fenced(f"Somebody else has moved {self._name}: {outcome}.")
         self.version = outcome.version
