@@ -120,6 +120,7 @@ async def test_a_task_has_one_worker_and_a_second_one_is_told_to_leave_it(
     job_id = await processor.flow({"one": BY_HAND})
     task = await hand.take()
     await hand.say(task, "beat")
+    await taken(processor)  # what two workers say is heard in any order
     async with hand_worker(processor.broker, "hand", "second") as second:
         await processor.broker.publish(Exchange.TASKS, Message(str(task.task_id), encode_json(task), "hand"))
         again = await second.take()
@@ -150,17 +151,16 @@ async def test_a_deaf_worker_delays_a_cancel_by_the_grace_period_and_no_more(
     assert await processor.parts.pool.fetchval("SELECT count(*) FROM processor.remote_tasks WHERE NOT unwanted") == 0
 
 
-async def test_a_cancelled_task_that_nobody_has_taken_holds_up_nothing(processor: Processor) -> None:
-    job_id = await processor.flow({"one": BY_HAND})
-    await until(processor, "SELECT sent_at IS NOT NULL FROM processor.remote_tasks")
-    await processor.post(f"/jobs/{job_id}/cancel", {}, principal=WRITER)
-    assert (await processor.finished(job_id))["status"] == "CANCELLED"
-    times = {event.type: event.time for event in processor.watch.of_job(job_id)}
-    assert (times["job.cancelled"] - times["job.cancel_requested"]).total_seconds() < 0.9
-    async with hand_worker(processor.broker, "hand") as hand:
-        task = await hand.take()  # it lies in its queue still
-        await hand.say(task, "beat")
-        await hand.told_to_stop(task)
+async def test_a_cancelled_task_that_nobody_has_taken_holds_up_nothing(open_processor: OpenProcessor) -> None:
+    async with open_processor(**PATIENT | {"step_grace_seconds": 600.0}) as processor:
+        job_id = await processor.flow({"one": BY_HAND})
+        await until(processor, "SELECT sent_at IS NOT NULL FROM processor.remote_tasks")
+        await processor.post(f"/jobs/{job_id}/cancel", {}, principal=WRITER)
+        assert (await processor.finished(job_id))["status"] == "CANCELLED"
+        async with hand_worker(processor.broker, "hand") as hand:
+            task = await hand.take()  # it lies in its queue still
+            await hand.say(task, "beat")
+            await hand.told_to_stop(task)
 
 
 async def test_a_step_that_waits_for_its_next_attempt_is_cancelled_at_once(
