@@ -194,6 +194,62 @@ async def test_a_task_that_waits_in_its_queue_is_not_sent_again(quick: Processor
         assert (await quick.finished(job_id))["status"] == "COMPLETED"
 
 
+_SENT_LONG_AGO = "UPDATE processor.remote_tasks SET sent_at = now() - interval '2 hours', look_at = now()"
+
+
+async def test_tasks_that_wait_in_their_queue_for_hours_are_not_sent_again(processor: Processor) -> None:
+    """Each was, every hour: a queue that was a day behind had two dozen of it, and quick handlers did them all."""
+    for _ in range(2):
+        await processor.flow({"one": BY_HAND})
+    await until(processor, "SELECT count(*) = 2 FROM processor.remote_tasks WHERE sent_at IS NOT NULL")
+    await processor.parts.pool.execute(_SENT_LONG_AGO)
+    await until(processor, "SELECT bool_and(look_at > now() + interval '1 minute') FROM processor.remote_tasks")
+    assert await processor.broker.depth(task_queue("hand")) == 2
+
+
+async def test_a_task_that_was_lost_long_ago_is_sent_again_although_others_wait(processor: Processor) -> None:
+    lost = await processor.flow({"one": BY_HAND})
+    await until(processor, "SELECT sent_at IS NOT NULL FROM processor.remote_tasks")
+    await processor.broker.purge(task_queue("hand"))
+    await processor.flow({"one": BY_HAND})
+    await until(processor, "SELECT count(*) = 2 FROM processor.remote_tasks WHERE sent_at IS NOT NULL")
+    await processor.parts.pool.execute(f"{_SENT_LONG_AGO} WHERE job_id = $1", lost)
+    async with hand_worker(processor.broker, "hand") as hand:
+        tasks = [await hand.take() for _ in range(2)]
+    assert tasks[1].job_id == lost
+
+
+class GatedBroker(MemoryBroker):
+    """What is sent to workers waits for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def publish(self, exchange: Exchange, message: Message) -> None:
+        if exchange is Exchange.TASKS:
+            self.sending.set()
+            await self.gate.wait()
+        await super().publish(exchange, message)
+
+
+@pytest.mark.parametrize("ended_by", ["cancel", "timeout"])
+async def test_a_step_that_has_ended_is_not_sent_any_more(open_processor: OpenProcessor, ended_by: str) -> None:
+    broker = GatedBroker()
+    await broker.declare_tasks("hand")
+    one = BY_HAND | ({"timeout": 0.1} if ended_by == "timeout" else {})
+    async with open_processor(broker, **PATIENT) as processor:
+        job_id = await processor.flow({"one": one}, on_exit={"wait": {"signal": "go"}})
+        await broker.sending.wait()
+        if ended_by == "cancel":
+            await processor.say(job_id, "cancel")
+        await processor.watch.became(job_id, "on_exit", "WAITING")
+        broker.gate.set()
+        await processor.say(job_id, "signals/go")
+        await processor.finished(job_id)
+        assert await broker.depth(task_queue("hand")) == 0
+
+
 async def test_what_a_worker_says_while_no_processor_is_there_is_heard_later(open_processor: OpenProcessor) -> None:
     """Nor is a worker lost because nobody could hear it."""
     broker = MemoryBroker()
