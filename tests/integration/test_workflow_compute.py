@@ -17,6 +17,7 @@ SETTINGS: dict[str, Any] = {
     "step_grace_seconds": 0.2,
     "step_attempts": 1,
     "step_memory_mb": 128,
+    "lease_seconds": 60.0,  # with one attempt, a stall of this machine would be the end of a job
 }
 
 
@@ -125,18 +126,21 @@ async def test_jobs_that_compute_leave_room_for_those_that_do_not(
 
 
 async def test_tenants_take_turns_at_the_processes(open_processor: OpenProcessor, tmp_path: Path) -> None:
-    open_ = tmp_path / "open"
+    open_, begun = tmp_path / "open", tmp_path / "begun"
+
+    def noted(blob: str, do: str, who: str) -> dict[str, Any]:
+        return {"uses": "csv-profile", "with": {"blob": blob, "options": {"do": do, "note": str(begun), "as": who}}}
+
     async with open_processor(**SETTINGS, workers=1) as processor:
         mine, theirs = await processor.store(b""), await processor.store(b"", tenant="other")
-        each = {**_work(mine, f"until {open_}"), "map": {"items": [*range(30)], "parallel": 30}}
+        each = {**noted(mine, f"until {open_}", "mine"), "map": {"items": [*range(30)], "parallel": 30}}
         many = await processor.flow({"each": each})
         await processor.watch.until(many, "job.progressed")
-        await processor.publish({"name": "one", "steps": {"a": _work(theirs, "ok")}}, principal=STRANGER)
+        await processor.publish({"name": "one", "steps": {"a": noted(theirs, "ok", "theirs")}}, principal=STRANGER)
         other = await processor.start("one", principal=STRANGER)
         await processor.watch.became(other, "a", "RUNNING")
         open_.touch()
-        await processor.finished(many)
-        await processor.finished(other)
-        items = [event for event in processor.watch.of_job(many) if b'"item"' in bytes(event.data)]
-        ended = await processor.watch.until(other, "job.completed")
-        assert sum(event.position < ended.position for event in items) < 15
+        assert (await processor.finished(many))["status"] == "COMPLETED"
+        assert (await processor.finished(other))["status"] == "COMPLETED"
+    # As the process has begun them: in what order the log hears of it is the disk's affair.
+    assert begun.read_text().split().index("theirs") < 15

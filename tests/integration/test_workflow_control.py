@@ -250,6 +250,29 @@ async def test_signals_are_kept_until_a_step_waits_and_each_ends_one_wait(proces
     assert processor.types(job_id).count("job.signalled") == 4
 
 
+@pytest.mark.parametrize("heard", [False, True])
+async def test_a_key_says_one_thing_to_a_job_and_nothing_else_is_dropped_in_silence(
+    processor: Processor, heard: bool
+) -> None:
+    """A second signal under the key of a first was answered with a 202, and nobody ever heard it."""
+    steps = {"first": {"wait": {"signal": "go"}}, "second": {"wait": {"signal": "stop"}}}
+    await processor.publish({"name": "w", "steps": steps})
+    job_id = await processor.start("w")
+    await processor.say(job_id, "signals/go", {"n": 1}, key="one")
+    if heard:
+        await processor.watch.until(job_id, "job.signalled")
+    for name, body in [("stop", {"n": 1}), ("go", {"n": True}), ("go", {}), ("go", None)]:
+        status, problem = await processor.post(f"/jobs/{job_id}/signals/{name}", body, key="one")
+        assert (status, problem["code"]) == (422, "idempotency_key_reused")
+    await processor.say(job_id, "signals/go", {"n": 1}, key="one")
+    if heard:
+        await processor.say(job_id, "signals/stop", {"n": 2}, key="two")
+        assert (await processor.finished(job_id))["result"] == {"first": {"n": 1}, "second": {"n": 2}}
+        await processor.say(job_id, "signals/stop", {"n": 2}, key="two")  # the answer got lost, perhaps
+        status, _ = await processor.post(f"/jobs/{job_id}/signals/stop", {"n": 2}, key="three")
+        assert status == 409
+
+
 async def test_an_approval_says_by_whom_and_a_no_fails_it(processor: Processor) -> None:
     boss = Principal("acme", "user:boss", frozenset({"jobs:write"}))
     steps = {

@@ -130,7 +130,7 @@ class Execution:
                     return released
                 await self._tell()
             if self._out:
-                await self._remote.forget(self._out)
+                await self._forget(self._out)
             return None
         finally:
             self._pace.close()
@@ -213,7 +213,7 @@ class Execution:
                 self._hand_out(key, node, node.child)
         if unwanted := self._out - wanted:
             self._out &= wanted
-            self._spawn(("forget", min(unwanted)), self._remote.forget(unwanted))
+            self._spawn(("forget", min(unwanted)), self._forget(unwanted))
 
     def _hand_out(self, key: Key, node: Node, task: UUID) -> None:
         if self.state.phase is not Phase.STOPPING:
@@ -332,8 +332,21 @@ class Execution:
             return parameters_of(self.state, key, self.state.plan.action(key[0]))
 
     async def _end_remote(self, key: Key, attempt: int, task: UUID) -> None:
+        await self._recall({task})
         await self._remote.end(task)
         self._put(Stopped(key, attempt))
+
+    async def _forget(self, tasks: set[UUID]) -> None:
+        await self._recall(tasks)
+        await self._remote.forget(tasks)
+
+    async def _recall(self, tasks: set[UUID]) -> None:
+        """Send none of them from now on: else one may be sent after we have found that it was not."""
+        sending = [self._tasks[name] for task in tasks if (name := ("send", task)) in self._tasks]
+        for one in sending:
+            one.cancel()
+        if sending:
+            await asyncio.wait(sending)
 
     async def _keep(self, mail: UUID, completed: Completed) -> None:
         """What a remote worker gives may be too large for an event."""

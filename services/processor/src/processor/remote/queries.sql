@@ -114,6 +114,10 @@ WHERE id IN (
 RETURNING id, tenant, queue, body, traceparent, looks, sent_at, ended, lost_seconds,
     taken_at IS NOT NULL AS taken, sent_at < now() - interval '1 hour' AS sent_long_ago, processor.wanted(task) AS wanted;
 
+-- name: untaken
+-- How many messages should wait in a queue.
+SELECT count(*) FROM processor.remote_tasks WHERE queue = $1 AND taken_at IS NULL AND sent_at IS NOT NULL;
+
 -- name: looked
 -- It still waits in its queue, as far as we can tell.
 UPDATE processor.remote_tasks

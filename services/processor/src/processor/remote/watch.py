@@ -17,6 +17,7 @@ from processor.remote.tasks import SENDING_SECONDS, RemoteTasks
 
 _AT_ONCE = 100
 _LONGEST_PAUSE_SECONDS = 300.0  # between looks at a task that waits in its queue
+_COUNTED_SECONDS = 60.0  # that a count of what a queue lacks holds
 # What the intake may have before it, and still be said to listen.
 _BACKLOG = 200
 
@@ -40,6 +41,7 @@ class RemoteWatch:
         self._announce_mail = announce_mail
         self._queries = load_queries("processor", "remote/queries.sql")
         self._listening_since: float | None = None
+        self._lacking: dict[str, tuple[float, int]] = {}  # when the queue was counted, and how many it lacked
         self._lost = telemetry.counter("millrace_remote_lost_total", "Tasks whose worker has died.", ["queue"])
 
     async def look_once(self) -> bool:
@@ -81,12 +83,14 @@ class RemoteWatch:
             self._announce_mail()
 
     async def _seek(self, row: asyncpg.Record, depths: dict[str, int]) -> None:
-        """Nobody has taken it. If nothing waits in its queue, it does not either, and is sent again."""
+        """Nobody has taken it. If nothing waits in its queue, it does not either, and is sent again. If fewer do than
+        should, one that was sent long ago may be among those that are lost."""
         queue = row["queue"]
         try:
             if queue not in depths:
                 depths[queue] = await self._broker.depth(task_queue(queue))
-            if row["sent_at"] is None or row["sent_long_ago"] or depths[queue] == 0:
+            lost = row["sent_at"] is None or depths[queue] == 0
+            if lost or (row["sent_long_ago"] and await self._lacks_one(queue)):
                 await self._tasks.publish(row["id"], row["tenant"], queue, row["body"].encode(), row["traceparent"])
             else:
                 pause = min(self._lost_seconds * 2.0 ** min(row["looks"] + 1, 20), _LONGEST_PAUSE_SECONDS)
@@ -95,6 +99,17 @@ class RemoteWatch:
             pass  # somebody looks again soon
         except Conflict as refused:
             self._log.error("remote queue refused", remote_queue=queue, error=refused.detail)
+
+    async def _lacks_one(self, queue: str) -> bool:
+        """Whether to send one more than wait there. What a worker has just taken is lacking, too, until it beats: so no
+        more copies come into the queue than that."""
+        now = asyncio.get_running_loop().time()
+        counted_at, lacking = self._lacking.get(queue, (-_COUNTED_SECONDS, 0))
+        if now - counted_at >= _COUNTED_SECONDS:
+            counted_at, depth = now, await self._broker.depth(task_queue(queue))
+            lacking = await self._pool.fetchval(self._queries["untaken"], queue) - depth
+        self._lacking[queue] = (counted_at, lacking - 1)
+        return lacking > 0
 
     async def _listening(self) -> bool:
         """Whether we would have heard a worker for as long as it may be silent. While the broker is away, or the intake

@@ -25,7 +25,7 @@ from processor.results import INLINE_BYTES
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
 from processor.workflows.start import first_event
-from processor.workflows.stream import SOURCE
+from processor.workflows.stream import SOURCE, heard_id
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
 _QUOTA_SECONDS = 60  # until another try may be worth it
@@ -142,13 +142,28 @@ class Control:
             raise InvalidInput(detail, errors=[FieldError("body", "too_large", detail)])
         job = await self._jobs.one(tenant, job_id)
         id_ = said.event_id(f"{kind}:{job_id}")
-        if job.status.terminal or not await self._postbox.post(id_, tenant, job_id, kind, {"by": said.by, **data}):
+        posted = not job.status.terminal and await self._postbox.post(
+            id_, tenant, job_id, kind, {"by": said.by, **data}
+        )
+        repeated = said.idempotency_key is not None and await self._repeats(tenant, id_, data)
+        if not posted:
             job = await self._jobs.one(tenant, job_id)
             if not job.status.terminal:
                 raise Conflict("The job was promised, and has not come yet. Try again in a moment.")
-            raise Conflict(f"The job is {job.status} already.")
+            if not repeated:
+                raise Conflict(f"The job is {job.status} already.")
         self._announce()
         return job
+
+    async def _repeats(self, tenant: str, id_: UUID, data: dict[str, Any]) -> bool:
+        """Whether this was said under its key. If it was something else, that counts, and this does not."""
+        found = await self._pool.fetchval(self._queries["signalled"], tenant, id_, heard_id(id_))
+        if found is None:
+            return False
+        first = msgspec.json.decode(found)
+        if any(_as_json(first.get(name)) != _as_json(value) for name, value in data.items()):
+            raise IdempotencyKeyReused
+        return True
 
     async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
         while True:
@@ -226,3 +241,8 @@ class Control:
                 return said
         detail = "There is no such upload."
         raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
+
+
+def _as_json(value: Any) -> bytes:
+    """For Python, true is 1."""
+    return msgspec.json.encode(value, order="sorted")

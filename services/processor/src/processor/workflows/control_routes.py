@@ -140,7 +140,7 @@ def router(control: Control) -> APIRouter:
         """Go on after a pause."""
         return _answer(await control.say(principal.tenant, job_id, "resume", {}, Said(principal.subject)), 202)
 
-    @routes.post("/jobs/{job_id}/signals/{name}", status_code=202, responses=_TOLD)
+    @routes.post("/jobs/{job_id}/signals/{name}", status_code=202, responses=_TOLD | problems(IdempotencyKeyReused))
     async def signal(
         principal: JobWriter,
         job_id: UUID,

@@ -77,6 +77,17 @@ FROM events.event_ids AS known
 JOIN events.events AS event ON event.position = known.position
 WHERE known.tenant = $1 AND known.id = $2;
 
+-- name: signalled
+-- What was said first under an id: as the event $3 has it, or the mail $2 that its job has not heard yet.
+SELECT coalesce(
+    (
+        SELECT event.data
+        FROM events.event_ids AS known
+        JOIN events.events AS event ON event.position = known.position
+        WHERE known.tenant = $1 AND known.id = $3
+    ),
+    (SELECT data FROM processor.mail WHERE tenant = $1 AND id = $2));
+
 -- name: unfinished_unique
 SELECT job_id FROM processor.queue WHERE tenant = $1 AND workflow = $2 AND unique_key = $3;
 

@@ -11,12 +11,18 @@ from events.append import Appended, Appender, AppendRequest, Duplicate
 from events.catalog import CATALOG
 from events.envelope import Event, RecordedEvent, new_event, stream_name
 from events.errors import Fenced
-from events.jobs import JobEvent
+from events.ids import derived_id
+from events.jobs import JobEvent, JobSignalled
 from events.log import EventLog
 from events.telemetry import current_traceparent
 
 SOURCE = "/millrace/processor"
 _PAGE = 500
+
+
+def heard_id(message: UUID) -> UUID:
+    """Of the event that says that a job has heard a signal: whoever knows the message finds it."""
+    return derived_id(message, JobSignalled.event_type)
 
 
 def payload_of(event: RecordedEvent) -> JobEvent:
@@ -58,6 +64,7 @@ class JobStream:
 
     def _event(self, payload: JobEvent, time: datetime) -> Event:
         return new_event(
+            id=heard_id(payload.message) if isinstance(payload, JobSignalled) else None,
             type=payload.event_type,
             stream=self._name,
             tenant=self.tenant,
