@@ -176,6 +176,23 @@ async def test_a_cancelled_job_undoes_what_it_did_each_item_of_a_map_too(
         assert "compensating" in sub_statuses
 
 
+async def test_what_undoes_is_told_so_and_what_is_done_at_the_exit_can_be_ended(processor: Processor) -> None:
+    steps = {
+        "a": {"uses": "noop", "compensate": {"wait": {"signal": "undone"}}},
+        "b": {"wait": {"signal": "fail"}, "timeout": 0.1, "depends": ["a"]},
+    }
+    job_id = await processor.flow(steps, on_exit={"uses": "remote/nobody"})
+    await processor.watch.became(job_id, "compensate:a", "WAITING")
+    status, problem = await processor.post(f"/jobs/{job_id}/cancel", None)
+    assert (status, problem["detail"]) == (409, "What the job has done is being undone, and no cancel stops that.")
+    await processor.say(job_id, "signals/undone")
+    await processor.watch.became(job_id, "on_exit", "WAITING")
+    await processor.say(job_id, "cancel")
+    job = await processor.finished(job_id)
+    assert (job["status"], job["error"]["code"]) == ("FAILED", "wait_timeout")
+    assert step_of(job, "on_exit")["status"] == "CANCELLED"
+
+
 async def test_a_compensation_that_fails_does_not_keep_the_others_from_being_undone(
     open_processor: OpenProcessor, tmp_path: Path
 ) -> None:

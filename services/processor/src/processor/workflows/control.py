@@ -14,7 +14,7 @@ from events.database import Pool, load_queries
 from events.envelope import encode_json, new_event, stream_name
 from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound, QuotaExceeded
 from events.ids import derived_id, new_id
-from events.jobs import JobCreated, JobStatus
+from events.jobs import JobCreated, JobStatus, SubStatus
 from events.log import EventLog
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
@@ -142,16 +142,13 @@ class Control:
             raise InvalidInput(detail, errors=[FieldError("body", "too_large", detail)])
         job = await self._jobs.one(tenant, job_id)
         id_ = said.event_id(f"{kind}:{job_id}")
-        posted = not job.status.terminal and await self._postbox.post(
-            id_, tenant, job_id, kind, {"by": said.by, **data}
-        )
+        in_vain = job.status.terminal or (kind == "cancel" and job.sub_status is SubStatus.COMPENSATING)
+        posted = not in_vain and await self._postbox.post(id_, tenant, job_id, kind, {"by": said.by, **data})
         repeated = said.idempotency_key is not None and await self._repeats(tenant, id_, data)
         if not posted:
             job = await self._jobs.one(tenant, job_id)
-            if not job.status.terminal:
-                raise Conflict("The job was promised, and has not come yet. Try again in a moment.")
-            if not repeated:
-                raise Conflict(f"The job is {job.status} already.")
+            if not repeated or not in_vain:
+                raise Conflict(_why_not(job))
         self._announce()
         return job
 
@@ -246,3 +243,12 @@ class Control:
 def _as_json(value: Any) -> bytes:
     """For Python, true is 1."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def _why_not(job: Job) -> str:
+    """Why nothing can be said to it."""
+    if job.status.terminal:
+        return f"The job is {job.status} already."
+    if job.sub_status is SubStatus.COMPENSATING:
+        return "What the job has done is being undone, and no cancel stops that."
+    return "The job was promised, and has not come yet. Try again in a moment."
