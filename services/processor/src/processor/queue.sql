@@ -24,14 +24,14 @@ SELECT processor.let_go($1, $2, $3, $4, $5, $6);
 -- name: give_back
 -- Its holder could not go on. Somebody may try again after $5 seconds; $6 counts as failures.
 UPDATE processor.queue AS job
-SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5),
+SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5), ready = false,
     mail = mail OR processor.has_mail(job)
 WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker = $4;
 
 -- name: release_all
 -- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
 UPDATE processor.queue AS job
-SET worker = NULL, mail = mail OR processor.has_mail(job),
+SET worker = NULL, ready = false, mail = mail OR processor.has_mail(job),
     due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
 WHERE worker = $1;
 
@@ -71,23 +71,9 @@ WHERE (tenant, job_id) IN (
 );
 
 -- name: place
--- How a job stands in the queue, and how many of its tenant come before it.
+-- How a job stands in the queue.
 SELECT
-    job.priority, job.due_at, job.due_at > now() AS not_yet, job.blocked_by, job.worker IS NOT NULL AS held,
-    job.workflow_limit, job.key_limit, job.key,
-    (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.tenant = job.tenant AND other.worker IS NULL AND other.blocked_by IS NULL
-            AND other.due_at <= now()
-            AND (other.priority > job.priority
-                OR other.priority = job.priority AND (other.due_at, other.job_id) < (job.due_at, job.job_id))
-    ) AS before,
-    (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.tenant = job.tenant AND other.workflow = job.workflow AND other.blocked_by IS NOT DISTINCT FROM job.blocked_by
-            AND (job.blocked_by = 'workflow' OR other.key = job.key)
-            AND (other.priority > job.priority
-                OR other.priority = job.priority AND (other.due_at, other.job_id) < (job.due_at, job.job_id))
-    ) AS blocked_before
+    due_at, NOT ready AND due_at > now() AS not_yet, blocked_by, worker IS NOT NULL AS held,
+    workflow_limit, key_limit, key, processor.jobs_before(job) AS jobs_before
 FROM processor.queue AS job
-WHERE job.tenant = $1 AND job.job_id = $2;
+WHERE tenant = $1 AND job_id = $2;
