@@ -56,11 +56,11 @@ class JobQueue:
         """Hold them for another while. Returns the jobs that are still ours."""
         rows = await self._pool.fetch(
             self._queries["renew"],
+            self._worker,
             [lease.tenant for lease in leases],
             [lease.job_id for lease in leases],
             [lease.token for lease in leases],
             self._seconds,
-            self._worker,
         )
         return {(row["tenant"], row["job_id"]) for row in rows}
 

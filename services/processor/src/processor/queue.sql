@@ -6,16 +6,8 @@ SELECT tenant, job_id, token, failures, lost, under_way, mail, computes, version
 FROM processor.claim($1, $2, $3, $4, $5);
 
 -- name: renew
--- Hold these jobs for $4 more seconds. Those that $5 has no more are not returned. (Tokens alone do not tell: one that a
--- crash of the database has lost is given again.)
-WITH held AS (
-    UPDATE processor.queue AS job SET expires_at = now() + make_interval(secs => $4)
-    FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS mine (tenant, job_id, token)
-    WHERE job.tenant = mine.tenant AND job.job_id = mine.job_id
-        AND job.token = mine.token AND job.worker = $5
-    RETURNING job.tenant, job.job_id, job.token
-)
-SELECT tenant, job_id, token, set_config('synchronous_commit', 'off', true) FROM held;
+-- Hold these jobs for $5 more seconds. Those that $1 has no more are not returned.
+SELECT tenant, job_id FROM processor.renew($1, $2, $3, $4, $5);
 
 -- name: let_go
 -- The job waits: nobody need look at it for $5 seconds, unless it has mail.
@@ -26,18 +18,15 @@ SELECT processor.let_go($1, $2, $3, $4, $5, $6);
 UPDATE processor.queue AS job
 SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5), ready = false,
     mail = mail OR processor.has_mail(job)
-WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker = $4;
+WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker IS NOT DISTINCT FROM $4;  -- by its key
 
 -- name: release_all
 -- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
-UPDATE processor.queue AS job
-SET worker = NULL, ready = false, mail = mail OR processor.has_mail(job),
-    due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
-WHERE worker = $1;
+SELECT processor.release_all($1);
 
 -- name: collect
 -- Which of a worker's jobs have mail. It counts as collected.
-UPDATE processor.queue SET mail = false WHERE worker = $1 AND mail RETURNING tenant, job_id;
+SELECT tenant, job_id FROM processor.collect($1);
 
 -- name: collect_one
 -- Whether one of a worker's jobs has mail. It counts as collected.
@@ -49,7 +38,9 @@ RETURNING true;
 -- What is said to these jobs, in the order in which it was said.
 SELECT mail.id, mail.tenant, mail.job_id, mail.kind, mail.data
 FROM unnest($1::text[], $2::uuid[]) AS mine (tenant, job_id)
-JOIN processor.mail ON mail.tenant = mine.tenant AND mail.job_id = mine.job_id
+CROSS JOIN LATERAL (
+    SELECT * FROM processor.mail WHERE mail.tenant = mine.tenant AND mail.job_id = mine.job_id OFFSET 0
+) AS mail
 ORDER BY mail.posted_at, mail.id;
 
 -- name: discard
@@ -62,13 +53,7 @@ SELECT processor.post($1, $2, $3, $4, $5);
 
 -- name: unblock_all
 -- Of those that wait for the same limit, let the first look again.
-UPDATE processor.queue SET blocked_by = NULL
-WHERE (tenant, job_id) IN (
-    SELECT DISTINCT ON (tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END) tenant, job_id
-    FROM processor.queue
-    WHERE blocked_by IS NOT NULL
-    ORDER BY tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END, priority DESC, due_at, job_id
-);
+SELECT processor.unblock_all();
 
 -- name: place
 -- How a job stands in the queue.

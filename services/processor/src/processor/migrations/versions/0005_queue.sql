@@ -61,6 +61,8 @@ CREATE INDEX mail_by_job ON processor.mail (tenant, job_id, id);
 -- What follows must cost the same however many jobs wait, whatever the planner believes: to it, a queue that was empty
 -- when it was last analyzed is empty still. So rows are found by the one index that has them in their order, and are
 -- changed one by one, each by its key: a join may be planned so that it reads all of the queue for each of its rows.
+-- Whoever changes several does so in the order of (tenant, job_id), or passes over those that another has locked, so that
+-- nobody waits for somebody who waits for him.
 
 -- Say something to a job. False if it is finished, or there is none.
 CREATE FUNCTION processor.post(id uuid, tenant text, job_id uuid, kind text, data json) RETURNS boolean
@@ -79,7 +81,8 @@ BEGIN
 END;
 $$;
 
--- Let the next one in that waits for a limit of this workflow, or of this key of it.
+-- Let the next one in that waits for a limit of this workflow, or of this key of it. One that another has locked is
+-- passed over: it ends, or has mail, and is judged again when it is let go.
 CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
@@ -91,11 +94,11 @@ BEGIN
     IF cause = 'key' THEN
         SELECT job_id INTO first FROM processor.queue
         WHERE tenant = of_tenant AND workflow = of_workflow AND key = of_key AND blocked_by = 'key'
-        ORDER BY -priority, due_at, job_id LIMIT 1;
+        ORDER BY -priority, due_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED;
     ELSE
         SELECT job_id INTO first FROM processor.queue
         WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = 'workflow'
-        ORDER BY -priority, due_at, job_id LIMIT 1;
+        ORDER BY -priority, due_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     UPDATE processor.queue SET blocked_by = NULL WHERE tenant = of_tenant AND job_id = first;
 END;
@@ -109,10 +112,30 @@ DECLARE
     ended processor.queue;
 BEGIN
     FOR said IN
-        SELECT event.tenant, substr(event.stream, 5)::uuid AS job_id FROM events.events AS event
+        SELECT event.tenant COLLATE "C" AS tenant, substr(event.stream, 5)::uuid AS job_id, NULL::uuid AS id, NULL AS word
+        FROM events.events AS event
         WHERE event.position BETWEEN first AND last
             AND event.type IN ('job.completed', 'job.failed', 'job.cancelled')
+        UNION ALL
+        -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
+        SELECT
+            event.tenant, (child.parent ->> 'job_id')::uuid, event.id,
+            json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
+                'status', child.status, 'result', child.result, 'error', child.error)::text
+        FROM events.events AS event
+        CROSS JOIN LATERAL (
+            SELECT * FROM processor.jobs AS job
+            WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+            OFFSET 0
+        ) AS child
+        WHERE event.position BETWEEN first AND last
+            AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL
+        ORDER BY tenant, job_id, id NULLS FIRST
     LOOP
+        IF said.id IS NOT NULL THEN
+            PERFORM processor.post(said.id, said.tenant, said.job_id, 'child', said.word::json);
+            CONTINUE;
+        END IF;
         DELETE FROM processor.queue AS job WHERE job.tenant = said.tenant AND job.job_id = said.job_id
         RETURNING job.* INTO ended;
         IF ended.workflow_limit IS NOT NULL OR ended.key_limit IS NOT NULL THEN
@@ -123,20 +146,6 @@ BEGIN
         END IF;
         DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
     END LOOP;
-
-    -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
-    PERFORM processor.post(
-        event.id, child.tenant, (child.parent ->> 'job_id')::uuid, 'child',
-        json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
-            'status', child.status, 'result', child.result, 'error', child.error))
-    FROM events.events AS event
-    CROSS JOIN LATERAL (
-        SELECT * FROM processor.jobs AS job
-        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
-        OFFSET 0
-    ) AS child
-    WHERE event.position BETWEEN first AND last
-        AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL;
 
     INSERT INTO processor.queue (
         tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, ready)
@@ -318,6 +327,86 @@ CREATE TYPE processor.taken AS (
     mail boolean,
     computes boolean
 );
+
+CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
+
+-- A worker holds these jobs for another while. Those that it has no more are not returned. (Tokens alone do not tell: one
+-- that a crash of the database has lost is given again.)
+CREATE FUNCTION processor.renew(
+    by_worker text, tenants text[], jobs uuid[], tokens bigint[], lease_seconds double precision)
+RETURNS SETOF processor.job_name
+LANGUAGE plpgsql AS $$
+DECLARE
+    mine record;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    FOR mine IN
+        SELECT * FROM unnest(tenants, jobs, tokens) AS mine (tenant, job_id, token) ORDER BY tenant COLLATE "C", job_id
+    LOOP
+        UPDATE processor.queue AS job SET expires_at = now() + make_interval(secs => lease_seconds)
+        WHERE job.tenant = mine.tenant AND job.job_id = mine.job_id AND job.token = mine.token
+            AND job.worker IS NOT DISTINCT FROM by_worker;
+        IF FOUND THEN
+            RETURN NEXT (mine.tenant, mine.job_id)::processor.job_name;
+        END IF;
+    END LOOP;
+END;
+$$;
+
+-- Which of a worker's jobs have mail. It counts as collected.
+CREATE FUNCTION processor.collect(by_worker text) RETURNS SETOF processor.job_name
+LANGUAGE plpgsql AS $$
+DECLARE
+    told processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT (job.tenant, job.job_id)::processor.job_name FROM processor.queue AS job
+        WHERE job.worker = by_worker AND job.mail);
+BEGIN
+    FOR told IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job SET mail = false
+        WHERE job.tenant = told.tenant AND job.job_id = told.job_id AND job.worker IS NOT DISTINCT FROM by_worker;
+        IF FOUND THEN
+            RETURN NEXT told;
+        END IF;
+    END LOOP;
+END;
+$$;
+
+-- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
+CREATE FUNCTION processor.release_all(by_worker text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    held processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT (job.tenant, job.job_id)::processor.job_name FROM processor.queue AS job WHERE job.worker = by_worker);
+BEGIN
+    FOR held IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job
+        SET worker = NULL, ready = false, mail = mail OR processor.has_mail(job),
+            due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
+        WHERE job.tenant = held.tenant AND job.job_id = held.job_id AND job.worker IS NOT DISTINCT FROM by_worker;
+    END LOOP;
+END;
+$$;
+
+-- Of those that wait for the same limit, let the first look again.
+CREATE FUNCTION processor.unblock_all() RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    first_one processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT DISTINCT ON (tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END)
+            (tenant, job_id)::processor.job_name
+        FROM processor.queue
+        WHERE blocked_by IS NOT NULL
+        ORDER BY tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END, -priority, due_at, job_id);
+BEGIN
+    FOR first_one IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job SET blocked_by = NULL
+        WHERE job.tenant = first_one.tenant AND job.job_id = first_one.job_id;
+    END LOOP;
+END;
+$$;
 
 -- Give a job to a worker, who begins it or goes on with it (`turn`), reads its mail, or takes over what another has lost.
 CREATE FUNCTION processor.give(
@@ -544,6 +633,7 @@ BEGIN
         PERFORM processor.note_started();
     END LOOP;
     -- Who holds a job keeps it: only what was lost comes back, and what is finished goes.
+    LOCK TABLE processor.queue IN EXCLUSIVE MODE;
     DELETE FROM processor.queue AS queued
     WHERE NOT EXISTS (
         SELECT FROM processor.jobs AS job
