@@ -98,8 +98,9 @@ class JobQueue:
         )
         return [_mail(row) for row in rows]
 
-    async def discard(self, ids: Sequence[UUID]) -> None:
-        await self._pool.execute(self._queries["discard"], ids)
+    async def discard(self, lease: Lease, ids: Sequence[UUID]) -> None:
+        """What the log has recorded of what was said to the job, or will not. Nothing if the lease is lost."""
+        await self._pool.execute(self._queries["discard"], *self._mine(lease), ids)
 
     async def unblock_all(self) -> bool:
         """Should a limit ever be reached without a reason, it is not for ever."""

@@ -14,10 +14,11 @@ SELECT tenant, job_id FROM processor.renew($1, $2, $3, $4, $5);
 SELECT processor.let_go($1, $2, $3, $4, $5, $6);
 
 -- name: give_back
--- Its holder could not go on. Somebody may try again after $5 seconds; $6 counts as failures.
+-- Its holder could not go on. Somebody may try again after $5 seconds. $6 failures in a row are added, or, if it is 0, what
+-- came before is over.
 UPDATE processor.queue AS job
-SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5), ready = false,
-    mail = mail OR processor.has_mail(job)
+SET worker = NULL, failures = CASE WHEN $6 = 0 THEN 0 ELSE failures + $6 END, blocked_by = NULL,
+    due_at = now() + make_interval(secs => $5), ready = false, mail = mail OR processor.has_mail(job)
 WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker IS NOT DISTINCT FROM $4;  -- by its key
 
 -- name: release_all
@@ -44,8 +45,11 @@ CROSS JOIN LATERAL (
 ORDER BY mail.posted_at, mail.id;
 
 -- name: discard
--- What the log has recorded, or will not.
-DELETE FROM processor.mail WHERE id = ANY ($1::uuid[]);
+-- What the log has recorded, or will not; by whoever holds the job: to another it may only seem so.
+DELETE FROM processor.mail
+WHERE id = ANY ($5::uuid[]) AND tenant = $1 AND job_id = $2 AND EXISTS (
+    SELECT FROM processor.queue AS job
+    WHERE job.tenant = $1 AND job.job_id = $2 AND job.token = $3 AND job.worker IS NOT DISTINCT FROM $4);
 
 -- name: post
 -- Say something to a job. False if it is finished, or there is none.

@@ -283,10 +283,12 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Its place among those that have not begun. One that is paused has none.
-CREATE FUNCTION processor.own_time(job processor.queue) RETURNS timestamptz
+CREATE FUNCTION processor.own_time(job processor.jobs) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN made.sub_status = 'paused' THEN 'infinity' ELSE coalesce(made.start_at, made.created_at) END
-    FROM processor.jobs AS made WHERE made.tenant = job.tenant AND made.id = job.job_id
+    SELECT CASE
+        WHEN job.status = 'PENDING' AND job.sub_status = 'paused' THEN 'infinity'
+        ELSE coalesce(job.start_at, job.created_at)
+    END
 $$;
 
 -- A job's holder has nothing to do for it: for so many seconds, or, if it was not begun, until its turn comes again.
@@ -298,12 +300,15 @@ DECLARE
 BEGIN
     -- What was said to it while its holder had already turned away is found by who comes next.
     UPDATE processor.queue AS job
-    SET worker = NULL, failures = 0, under_way = under_way AND begun, ready = false,
+    -- If a limit keeps it back, it is judged again in its turn: until then it may be paused, and others let in.
+    SET worker = NULL, failures = 0, under_way = under_way AND begun, ready = false, blocked_by = NULL,
         mail = mail OR processor.has_mail(job),
         due_at = CASE
             WHEN due_in IS NOT NULL THEN now() + make_interval(secs => due_in)
             WHEN begun THEN 'infinity'
-            ELSE processor.own_time(job)
+            ELSE (
+                SELECT processor.own_time(made) FROM processor.jobs AS made
+                WHERE made.tenant = of_tenant AND made.id = of_job)
         END
     WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token
         AND job.worker IS NOT DISTINCT FROM by_worker  -- by its key, not among all that are held
@@ -383,7 +388,13 @@ BEGIN
     FOR held IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
         UPDATE processor.queue AS job
         SET worker = NULL, ready = false, mail = mail OR processor.has_mail(job),
-            due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
+            failures = 0, blocked_by = NULL,
+            due_at = CASE
+                WHEN under_way THEN now()
+                ELSE (
+                    SELECT processor.own_time(made) FROM processor.jobs AS made
+                    WHERE made.tenant = held.tenant AND made.id = held.job_id)
+            END
         WHERE job.tenant = held.tenant AND job.job_id = held.job_id AND job.worker IS NOT DISTINCT FROM by_worker;
     END LOOP;
 END;
@@ -642,7 +653,7 @@ BEGIN
         tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, under_way)
     SELECT
         job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
-        job.priority, coalesce(job.start_at, job.created_at), job.status <> 'PENDING'
+        job.priority, processor.own_time(job), job.status <> 'PENDING'
     FROM processor.jobs AS job
     WHERE job.finished_at IS NULL
     ON CONFLICT (tenant, job_id) DO NOTHING;
