@@ -160,7 +160,7 @@ class Execution:
             # Its time has run out: nobody wants it any more.
             await self._starter.end_child(self.state, awaited[child], child)
         if mail:
-            await self._queue.discard(mail)
+            await self._queue.discard(self._lease, mail)
 
     def _awaited_children(self) -> dict[UUID, Key]:
         """The jobs that steps wait for."""

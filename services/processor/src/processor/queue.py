@@ -56,11 +56,11 @@ class JobQueue:
         """Hold them for another while. Returns the jobs that are still ours."""
         rows = await self._pool.fetch(
             self._queries["renew"],
+            self._worker,
             [lease.tenant for lease in leases],
             [lease.job_id for lease in leases],
             [lease.token for lease in leases],
             self._seconds,
-            self._worker,
         )
         return {(row["tenant"], row["job_id"]) for row in rows}
 
@@ -98,8 +98,9 @@ class JobQueue:
         )
         return [_mail(row) for row in rows]
 
-    async def discard(self, ids: Sequence[UUID]) -> None:
-        await self._pool.execute(self._queries["discard"], ids)
+    async def discard(self, lease: Lease, ids: Sequence[UUID]) -> None:
+        """What the log has recorded of what was said to the job, or will not. Nothing if the lease is lost."""
+        await self._pool.execute(self._queries["discard"], *self._mine(lease), ids)
 
     async def unblock_all(self) -> bool:
         """Should a limit ever be reached without a reason, it is not for ever."""

@@ -6,38 +6,28 @@ SELECT tenant, job_id, token, failures, lost, under_way, mail, computes, version
 FROM processor.claim($1, $2, $3, $4, $5);
 
 -- name: renew
--- Hold these jobs for $4 more seconds. Those that $5 has no more are not returned. (Tokens alone do not tell: one that a
--- crash of the database has lost is given again.)
-WITH held AS (
-    UPDATE processor.queue AS job SET expires_at = now() + make_interval(secs => $4)
-    FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS mine (tenant, job_id, token)
-    WHERE job.tenant = mine.tenant AND job.job_id = mine.job_id
-        AND job.token = mine.token AND job.worker = $5
-    RETURNING job.tenant, job.job_id, job.token
-)
-SELECT tenant, job_id, token, set_config('synchronous_commit', 'off', true) FROM held;
+-- Hold these jobs for $5 more seconds. Those that $1 has no more are not returned.
+SELECT tenant, job_id FROM processor.renew($1, $2, $3, $4, $5);
 
 -- name: let_go
 -- The job waits: nobody need look at it for $5 seconds, unless it has mail.
 SELECT processor.let_go($1, $2, $3, $4, $5, $6);
 
 -- name: give_back
--- Its holder could not go on. Somebody may try again after $5 seconds; $6 counts as failures.
+-- Its holder could not go on. Somebody may try again after $5 seconds. $6 failures in a row are added, or, if it is 0, what
+-- came before is over.
 UPDATE processor.queue AS job
-SET worker = NULL, failures = failures + $6, due_at = now() + make_interval(secs => $5),
-    mail = mail OR processor.has_mail(job)
-WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker = $4;
+SET worker = NULL, failures = CASE WHEN $6 = 0 THEN 0 ELSE failures + $6 END, blocked_by = NULL,
+    due_at = now() + make_interval(secs => $5), ready = false, mail = mail OR processor.has_mail(job)
+WHERE tenant = $1 AND job_id = $2 AND token = $3 AND worker IS NOT DISTINCT FROM $4;  -- by its key
 
 -- name: release_all
 -- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
-UPDATE processor.queue AS job
-SET worker = NULL, mail = mail OR processor.has_mail(job),
-    due_at = CASE WHEN under_way THEN now() ELSE processor.own_time(job) END
-WHERE worker = $1;
+SELECT processor.release_all($1);
 
 -- name: collect
 -- Which of a worker's jobs have mail. It counts as collected.
-UPDATE processor.queue SET mail = false WHERE worker = $1 AND mail RETURNING tenant, job_id;
+SELECT tenant, job_id FROM processor.collect($1);
 
 -- name: collect_one
 -- Whether one of a worker's jobs has mail. It counts as collected.
@@ -49,12 +39,17 @@ RETURNING true;
 -- What is said to these jobs, in the order in which it was said.
 SELECT mail.id, mail.tenant, mail.job_id, mail.kind, mail.data
 FROM unnest($1::text[], $2::uuid[]) AS mine (tenant, job_id)
-JOIN processor.mail ON mail.tenant = mine.tenant AND mail.job_id = mine.job_id
+CROSS JOIN LATERAL (
+    SELECT * FROM processor.mail WHERE mail.tenant = mine.tenant AND mail.job_id = mine.job_id OFFSET 0
+) AS mail
 ORDER BY mail.posted_at, mail.id;
 
 -- name: discard
--- What the log has recorded, or will not.
-DELETE FROM processor.mail WHERE id = ANY ($1::uuid[]);
+-- What the log has recorded, or will not; by whoever holds the job: to another it may only seem so.
+DELETE FROM processor.mail
+WHERE id = ANY ($5::uuid[]) AND tenant = $1 AND job_id = $2 AND EXISTS (
+    SELECT FROM processor.queue AS job
+    WHERE job.tenant = $1 AND job.job_id = $2 AND job.token = $3 AND job.worker IS NOT DISTINCT FROM $4);
 
 -- name: post
 -- Say something to a job. False if it is finished, or there is none.
@@ -62,32 +57,12 @@ SELECT processor.post($1, $2, $3, $4, $5);
 
 -- name: unblock_all
 -- Of those that wait for the same limit, let the first look again.
-UPDATE processor.queue SET blocked_by = NULL
-WHERE (tenant, job_id) IN (
-    SELECT DISTINCT ON (tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END) tenant, job_id
-    FROM processor.queue
-    WHERE blocked_by IS NOT NULL
-    ORDER BY tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END, priority DESC, due_at, job_id
-);
+SELECT processor.unblock_all();
 
 -- name: place
--- How a job stands in the queue, and how many of its tenant come before it.
+-- How a job stands in the queue.
 SELECT
-    job.priority, job.due_at, job.due_at > now() AS not_yet, job.blocked_by, job.worker IS NOT NULL AS held,
-    job.workflow_limit, job.key_limit, job.key,
-    (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.tenant = job.tenant AND other.worker IS NULL AND other.blocked_by IS NULL
-            AND other.due_at <= now()
-            AND (other.priority > job.priority
-                OR other.priority = job.priority AND (other.due_at, other.job_id) < (job.due_at, job.job_id))
-    ) AS before,
-    (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.tenant = job.tenant AND other.workflow = job.workflow AND other.blocked_by IS NOT DISTINCT FROM job.blocked_by
-            AND (job.blocked_by = 'workflow' OR other.key = job.key)
-            AND (other.priority > job.priority
-                OR other.priority = job.priority AND (other.due_at, other.job_id) < (job.due_at, job.job_id))
-    ) AS blocked_before
+    due_at, NOT ready AND due_at > now() AS not_yet, blocked_by, worker IS NOT NULL AS held,
+    workflow_limit, key_limit, key, processor.jobs_before(job) AS jobs_before
 FROM processor.queue AS job
-WHERE job.tenant = $1 AND job.job_id = $2;
+WHERE tenant = $1 AND job_id = $2;

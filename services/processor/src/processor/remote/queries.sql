@@ -76,7 +76,7 @@ WITH said AS (
         AND (taken_at IS NULL OR task.worker = word.worker) AND processor.wanted(task)
     RETURNING task, word.said, word.event_id
 )
-SELECT event_id, processor.post_remote(event_id, task, said) FROM said ORDER BY (task).job_id, event_id;
+SELECT event_id, processor.post_remote(event_id, task, said) FROM said ORDER BY (task).tenant, (task).job_id, event_id;
 
 -- name: released
 -- Its worker gives it back: it is sent again at once.

@@ -29,6 +29,7 @@ from processor.workflows.stream import SOURCE, heard_id
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
 _QUOTA_SECONDS = 60  # until another try may be worth it
+_TRIES = 3  # to start a job under a unique name that others have just begun or ended a job under
 _KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
 
 
@@ -163,14 +164,25 @@ class Control:
         return True
 
     async def _start(self, tenant: str, created: JobCreated, event_id: UUID) -> tuple[Job, bool]:
-        while True:
+        for _ in range(_TRIES):
+            # Asked first: a violation would undo what others append together with it.
+            holder = await self._unfinished(tenant, created)
+            if holder is not None and await self._known(tenant, event_id) is None:
+                return await self._jobs.one(tenant, holder), False
             try:
                 return await self._started(tenant, created, event_id), True
             except asyncpg.UniqueViolationError:
-                names = (tenant, created.workflow, created.unique)
-                row = await self._pool.fetchrow(self._queries["unfinished_unique"], *names)
-                if row is not None:  # else it has just ended
-                    return await self._jobs.one(tenant, row["job_id"]), False
+                if created.unique is None:
+                    raise
+        raise Conflict(f"Jobs with the unique name {created.unique} begin and end all the time. Try again in a moment.")
+
+    async def _unfinished(self, tenant: str, created: JobCreated) -> UUID | None:
+        """The job that has its unique name."""
+        if created.unique is None:
+            return None
+        names = (tenant, created.workflow, created.unique)
+        found: UUID | None = await self._pool.fetchval(self._queries["unfinished_unique"], *names)
+        return found
 
     async def _started(self, tenant: str, created: JobCreated, event_id: UUID) -> Job:
         job_id = new_id()

@@ -1,7 +1,7 @@
 """The workflows that a tenant has: the built-in ones, and those that it has published."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -12,7 +12,7 @@ from processor.workflows.beside import SHORT, Beside
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
 from processor.workflows.plan import Plan, plan
 
-_KEPT = 1000
+_KEPT_BYTES = 32 * 1024 * 1024  # of documents; what is made of them takes several times as much
 
 NOTHING = plan(Definition(name="unknown", steps={}))  # what a workflow is that nobody knows
 
@@ -30,10 +30,12 @@ class Edition:
 class Library:
     """Versions never change, so that what was read once need not be read again."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, keep_bytes: int = _KEPT_BYTES) -> None:
         self._pool = pool
+        self._keep_bytes = keep_bytes
         self._queries = load_queries("processor", "workflows/queries.sql")
-        self._kept: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int], tuple[Plan, int]] = OrderedDict()
+        self._bytes = 0
         self.beside = Beside()
         self._built_in = {name: plan(definition) for name, definition in BUILT_IN.items()}
 
@@ -43,7 +45,7 @@ class Library:
         kept = self._kept.get((tenant, name, version))
         if kept is not None:
             self._kept.move_to_end((tenant, name, version))
-            return Edition(name, version, kept)
+            return Edition(name, version, kept[0])
         row = await self._pool.fetchrow(self._queries["workflow_version"], tenant, name, version)
         return None if row is None else Edition(name, version, await self._keep(tenant, name, version, row["document"]))
 
@@ -53,8 +55,8 @@ class Library:
         row = await self._pool.fetchrow(self._queries["newest_version"], tenant, name)
         if row is None:
             return None
-        found = await self._keep(tenant, name, row["version"], row["document"])
-        return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
+        found = await self.edition(tenant, name, row["version"])
+        return None if found is None else replace(found, retired=row["retired_at"] is not None)
 
     async def startable(self, tenant: str, name: str, version: int | None) -> Edition:
         """What a new job is of: the newest version, if none is named."""
@@ -73,15 +75,15 @@ class Library:
         return sorted([*self._built_in, *(row["name"] for row in rows)])
 
     async def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
-        key = (tenant, name, version)
-        kept = self._kept.get(key)
-        if kept is None:
-            is_short = len(document) <= SHORT
-            kept = _planned(document) if is_short else await self.beside.do(tenant, _planned, document)
-            self._kept[key] = kept
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return kept
+        is_short = len(document) <= SHORT
+        made = _planned(document) if is_short else await self.beside.do(tenant, _planned, document)
+        _, known = self._kept.pop((tenant, name, version), (None, 0))  # somebody else has read it meanwhile
+        self._kept[tenant, name, version] = made, len(document)
+        self._bytes += len(document) - known
+        while self._bytes > self._keep_bytes:
+            _, (_, forgotten) = self._kept.popitem(last=False)
+            self._bytes -= forgotten
+        return made
 
 
 def _planned(document: str) -> Plan:

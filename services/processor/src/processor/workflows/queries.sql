@@ -95,7 +95,7 @@ SELECT job_id FROM processor.queue WHERE tenant = $1 AND workflow = $2 AND uniqu
 SELECT document FROM processor.workflows WHERE tenant = $1 AND name = $2 AND version = $3;
 
 -- name: newest_version
-SELECT version, document, retired_at FROM processor.workflows WHERE tenant = $1 AND name = $2
+SELECT version, retired_at FROM processor.workflows WHERE tenant = $1 AND name = $2
 ORDER BY version DESC LIMIT 1;
 
 -- name: how_it_ended

@@ -17,7 +17,7 @@ class WaitsFor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: str | None = None
     signal: str | None = None  # what `POST …/signals/{name}` is to name
     until: datetime | None = None
-    jobs_before: int | None = None  # of the same tenant
+    jobs_before: int | None = None  # of the same tenant; 1000 are that many or more
     since: datetime | None = None  # when a remote worker was asked for
     taken_at: datetime | None = None  # when one has taken it
     worker: str | None = None  # what it calls itself
@@ -33,13 +33,13 @@ def in_queue(place: asyncpg.Record | None, sub_status: SubStatus | None) -> list
         return []
     if place["blocked_by"] == "key":
         detail = f"{place['key_limit']} jobs with the key {place['key']} may be under way at once."
-        return [WaitsFor(kind="limit", detail=detail, jobs_before=place["blocked_before"])]
+        return [WaitsFor(kind="limit", detail=detail, jobs_before=place["jobs_before"])]
     if place["blocked_by"] == "workflow":
         detail = f"{place['workflow_limit']} jobs of this workflow may be under way at once."
-        return [WaitsFor(kind="limit", detail=detail, jobs_before=place["blocked_before"])]
+        return [WaitsFor(kind="limit", detail=detail, jobs_before=place["jobs_before"])]
     if place["not_yet"]:
         return [WaitsFor(kind="time", detail="Its time has not come.", until=place["due_at"])]
-    return [WaitsFor(kind="worker", detail="A worker will take it in its turn.", jobs_before=place["before"])]
+    return [WaitsFor(kind="worker", detail="A worker will take it in its turn.", jobs_before=place["jobs_before"])]
 
 
 def under_way(status: JobStatus, sub_status: SubStatus | None, steps: Sequence[Any], plan: Plan) -> list[WaitsFor]:

@@ -12,6 +12,7 @@ CREATE TABLE processor.queue (
     computes boolean NOT NULL,  -- it has a step that needs a process of its own
     priority int NOT NULL,
     due_at timestamptz NOT NULL,  -- not before; infinity: only mail wakes it
+    ready boolean NOT NULL DEFAULT false,  -- its time has come, as a claim has noticed
     under_way boolean NOT NULL DEFAULT false,  -- it was begun, and counts against the limits until its end
     blocked_by text,  -- the limit that it waits for: workflow or key
     mail boolean NOT NULL DEFAULT false,  -- somebody has something to say to it
@@ -19,21 +20,28 @@ CREATE TABLE processor.queue (
     token bigint NOT NULL DEFAULT 0,  -- the fence: rises each time that somebody takes the job
     failures int NOT NULL DEFAULT 0,  -- how often in a row its worker died or failed
     expires_at timestamptz,  -- from then on, anybody may take it
+    -- Where it waits: with those that the same limit of a workflow may keep from being begun.
+    lane text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
+        CASE
+            WHEN under_way OR coalesce(workflow_limit, key_limit) IS NULL THEN ''
+            ELSE workflow || ' ' || coalesce(workflow_limit::text, '')
+        END) STORED,
     PRIMARY KEY (tenant, job_id)
 ) WITH (  -- each row changes several times in a short life
     fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, due_at, job_id)
-WHERE worker IS NULL AND blocked_by IS NULL;
+CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, lane, due_at, job_id)
+WHERE ready AND worker IS NULL AND blocked_by IS NULL;
+CREATE INDEX queue_later ON processor.queue (due_at) WHERE NOT ready AND worker IS NULL;
 -- An expression, so that no index of all jobs can seem to do as well. Renewals change nothing in it.
 CREATE INDEX queue_held ON processor.queue ((CASE WHEN worker IS NOT NULL THEN tenant END)) WHERE worker IS NOT NULL;
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
 CREATE INDEX queue_under_way ON processor.queue (tenant, workflow, key)
 WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL;
-CREATE INDEX queue_blocked_by_workflow ON processor.queue (tenant, workflow, priority DESC, due_at, job_id)
+CREATE INDEX queue_blocked_by_workflow ON processor.queue (tenant, workflow, (-priority), due_at, job_id)
 WHERE blocked_by = 'workflow';
-CREATE INDEX queue_blocked_by_key ON processor.queue (tenant, workflow, key, priority DESC, due_at, job_id)
+CREATE INDEX queue_blocked_by_key ON processor.queue (tenant, workflow, key, (-priority), due_at, job_id)
 WHERE blocked_by = 'key';
 CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
 
@@ -53,6 +61,8 @@ CREATE INDEX mail_by_job ON processor.mail (tenant, job_id, id);
 -- What follows must cost the same however many jobs wait, whatever the planner believes: to it, a queue that was empty
 -- when it was last analyzed is empty still. So rows are found by the one index that has them in their order, and are
 -- changed one by one, each by its key: a join may be planned so that it reads all of the queue for each of its rows.
+-- Whoever changes several does so in the order of (tenant, job_id), or passes over those that another has locked, so that
+-- nobody waits for somebody who waits for him.
 
 -- Say something to a job. False if it is finished, or there is none.
 CREATE FUNCTION processor.post(id uuid, tenant text, job_id uuid, kind text, data json) RETURNS boolean
@@ -71,7 +81,8 @@ BEGIN
 END;
 $$;
 
--- Let the next one in that waits for a limit of this workflow, or of this key of it.
+-- Let the next one in that waits for a limit of this workflow, or of this key of it. One that another has locked is
+-- passed over: it ends, or has mail, and is judged again when it is let go.
 CREATE FUNCTION processor.unblock(of_tenant text, of_workflow text, of_key text, cause text) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
@@ -83,11 +94,11 @@ BEGIN
     IF cause = 'key' THEN
         SELECT job_id INTO first FROM processor.queue
         WHERE tenant = of_tenant AND workflow = of_workflow AND key = of_key AND blocked_by = 'key'
-        ORDER BY priority DESC, due_at, job_id LIMIT 1;
+        ORDER BY -priority, due_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED;
     ELSE
         SELECT job_id INTO first FROM processor.queue
         WHERE tenant = of_tenant AND workflow = of_workflow AND blocked_by = 'workflow'
-        ORDER BY priority DESC, due_at, job_id LIMIT 1;
+        ORDER BY -priority, due_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     UPDATE processor.queue SET blocked_by = NULL WHERE tenant = of_tenant AND job_id = first;
 END;
@@ -101,10 +112,30 @@ DECLARE
     ended processor.queue;
 BEGIN
     FOR said IN
-        SELECT event.tenant, substr(event.stream, 5)::uuid AS job_id FROM events.events AS event
+        SELECT event.tenant COLLATE "C" AS tenant, substr(event.stream, 5)::uuid AS job_id, NULL::uuid AS id, NULL AS word
+        FROM events.events AS event
         WHERE event.position BETWEEN first AND last
             AND event.type IN ('job.completed', 'job.failed', 'job.cancelled')
+        UNION ALL
+        -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
+        SELECT
+            event.tenant, (child.parent ->> 'job_id')::uuid, event.id,
+            json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
+                'status', child.status, 'result', child.result, 'error', child.error)::text
+        FROM events.events AS event
+        CROSS JOIN LATERAL (
+            SELECT * FROM processor.jobs AS job
+            WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
+            OFFSET 0
+        ) AS child
+        WHERE event.position BETWEEN first AND last
+            AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL
+        ORDER BY tenant, job_id, id NULLS FIRST
     LOOP
+        IF said.id IS NOT NULL THEN
+            PERFORM processor.post(said.id, said.tenant, said.job_id, 'child', said.word::json);
+            CONTINUE;
+        END IF;
         DELETE FROM processor.queue AS job WHERE job.tenant = said.tenant AND job.job_id = said.job_id
         RETURNING job.* INTO ended;
         IF ended.workflow_limit IS NOT NULL OR ended.key_limit IS NOT NULL THEN
@@ -116,25 +147,11 @@ BEGIN
         DELETE FROM processor.mail WHERE tenant = ended.tenant AND job_id = ended.job_id;
     END LOOP;
 
-    -- A job that another one waits for says how it has ended. (LATERAL keeps the order of the join: see above.)
-    PERFORM processor.post(
-        event.id, child.tenant, (child.parent ->> 'job_id')::uuid, 'child',
-        json_build_object('child', child.id, 'step', child.parent -> 'step', 'item', child.parent -> 'item',
-            'status', child.status, 'result', child.result, 'error', child.error))
-    FROM events.events AS event
-    CROSS JOIN LATERAL (
-        SELECT * FROM processor.jobs AS job
-        WHERE job.tenant = event.tenant AND job.id = substr(event.stream, 5)::uuid
-        OFFSET 0
-    ) AS child
-    WHERE event.position BETWEEN first AND last
-        AND event.type IN ('job.completed', 'job.failed', 'job.cancelled') AND child.parent IS NOT NULL;
-
     INSERT INTO processor.queue (
-        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at)
+        tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, ready)
     SELECT
         job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
-        job.priority, coalesce(job.start_at, job.created_at)
+        job.priority, coalesce(job.start_at, job.created_at), job.start_at IS NULL OR job.start_at <= now()
     FROM events.events AS event
     CROSS JOIN LATERAL (
         SELECT * FROM processor.jobs AS job
@@ -145,8 +162,10 @@ BEGIN
 END;
 $$;
 
--- In which lanes jobs wait: one for each tenant, priority, and whether they compute. From one to the next by the index.
-CREATE FUNCTION processor.lanes() RETURNS TABLE (tenant text, rank int, computes boolean)
+-- In which lanes jobs wait that are ready, each of one tenant, one priority, one limit, and such that compute or not. From
+-- one to the next by the index.
+CREATE FUNCTION processor.lanes(from_tenant text DEFAULT '', to_tenant text DEFAULT NULL)
+RETURNS TABLE (tenant text, rank int, computes boolean, lane text)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 SET plan_cache_mode = force_generic_plan
@@ -156,27 +175,32 @@ BEGIN
     RETURN QUERY
     WITH RECURSIVE lanes AS (
         (
-            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL
-            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
+            SELECT job.tenant, -job.priority AS rank, job.computes, job.lane FROM processor.queue AS job
+            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant >= from_tenant
+            ORDER BY job.tenant, -job.priority, job.computes, job.lane LIMIT 1
         )
         UNION ALL
-        SELECT next.tenant, next.rank, next.computes
+        SELECT next.tenant, next.rank, next.computes, next.lane
         FROM lanes
         CROSS JOIN LATERAL (
-            SELECT job.tenant, -job.priority AS rank, job.computes FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL
-                AND (job.tenant, -job.priority, job.computes) > (lanes.tenant, lanes.rank, lanes.computes)
-            ORDER BY job.tenant, -job.priority, job.computes LIMIT 1
+            SELECT job.tenant, -job.priority AS rank, job.computes, job.lane FROM processor.queue AS job
+            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL
+                AND (job.tenant, -job.priority, job.computes, job.lane)
+                    > (lanes.tenant, lanes.rank, lanes.computes, lanes.lane)
+            ORDER BY job.tenant, -job.priority, job.computes, job.lane LIMIT 1
         ) AS next
+        WHERE to_tenant IS NULL OR lanes.tenant <= to_tenant
     )
-    SELECT lanes.tenant, lanes.rank, lanes.computes FROM lanes;
+    SELECT lanes.tenant, lanes.rank, lanes.computes, lanes.lane FROM lanes
+    WHERE to_tenant IS NULL OR lanes.tenant <= to_tenant;
 END;
 $$;
 
+CREATE TYPE processor.lane_name AS (tenant text, lane text);
+
 -- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
--- tenant in its own order, and among tenants those first who have least under way.
-CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int)
+-- tenant in its own order, and among tenants those first who have least under way. None of a lane that is `full`.
+CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int, full_ones processor.lane_name[])
 RETURNS TABLE (tenant text, job_id uuid)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
@@ -196,11 +220,12 @@ BEGIN
         ) AS held
         CROSS JOIN LATERAL (
             SELECT job.job_id, job.due_at FROM processor.queue AS job
-            WHERE job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lane.tenant
-                AND -job.priority = lane.rank AND job.computes = lane.computes AND job.due_at <= now()
+            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lane.tenant
+                AND -job.priority = lane.rank AND job.computes = lane.computes AND job.lane = lane.lane
             ORDER BY job.due_at, job.job_id
             LIMIT CASE WHEN lane.computes THEN computing ELSE wanted END
         ) AS job
+        WHERE (lane.tenant, lane.lane)::processor.lane_name <> ALL (full_ones)
     ),
     numbered AS (
         SELECT
@@ -216,6 +241,41 @@ BEGIN
 END;
 $$;
 
+-- How many jobs of the same tenant come before one that waits; 1000 are that many or more.
+CREATE FUNCTION processor.jobs_before(job processor.queue) RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+AS $$
+BEGIN
+    IF job.blocked_by = 'key' THEN
+        RETURN (SELECT count(*) FROM (
+            SELECT FROM processor.queue AS other
+            WHERE other.tenant = job.tenant AND other.workflow = job.workflow AND other.key = job.key
+                AND other.blocked_by = 'key'
+                AND (-other.priority, other.due_at, other.job_id) < (-job.priority, job.due_at, job.job_id)
+            LIMIT 1000) AS earlier);
+    ELSIF job.blocked_by = 'workflow' THEN
+        RETURN (SELECT count(*) FROM (
+            SELECT FROM processor.queue AS other
+            WHERE other.tenant = job.tenant AND other.workflow = job.workflow AND other.blocked_by = 'workflow'
+                AND (-other.priority, other.due_at, other.job_id) < (-job.priority, job.due_at, job.job_id)
+            LIMIT 1000) AS earlier);
+    END IF;
+    RETURN (SELECT count(*) FROM (
+        SELECT FROM processor.lanes(job.tenant, job.tenant) AS lane
+        CROSS JOIN LATERAL (
+            SELECT FROM processor.queue AS other
+            WHERE other.ready AND other.worker IS NULL AND other.blocked_by IS NULL AND other.tenant = lane.tenant
+                AND -other.priority = lane.rank AND other.computes = lane.computes AND other.lane = lane.lane
+                AND (other.due_at, other.job_id)
+                    < (CASE WHEN lane.rank < -job.priority THEN 'infinity' ELSE job.due_at END, job.job_id)
+            LIMIT 1000
+        ) AS one
+        WHERE lane.rank <= -job.priority
+        LIMIT 1000) AS earlier);
+END;
+$$;
+
 -- Whether something that was said to a job is not recorded yet.
 CREATE FUNCTION processor.has_mail(job processor.queue) RETURNS boolean
 LANGUAGE sql STABLE AS $$
@@ -223,10 +283,12 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Its place among those that have not begun. One that is paused has none.
-CREATE FUNCTION processor.own_time(job processor.queue) RETURNS timestamptz
+CREATE FUNCTION processor.own_time(job processor.jobs) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN made.sub_status = 'paused' THEN 'infinity' ELSE coalesce(made.start_at, made.created_at) END
-    FROM processor.jobs AS made WHERE made.tenant = job.tenant AND made.id = job.job_id
+    SELECT CASE
+        WHEN job.status = 'PENDING' AND job.sub_status = 'paused' THEN 'infinity'
+        ELSE coalesce(job.start_at, job.created_at)
+    END
 $$;
 
 -- A job's holder has nothing to do for it: for so many seconds, or, if it was not begun, until its turn comes again.
@@ -238,11 +300,15 @@ DECLARE
 BEGIN
     -- What was said to it while its holder had already turned away is found by who comes next.
     UPDATE processor.queue AS job
-    SET worker = NULL, failures = 0, under_way = under_way AND begun, mail = mail OR processor.has_mail(job),
+    -- If a limit keeps it back, it is judged again in its turn: until then it may be paused, and others let in.
+    SET worker = NULL, failures = 0, under_way = under_way AND begun, ready = false, blocked_by = NULL,
+        mail = mail OR processor.has_mail(job),
         due_at = CASE
             WHEN due_in IS NOT NULL THEN now() + make_interval(secs => due_in)
             WHEN begun THEN 'infinity'
-            ELSE processor.own_time(job)
+            ELSE (
+                SELECT processor.own_time(made) FROM processor.jobs AS made
+                WHERE made.tenant = of_tenant AND made.id = of_job)
         END
     WHERE job.tenant = of_tenant AND job.job_id = of_job AND job.token = of_token
         AND job.worker IS NOT DISTINCT FROM by_worker  -- by its key, not among all that are held
@@ -267,6 +333,92 @@ CREATE TYPE processor.taken AS (
     computes boolean
 );
 
+CREATE TYPE processor.job_name AS (tenant text, job_id uuid);
+
+-- A worker holds these jobs for another while. Those that it has no more are not returned. (Tokens alone do not tell: one
+-- that a crash of the database has lost is given again.)
+CREATE FUNCTION processor.renew(
+    by_worker text, tenants text[], jobs uuid[], tokens bigint[], lease_seconds double precision)
+RETURNS SETOF processor.job_name
+LANGUAGE plpgsql AS $$
+DECLARE
+    mine record;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    FOR mine IN
+        SELECT * FROM unnest(tenants, jobs, tokens) AS mine (tenant, job_id, token) ORDER BY tenant COLLATE "C", job_id
+    LOOP
+        UPDATE processor.queue AS job SET expires_at = now() + make_interval(secs => lease_seconds)
+        WHERE job.tenant = mine.tenant AND job.job_id = mine.job_id AND job.token = mine.token
+            AND job.worker IS NOT DISTINCT FROM by_worker;
+        IF FOUND THEN
+            RETURN NEXT (mine.tenant, mine.job_id)::processor.job_name;
+        END IF;
+    END LOOP;
+END;
+$$;
+
+-- Which of a worker's jobs have mail. It counts as collected.
+CREATE FUNCTION processor.collect(by_worker text) RETURNS SETOF processor.job_name
+LANGUAGE plpgsql AS $$
+DECLARE
+    told processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT (job.tenant, job.job_id)::processor.job_name FROM processor.queue AS job
+        WHERE job.worker = by_worker AND job.mail);
+BEGIN
+    FOR told IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job SET mail = false
+        WHERE job.tenant = told.tenant AND job.job_id = told.job_id AND job.worker IS NOT DISTINCT FROM by_worker;
+        IF FOUND THEN
+            RETURN NEXT told;
+        END IF;
+    END LOOP;
+END;
+$$;
+
+-- At a worker's orderly end: anybody may take its jobs at once, and none has failed.
+CREATE FUNCTION processor.release_all(by_worker text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    held processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT (job.tenant, job.job_id)::processor.job_name FROM processor.queue AS job WHERE job.worker = by_worker);
+BEGIN
+    FOR held IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job
+        SET worker = NULL, ready = false, mail = mail OR processor.has_mail(job),
+            failures = 0, blocked_by = NULL,
+            due_at = CASE
+                WHEN under_way THEN now()
+                ELSE (
+                    SELECT processor.own_time(made) FROM processor.jobs AS made
+                    WHERE made.tenant = held.tenant AND made.id = held.job_id)
+            END
+        WHERE job.tenant = held.tenant AND job.job_id = held.job_id AND job.worker IS NOT DISTINCT FROM by_worker;
+    END LOOP;
+END;
+$$;
+
+-- Of those that wait for the same limit, let the first look again.
+CREATE FUNCTION processor.unblock_all() RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    first_one processor.job_name;
+    names processor.job_name[] := ARRAY(
+        SELECT DISTINCT ON (tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END)
+            (tenant, job_id)::processor.job_name
+        FROM processor.queue
+        WHERE blocked_by IS NOT NULL
+        ORDER BY tenant, workflow, blocked_by, CASE blocked_by WHEN 'key' THEN key END, -priority, due_at, job_id);
+BEGIN
+    FOR first_one IN SELECT * FROM unnest(names) AS name ORDER BY name.tenant COLLATE "C", name.job_id LOOP
+        UPDATE processor.queue AS job SET blocked_by = NULL
+        WHERE job.tenant = first_one.tenant AND job.job_id = first_one.job_id;
+    END LOOP;
+END;
+$$;
+
 -- Give a job to a worker, who begins it or goes on with it (`turn`), reads its mail, or takes over what another has lost.
 CREATE FUNCTION processor.give(
     of_tenant text, of_job uuid, by_worker text, until timestamptz, turn boolean DEFAULT false,
@@ -285,15 +437,12 @@ BEGIN
 END;
 $$;
 
--- Which limit keeps a job that waits from being begun.
+-- Which limit keeps a job from being begun.
 CREATE FUNCTION processor.limit_of(job processor.queue) RETURNS text
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 BEGIN
-    IF job.under_way THEN
-        RETURN NULL;
-    END IF;
     IF job.key_limit IS NOT NULL AND job.key_limit <= (
         SELECT count(*) FROM processor.queue AS other
         WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
@@ -325,11 +474,26 @@ DECLARE
     left_over int := wanted;
     found_one record;
     job processor.queue;
+    noticed timestamptz;
     turned_away boolean;
-    full_one text;
+    reached text;
+    full_ones processor.lane_name[] := '{}';
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
+
+    -- Those that wait for their time are in no lane: however many they are, nobody walks past them.
+    noticed := clock_timestamp();
+    FOR found_one IN
+        SELECT later.tenant, later.job_id FROM processor.queue AS later
+        WHERE NOT later.ready AND later.worker IS NULL AND later.due_at <= noticed
+        ORDER BY later.due_at
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        UPDATE processor.queue AS later SET ready = true
+        WHERE later.tenant = found_one.tenant AND later.job_id = found_one.job_id;
+    END LOOP;
 
     FOR found_one IN
         SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
@@ -354,23 +518,30 @@ BEGIN
     FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
         EXIT WHEN left_over <= 0;
         turned_away := false;
-        FOR found_one IN SELECT * FROM processor.in_turn(left_over, computing, per_tenant) LOOP
+        FOR found_one IN SELECT * FROM processor.in_turn(left_over, computing, per_tenant, full_ones) LOOP
             SELECT waiting.* INTO job FROM processor.queue AS waiting
             WHERE waiting.tenant = found_one.tenant AND waiting.job_id = found_one.job_id
             FOR UPDATE SKIP LOCKED;
             CONTINUE WHEN NOT FOUND;
-            full_one := CASE WHEN coalesce(job.workflow_limit, job.key_limit) IS NOT NULL THEN processor.limit_of(job) END;
-            IF full_one IS NULL THEN
+            reached := CASE
+                WHEN job.lane = '' THEN NULL
+                WHEN (job.tenant, job.lane)::processor.lane_name = ANY (full_ones) THEN 'workflow'
+                ELSE processor.limit_of(job)
+            END;
+            IF reached IS NULL THEN
                 RETURN NEXT processor.give(job.tenant, job.job_id, by_worker, until, turn => true);
                 left_over := left_over - 1;
+                CONTINUE;
+            END IF;
+            turned_away := true;
+            UPDATE processor.queue AS waiting SET blocked_by = reached
+            WHERE waiting.tenant = job.tenant AND waiting.job_id = job.job_id;
+            IF reached = 'workflow' THEN
+                -- None of those behind it can come in now: they are left where they are.
+                full_ones := full_ones || (job.tenant, job.lane)::processor.lane_name;
             ELSE
-                turned_away := true;
-                UPDATE processor.queue AS waiting SET blocked_by = full_one
-                WHERE waiting.tenant = job.tenant AND waiting.job_id = job.job_id;
-                IF full_one = 'key' THEN
-                    -- Whatever room the workflow has, somebody with another key may use.
-                    PERFORM processor.unblock(job.tenant, job.workflow, NULL, 'workflow');
-                END IF;
+                -- Whatever room the workflow has, somebody with another key may use.
+                PERFORM processor.unblock(job.tenant, job.workflow, NULL, 'workflow');
             END IF;
         END LOOP;
         EXIT WHEN NOT turned_away;
@@ -473,6 +644,7 @@ BEGIN
         PERFORM processor.note_started();
     END LOOP;
     -- Who holds a job keeps it: only what was lost comes back, and what is finished goes.
+    LOCK TABLE processor.queue IN EXCLUSIVE MODE;
     DELETE FROM processor.queue AS queued
     WHERE NOT EXISTS (
         SELECT FROM processor.jobs AS job
@@ -481,7 +653,7 @@ BEGIN
         tenant, job_id, workflow, key, workflow_limit, key_limit, unique_key, computes, priority, due_at, under_way)
     SELECT
         job.tenant, job.id, job.workflow, job.key, job.workflow_limit, job.key_limit, job.unique_key, job.computes,
-        job.priority, coalesce(job.start_at, job.created_at), job.status <> 'PENDING'
+        job.priority, processor.own_time(job), job.status <> 'PENDING'
     FROM processor.jobs AS job
     WHERE job.finished_at IS NULL
     ON CONFLICT (tenant, job_id) DO NOTHING;
