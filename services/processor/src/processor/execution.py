@@ -250,8 +250,8 @@ class Execution:
             self._failure = self._failure or task.exception()
         elif name in self._begun:
             self._put(Stopped(*name))  # before it had begun to run, say
-        else:
-            self._failure = RuntimeError(f"{name} was cancelled, and not by us.")
+        elif not task.cancelling():
+            self._failure = RuntimeError(f"{name} ended cancelled, and we had not cancelled it.")
         self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
