@@ -45,7 +45,9 @@ class Library:
             self._kept.move_to_end((tenant, name, version))
             return Edition(name, version, kept)
         row = await self._pool.fetchrow(self._queries["workflow_version"], tenant, name, version)
-        return None if row is None else Edition(name, version, await self._keep(tenant, name, version, row["document"]))
+        return (
+            None if row is None else Edition(name, version, await self._plan_of(tenant, name, version, row["document"]))
+        )
 
     async def newest(self, tenant: str, name: str) -> Edition | None:
         if name in self._built_in:
@@ -53,7 +55,7 @@ class Library:
         row = await self._pool.fetchrow(self._queries["newest_version"], tenant, name)
         if row is None:
             return None
-        found = await self._keep(tenant, name, row["version"], row["document"])
+        found = await self._plan_of(tenant, name, row["version"], row["document"])
         return Edition(name, row["version"], found, retired=row["retired_at"] is not None)
 
     async def startable(self, tenant: str, name: str, version: int | None) -> Edition:
@@ -72,7 +74,7 @@ class Library:
         rows = await self._pool.fetch(self._queries["names"], tenant)
         return sorted([*self._built_in, *(row["name"] for row in rows)])
 
-    async def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
+    async def _plan_of(self, tenant: str, name: str, version: int, document: str) -> Plan:
         key = (tenant, name, version)
         kept = self._kept.get(key)
         if kept is None:
