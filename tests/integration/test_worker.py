@@ -16,13 +16,13 @@ from events.append import Appender
 from events.broker import Message
 from events.envelope import encode_event, utc_now
 from events.errors import Fenced
-from events.jobs import JobClaimed, JobProgressed, JobStarted
+from events.jobs import JobAdvanced, JobClaimed, JobProgressed, JobStarted, StepStatus
 from events.lifecycle import Parts
 from events.log import EventLog
 from fixtures import processes
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from fixtures.processes.processor_with_steps import STEP_COMMAND
-from fixtures.processor import TERMINAL, OpenProcessor, changes_of, stored_upload, watching
+from fixtures.processor import TERMINAL, OpenProcessor, changes_of, step_of, stored_upload, watching
 from processor.intake import Intake
 from processor.queue import JobQueue
 from processor.quota import JobQuota
@@ -180,6 +180,32 @@ async def test_progress_is_logged_at_a_bounded_rate_and_never_without_the_last(o
     took = processor.watch.of_job(flooded["id"])
     seconds = (took[-1].time - took[0].time).total_seconds()
     assert len(took) <= 10 * seconds + 4, "ten progress events a second, and created, started, completed"
+
+
+async def test_a_job_whose_history_nobody_can_read_is_given_up(
+    database: Database, open_parts_for: OpenParts, open_processor: OpenProcessor
+) -> None:
+    """It was tried for ever, every minute, PROCESSING and with nothing that it waited for."""
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        job_id = await _recorded(parts, appender, b"")
+        stands: dict[str, Any] = {
+            "status": "PROCESSING",
+            "progress_percent": 7,
+            "current_step": "x",
+            "step_message": None,
+        }
+        unknown = JobAdvanced(**stands, changes=[{"step": "x", "became": StepStatus.WAITING}])
+        await JobStream(appender, "acme", job_id, 1).append([JobStarted(**stands), unknown], utc_now())
+        await parts.pool.execute("UPDATE processor.queue SET failures = 4, under_way = true")
+    async with open_processor() as processor:
+        job = await processor.finished(job_id)
+        metrics = processor.parts.telemetry.registry
+    assert (job["status"], job["error"]["code"], job["progress_percent"]) == ("FAILED", "unreadable", 7)
+    assert step_of(job, "x")["status"] == "CANCELLED"
+    assert metrics.get_sample_value("millrace_jobs_unreadable_total") == 1
 
 
 async def test_more_jobs_than_workers_all_finish(open_processor: OpenProcessor) -> None:

@@ -112,3 +112,31 @@ async def test_a_job_whose_running_step_nobody_has_is_not_let_go(tmp_path: Path)
     execution._begin = lambda key, attempt: None  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="Nobody has the steps"):
         await execution.run([Begin()])
+
+
+async def test_a_task_may_be_sent_no_more_without_harm_to_its_job(tmp_path: Path) -> None:
+    """A remote task that is recalled while it is sent was taken for the job's failure."""
+
+    async def recalls(_: Attempt, given: Any) -> Any:
+        execution._spawn(("send", JOB_ID), asyncio.sleep(60))
+        await asyncio.sleep(0)
+        await execution._recall({JOB_ID})
+        return given
+
+    execution, _ = held(recalls, tmp_path)
+    assert await execution.run([Begin()]) is None
+    assert execution.state.status is JobStatus.COMPLETED
+
+
+async def test_a_message_to_others_that_ends_cancelled_by_nobody_is_a_failure(tmp_path: Path) -> None:
+    async def leaks() -> None:
+        raise asyncio.CancelledError
+
+    async def sends(_: Attempt, given: Any) -> Any:
+        execution._spawn(("send", JOB_ID), leaks())
+        await asyncio.sleep(0)
+        return given
+
+    execution, _ = held(sends, tmp_path)
+    with pytest.raises(RuntimeError, match="we had not cancelled it"):
+        await execution.run([Begin()])

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from structlog.stdlib import BoundLogger
 
 from events.blob_keys import belongs_to
 from events.blobs import Blobs
@@ -44,6 +46,44 @@ class Stop(asyncio.Event):
     gently = False  # it notices by itself; else its task is to be cancelled
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One attempt of one step: what it has to know of its job, and how they hear of each other."""
+
+    state: JobState
+    lease: Lease
+    key: Key
+    number: int
+    stop: Stop
+    report: Report
+    traceparent: str | None
+
+    @property
+    def action(self) -> PlannedAction:
+        return self.state.plan.action(self.key[0])
+
+    @property
+    def seen_by_handler(self) -> Attempt:
+        key, lease, report = self.key, self.lease, self.report
+        return Attempt(
+            tenant=lease.tenant,
+            job_id=lease.job_id,
+            step=key[0],
+            item=key[1],
+            number=self.number,
+            effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
+            output_name=_name(key, self.number, lease),
+            report=lambda done, message: report(Progress(key, done, message)),
+            traceparent=self.traceparent,
+        )
+
+    def failed(self, code: str, detail: str) -> Failed:
+        return Failed(self.key, self.number, code, detail)
+
+    def crashed(self, detail: str) -> Failed:
+        return Failed(self.key, self.number, "step_crashed", detail, crashed=True)
+
+
 class Attempts:
     def __init__(
         self,
@@ -63,83 +103,63 @@ class Attempts:
         self._turns = turns
         self._validators = {name: compiled(handler.parameters) for name, handler in HANDLERS.items()}
 
-    async def run(
-        self,
-        state: JobState,
-        lease: Lease,
-        key: Key,
-        number: int,
-        stop: Stop,
-        report: Report,
-        traceparent: str | None,
-    ) -> Command:
+    async def run(self, it: Assignment) -> Command:
         """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
-        action = state.plan.action(key[0])
+        action = it.action
         seconds = self._settings.step_seconds if action.timeout is None else action.timeout
         try:
-            async with self._process_for(lease, action) as process, asyncio.timeout(seconds) as limit:
-                output = await self._output(state, lease, key, number, action, process, stop, report, traceparent)
-            return await self.keep(state, lease, key, number, output)
+            async with self._process_for(it) as process, asyncio.timeout(seconds) as limit:
+                output = await self._output(it, process)
+            return await self.completed(it.state, it.lease, it.key, it.number, output)
         except StepStopped:
-            return Stopped(key, number)
+            return Stopped(it.key, it.number)
         except asyncio.CancelledError:
-            if _is_cancelled() and not stop.is_set():
+            if _is_cancelled() and not it.stop.is_set():
                 raise
-            return Stopped(key, number)
+            return Stopped(it.key, it.number)
         except ExpressionError as wrong:
-            return Failed(key, number, "expression_failed", wrong.detail)
+            return it.failed("expression_failed", wrong.detail)
         except StepError as failed:
-            return Failed(key, number, failed.code, failed.detail)
+            return it.failed(failed.code, failed.detail)
         except TimeoutError:
             if not limit.expired():
                 raise
-            return Failed(key, number, "step_timeout", f"The step was ended after {seconds:g} seconds.")
+            return it.failed("step_timeout", f"The step was ended after {seconds:g} seconds.")
         except StepCrashed as crash:
-            self._log.error("step crashed", job_id=str(state.id), step=key[0], attempt=number, error=str(crash))
-            return Failed(key, number, "step_crashed", f"The step died in attempt {number}.", crashed=True)
+            self._logged(it).error("step crashed", error=str(crash))
+            return it.crashed(f"The step died in attempt {it.number}.")
         except Exception as error:
             if database_gone(error) or isinstance(error, Unavailable):
                 raise
-            self._log.error("step crashed", job_id=str(state.id), step=key[0], attempt=number, exc_info=True)
-            return Failed(key, number, "step_crashed", f"The step failed in attempt {number}.", crashed=True)
+            self._logged(it).error("step crashed", exc_info=True)
+            return it.crashed(f"The step failed in attempt {it.number}.")
 
-    async def _output(
-        self,
-        state: JobState,
-        lease: Lease,
-        key: Key,
-        number: int,
-        action: PlannedAction,
-        process: StepProcess | None,
-        stop: Stop,
-        report: Report,
-        traceparent: str | None,
-    ) -> Any:
-        async with self._turns.turn(lease.job_id):
-            parameters = parameters_of(state, key, action)
-            self._check(action.uses, parameters)
+    async def completed(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
+        """A large output becomes a blob, and an expression may still read it."""
+        body = encode_json(output)
+        if len(body) <= INLINE_BYTES:
+            return Completed(key, number, output)
+        blob = f"results/{lease.tenant}/{lease.job_id}/{_name(key, number, lease)}.json"
+        await self._blobs.put(blob, body)
+        if key[0] in state.plan.read:
+            state.loaded[blob] = output
+        return Completed(key, number, blob=KeptBlob(blob=blob, bytes=len(body)))
+
+    async def _output(self, it: Assignment, process: StepProcess | None) -> Any:
+        async with self._turns.turn(it.lease.job_id):
+            parameters = parameters_of(it.state, it.key, it.action)
+            self._check(it.action.uses, parameters)
         if process is not None:
-            return await self._in_process(process, lease, key, action, parameters, stop, report)
-        attempt = Attempt(
-            tenant=lease.tenant,
-            job_id=lease.job_id,
-            step=key[0],
-            item=key[1],
-            number=number,
-            effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
-            output_name=_name(key, number, lease),
-            report=lambda done, message: report(Progress(key, done, message)),
-            traceparent=traceparent,
-        )
-        return await self._here[action.uses](attempt, parameters)
+            return await self._in_process(process, it, parameters)
+        return await self._here[it.action.uses](it.seen_by_handler, parameters)
 
     @asynccontextmanager
-    async def _process_for(self, lease: Lease, action: PlannedAction) -> AsyncIterator[StepProcess | None]:
+    async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:
         """The step's time begins when its turn has come."""
-        if action.kind is not Kind.PROCESS:
+        if it.action.kind is not Kind.PROCESS:
             yield None
             return
-        process = await self._slots.take(lease.tenant)
+        process = await self._slots.take(it.lease.tenant)
         try:
             yield process
         finally:
@@ -151,42 +171,25 @@ class Attempts:
         if wrong:
             raise StepError("invalid_parameters", " ".join(f"{problem.place}: {problem.detail}" for problem in wrong))
 
-    async def _in_process(
-        self,
-        process: StepProcess,
-        lease: Lease,
-        key: Key,
-        action: PlannedAction,
-        parameters: Any,
-        stop: Stop,
-        report: Report,
-    ) -> Any:
+    async def _in_process(self, process: StepProcess, it: Assignment, parameters: Any) -> Any:
         def said(progress: step_protocol.Progress) -> None:
-            report(Progress(key, progress.done, progress.message))
+            it.report(Progress(it.key, progress.done, progress.message))
 
-        with folder_for(self._scratch, str(lease.job_id)) as folder:
+        with folder_for(self._scratch, str(it.lease.job_id)) as folder:
             task = Task(
-                step=action.uses,
-                input=str(await self._local_file(lease.tenant, parameters["blob"], folder)),
+                step=it.action.uses,
+                input=str(await self._local_file(it.lease.tenant, parameters["blob"], folder)),
                 options=parameters.get("options", {}),
                 scratch=str(folder),
                 memory_mb=self._settings.step_memory_mb,
                 threads=self._settings.step_threads,
             )
-            stop.gently = True
-            result = await process.run(task, said, stop=stop, grace=self._settings.step_grace_seconds)
+            it.stop.gently = True
+            result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
         return msgspec.json.decode(result)
 
-    async def keep(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
-        """A large output becomes a blob, and an expression may still read it."""
-        body = encode_json(output)
-        if len(body) <= INLINE_BYTES:
-            return Completed(key, number, output)
-        blob = f"results/{lease.tenant}/{lease.job_id}/{_name(key, number, lease)}.json"
-        await self._blobs.put(blob, body)
-        if key[0] in state.plan.read:
-            state.loaded[blob] = output
-        return Completed(key, number, blob=KeptBlob(blob=blob, bytes=len(body)))
+    def _logged(self, it: Assignment) -> BoundLogger:
+        return self._log.bind(job_id=str(it.lease.job_id), step=it.key[0], attempt=it.number)
 
     async def _local_file(self, tenant: str, blob: str, folder: Path) -> Path:
         """Where a step can read the blob: where it lies, or a copy if that is not on this machine."""

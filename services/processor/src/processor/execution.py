@@ -15,7 +15,7 @@ from uuid import UUID
 from events.blobs import Blobs
 from events.envelope import utc_now
 from events.jobs import JobCompleted, JobEvent, JobStatus, StepStatus
-from processor.attempts import Attempts, Stop
+from processor.attempts import Assignment, Attempts, Stop
 from processor.language.expressions import ExpressionError
 from processor.progress import Pace
 from processor.queue import JobQueue, Lease, Mail
@@ -105,8 +105,8 @@ class Execution:
         """What somebody says to the job."""
         command = _said(mail)
         if isinstance(command, Completed):
-            if ("keep", mail.id) not in self._tasks:
-                self._spawn(("keep", mail.id), self._keep(mail.id, command))
+            if ("take in", mail.id) not in self._tasks:
+                self._spawn(("take in", mail.id), self._take_in(mail.id, command))
             return
         self._mail.append(mail.id)
         if command is not None:
@@ -151,7 +151,7 @@ class Execution:
         events = turn.finish()
         self._begun -= {(end.key, end.attempt) for end in commands if isinstance(end, Completed | Failed | Stopped)}
         if events:
-            await self._keep_result(events)
+            await self._store_result(events)
             await self._stream.append(events, now)
         if turn.is_cut:
             self._put(Tick())
@@ -175,7 +175,7 @@ class Execution:
     def _kind(self, key: Key) -> Kind:
         return self.state.plan.action(key[0]).kind
 
-    async def _keep_result(self, events: list[JobEvent]) -> None:
+    async def _store_result(self, events: list[JobEvent]) -> None:
         last = events[-1]
         if isinstance(last, JobCompleted):
             # Named by the token: a zombie cannot overwrite what its successor has stored.
@@ -231,11 +231,9 @@ class Execution:
 
     async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
         try:
-            self._put(
-                await self._attempts.run(
-                    self.state, self._lease, key, attempt, stop, self._pace.report, self._stream.traceparent
-                )
-            )
+            traceparent = self._stream.traceparent
+            assignment = Assignment(self.state, self._lease, key, attempt, stop, self._pace.report, traceparent)
+            self._put(await self._attempts.run(assignment))
         finally:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
@@ -250,8 +248,8 @@ class Execution:
             self._failure = self._failure or task.exception()
         elif name in self._begun:
             self._put(Stopped(*name))  # before it had begun to run, say
-        else:
-            self._failure = RuntimeError(f"{name} was cancelled, and not by us.")
+        elif not task.cancelling():
+            self._failure = RuntimeError(f"{name} ended cancelled, and we had not cancelled it.")
         self._some.set()  # else a job that only waits from now on would be held for ever
 
     async def _wait(self) -> Release | None:
@@ -348,10 +346,10 @@ class Execution:
         if sending:
             await asyncio.wait(sending)
 
-    async def _keep(self, mail: UUID, completed: Completed) -> None:
+    async def _take_in(self, mail: UUID, completed: Completed) -> None:
         """What a remote worker gives may be too large for an event."""
         key, attempt = completed.key, completed.attempt
-        kept = await self._attempts.keep(self.state, self._lease, key, attempt, completed.output)
+        kept = await self._attempts.completed(self.state, self._lease, key, attempt, completed.output)
         self._mail.append(mail)
         self._put(kept)
 

@@ -15,11 +15,6 @@ class Slots:
         self._waiting: OrderedDict[str, deque[asyncio.Future[StepProcess]]] = OrderedDict()
         self.count = count
 
-    @property
-    def free(self) -> bool:
-        """Whether somebody who comes now need not wait behind as many as there are processes."""
-        return sum(len(queue) for queue in self._waiting.values()) < self.count
-
     async def warm_up(self) -> None:
         await asyncio.gather(*(process.warm_up() for process in self._idle))
 

@@ -5,45 +5,40 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
-import msgspec
 from prometheus_client import Gauge
 from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
 from events.doorbell import Doorbell
-from events.envelope import RecordedEvent, stream_name
-from events.errors import Fenced, NotFound, Unavailable
-from events.jobs import Change, JobCreated, JobStatus, KeptBlob
+from events.errors import Fenced, Unavailable
+from events.jobs import JobStatus
 from events.lifecycle import Parts
-from events.log import EventLog
 from events.tasks import end
 from processor.attempts import Attempts
 from processor.execution import Execution
 from processor.handlers import missing_handlers
+from processor.history import History
 from processor.queue import JobQueue, Lease, Mail
 from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
+from processor.unreadable import Unreadable
 from processor.workflows.commands import Begin, Command, GiveUp, Park
 from processor.workflows.engine import Limits
 from processor.workflows.library import NOTHING, Library
-from processor.workflows.reuse import reusable
 from processor.workflows.start import Starter
-from processor.workflows.state import JobState, begin, evolve
-from processor.workflows.stream import JobStream, payload_of, read_job
+from processor.workflows.state import JobState
+from processor.workflows.stream import JobStream
 
 # Until somebody may be there who knows the handler.
 _PARKED_SECONDS = 5.0
 _GATHERING_SECONDS = 0.01
 # A job that nobody can go on with is looked at again after 1, 2, 4 … 64 times as long.
 _LONGEST_PAUSE = 6
-# Some milliseconds, even if each says as much as an event may.
-_EVENTS_IN_A_ROW = 10
 
 
 class _Held:
@@ -98,7 +93,8 @@ class Worker:
         self._starter = starter
         self._remote = remote
         self._turns = turns
-        self._log = EventLog(parts.pool)
+        self._history = History(parts, library, turns)
+        self._unreadable = Unreadable(parts.pool, appender)
         self._limits = Limits(
             attempts=settings.step_attempts, backoff=settings.step_retry_seconds, step_seconds=settings.step_seconds
         )
@@ -112,6 +108,9 @@ class Worker:
         registry = parts.telemetry.registry
         working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
         working.set_function(lambda: len(self._at_work))
+        self._unreadable_jobs = parts.telemetry.counter(
+            "millrace_jobs_unreadable_total", "Times that a job was to be ended because its history cannot be read."
+        )
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
         )
@@ -191,7 +190,7 @@ class Worker:
             # If the lease is ours all the same, it was a former holder's last word that we had not read.
             await self._give_back(lease, failures=0)
         except Exception as error:
-            somebody_is_away = database_gone(error) or isinstance(error, Unavailable)
+            somebody_is_away = _somebody_is_away(error)
             self._logged(lease).warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
             await self._give_back(lease, failures=0 if somebody_is_away else 1)
         finally:
@@ -208,8 +207,16 @@ class Worker:
         lease = held.lease
         for one in await self._queue.collect_one(lease) if lease.mail else ():
             held.deliver(one)
-        state, version = await self._load(lease)
-        first = await self._first(lease, state)
+        try:
+            state, version = await self._history.read(lease)
+            first = await self._first(lease, state)
+        except Exception as error:
+            if _somebody_is_away(error) or lease.failures <= self._limits.attempts:
+                raise
+            self._unreadable_jobs.inc()
+            self._logged(lease).error("job unreadable", error=repr(error), exc_info=True)
+            await self._unreadable.end(lease)
+            return
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
             stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
             execution = Execution(
@@ -235,36 +242,6 @@ class Worker:
             due_in = _PARKED_SECONDS if state.parked else released.due_in
             await self._queue.let_go(lease, due_in=due_in, begun=state.status is not JobStatus.PENDING)
 
-    async def _load(self, lease: Lease) -> tuple[JobState, int]:
-        """The job as its events made it."""
-        if lease.created is not None and lease.version == 1:
-            created = JobCreated.model_validate_json(lease.created)
-            return await self._new(lease, created), 1
-        events = await read_job(self._log, lease.tenant, lease.job_id)
-        if not events:
-            raise NotFound(f"There is no {stream_name('job', lease.job_id)}.")
-        first = payload_of(events[0])
-        assert isinstance(first, JobCreated)
-        state = await self._new(lease, first)
-        await self._turns.through(_replay(state, events[1:]), lease.job_id)
-        return state, events[-1].version
-
-    async def _load_outputs(self, state: JobState, kept: Iterable[tuple[str, KeptBlob | None]]) -> bool:
-        """Those that are too large for the log, and that an expression may read. False if one is not there any more."""
-        complete = True
-        for step, blob in kept:
-            if blob is not None and step in state.plan.read:
-                try:
-                    state.loaded[blob["blob"]] = msgspec.json.decode(await self._parts.blobs.get(blob["blob"]))
-                except NotFound:
-                    state.loaded[blob["blob"]] = None
-                    complete = False
-        return complete
-
-    async def _new(self, lease: Lease, created: JobCreated) -> JobState:
-        edition = await self._library.edition(lease.tenant, created.workflow, created.version)
-        return begin(NOTHING if edition is None else edition.plan, lease.tenant, lease.job_id, created)
-
     async def _first(self, lease: Lease, state: JobState) -> list[Command]:
         """What a worker has to say to a job that it has just taken."""
         if state.plan is NOTHING:
@@ -273,7 +250,7 @@ class Worker:
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes
-        if not await self._load_outputs(state, [(key[0], node.blob) for key, node in state.nodes.items()]):
+        if not await self._history.load_outputs(state):
             return [GiveUp("output_missing", "What a step has given is not there any more.")]
         if lease.failures > self._limits.attempts and not state.running:
             detail = f"The job was given up after {lease.failures} workers had failed with it."
@@ -284,19 +261,8 @@ class Worker:
         taken_over = state.status is JobStatus.PROCESSING and (lease.lost or state.parked or bool(state.running))
         begun = Begin(taken_over, crashed=lease.lost or lease.failures > 0)
         if state.status is JobStatus.PENDING and state.created.retry_of is not None:
-            begun = Begin(reused=await self._reusable(lease, state))
+            begun = Begin(reused=await self._history.reusable(lease, state))
         return [begun]
-
-    async def _reusable(self, lease: Lease, state: JobState) -> Sequence[Change]:
-        former_id = state.created.retry_of
-        assert former_id is not None
-        events = await read_job(self._log, lease.tenant, former_id)
-        former = begin(state.plan, lease.tenant, former_id, state.created)
-        await self._turns.through(_replay(former, events[1:]), lease.job_id)
-        async with self._turns.turn(lease.job_id):
-            reused = reusable(former)
-        there = await self._load_outputs(state, [(change["step"], change.get("blob")) for change in reused])
-        return reused if there else []
 
     async def _give_back(self, lease: Lease, *, failures: int) -> None:
         """Until it succeeds: else the lease would run out, which counts as a failure."""
@@ -310,8 +276,5 @@ class Worker:
             await asyncio.sleep(self._settings.claim_poll_seconds)
 
 
-def _replay(state: JobState, events: Sequence[RecordedEvent]) -> Iterator[None]:
-    for number, event in enumerate(events, start=1):
-        evolve(state, payload_of(event), event.time)
-        if number % _EVENTS_IN_A_ROW == 0:
-            yield
+def _somebody_is_away(error: Exception) -> bool:
+    return database_gone(error) or isinstance(error, Unavailable)

@@ -47,7 +47,9 @@ class Library:
             self._kept.move_to_end((tenant, name, version))
             return Edition(name, version, kept[0])
         row = await self._pool.fetchrow(self._queries["workflow_version"], tenant, name, version)
-        return None if row is None else Edition(name, version, await self._keep(tenant, name, version, row["document"]))
+        return (
+            None if row is None else Edition(name, version, await self._plan_of(tenant, name, version, row["document"]))
+        )
 
     async def newest(self, tenant: str, name: str) -> Edition | None:
         if name in self._built_in:
@@ -74,7 +76,7 @@ class Library:
         rows = await self._pool.fetch(self._queries["names"], tenant)
         return sorted([*self._built_in, *(row["name"] for row in rows)])
 
-    async def _keep(self, tenant: str, name: str, version: int, document: str) -> Plan:
+    async def _plan_of(self, tenant: str, name: str, version: int, document: str) -> Plan:
         is_short = len(document) <= SHORT
         made = _planned(document) if is_short else await self.beside.do(tenant, _planned, document)
         _, known = self._kept.pop((tenant, name, version), (None, 0))  # somebody else has read it meanwhile

@@ -1,0 +1,52 @@
+"""Ends a job whose history nobody can read any more, so that it does not keep its place in every limit for ever."""
+
+from events.append import Appender
+from events.database import Pool, load_queries
+from events.envelope import utc_now
+from events.jobs import Change, JobAdvanced, JobError, JobEvent, JobFailed, JobStatus, StepStatus
+from processor.queue import Lease
+from processor.workflows.record import CHANGES_PER_EVENT
+from processor.workflows.stream import JobStream
+
+CODE = "unreadable"
+
+
+class Unreadable:
+    def __init__(self, pool: Pool, appender: Appender) -> None:
+        self._pool = pool
+        self._appender = appender
+        self._queries = load_queries("processor", "unreadable.sql")
+
+    async def end(self, lease: Lease) -> None:
+        """Without its state: all that is known is what the projections say. Raises `Fenced` if somebody moved it."""
+        job = await self._pool.fetchrow(self._queries["where_it_stands"], lease.tenant, lease.job_id)
+        steps = await self._pool.fetch(self._queries["open_steps"], lease.tenant, lease.job_id)
+        changes = [_cancelled(row["step"], row["item"], row["attempt"]) for row in steps]
+        percent, step = (0, None) if job is None else (job["progress_percent"], job["current_step"])
+        detail = f"What has happened to the job can not be read any more: {lease.failures} workers have tried."
+        last = len(changes) // CHANGES_PER_EVENT * CHANGES_PER_EVENT
+        events: list[JobEvent] = [
+            JobAdvanced(
+                status=JobStatus.PROCESSING,
+                progress_percent=percent,
+                current_step=step,
+                step_message=None,
+                changes=changes[first : first + CHANGES_PER_EVENT],
+            )
+            for first in range(0, last, CHANGES_PER_EVENT)
+        ]
+        failed = JobFailed(
+            status=JobStatus.FAILED,
+            progress_percent=percent,
+            current_step=step,
+            step_message=detail,
+            changes=changes[last:],
+            error=JobError(code=CODE, detail=detail),
+        )
+        stream = JobStream(self._appender, lease.tenant, lease.job_id, lease.version)
+        await stream.append([*events, failed], utc_now())
+
+
+def _cancelled(step: str, item: int, attempt: int) -> Change:
+    change: Change = {"step": step, "became": StepStatus.CANCELLED, "attempt": attempt}
+    return change if item < 0 else {**change, "item": item}
