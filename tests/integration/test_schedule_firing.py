@@ -1,6 +1,7 @@
 """Schedules fire once for each time that they name, whoever looks, and whoever dies meanwhile."""
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -116,6 +117,25 @@ async def test_a_promised_job_is_of_the_version_that_was_promised(open_replica: 
         await heir.fire()
         (job,) = await heir.jobs(schedule.id)
         assert job["workflow_version"] == 1
+
+
+async def test_a_promised_job_that_cannot_be_any_more_has_failed_and_holds_up_nothing(
+    open_replica: OpenReplica,
+) -> None:
+    """Whoever came to keep the promise was refused, each time: so that the schedule could not even be deleted."""
+    clock = HandClock()
+    async with open_replica(clock) as dying, open_replica(clock) as heir:
+        schedule = await dying.make(every_seconds=60)
+        clock.forward(minutes=1)
+        dying.appender.dies = ("after", 1)
+        with pytest.raises(Killed):
+            await dying.fire()
+        # As if a newer release of ours took less than the one that has promised.
+        stricter = json.dumps(NIGHTLY | {"inputs": {"customer": {"type": "integer"}}})
+        await heir.parts.pool.execute("UPDATE processor.workflows SET document = $1 WHERE name = 'nightly'", stricter)
+        await heir.schedules.delete(TENANT, schedule.id, "key:1")
+        (job,) = await heir.jobs(schedule.id)
+        assert (job["status"], json.loads(job["error"])["code"]) == ("FAILED", "invalid_input")
 
 
 async def test_a_zombie_that_comes_back_starts_nothing_and_cancels_nobody(open_replica: OpenReplica) -> None:

@@ -140,7 +140,7 @@ LIMIT $6;
 
 -- name: editions
 -- The newest version of each workflow, by name, after $2.
-SELECT DISTINCT ON (name) name, version, document, published_at, published_by, retired_at
+SELECT DISTINCT ON (name) name, version, published_at, published_by, retired_at
 FROM processor.workflows
 WHERE tenant = $1 AND ($2::text IS NULL OR name > $2)
 ORDER BY name, version DESC
@@ -153,6 +153,6 @@ ORDER BY version DESC LIMIT 1;
 
 -- name: versions
 -- All versions of a workflow, the newest first.
-SELECT name, version, document, published_at, published_by, retired_at
+SELECT name, version, published_at, published_by, retired_at
 FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ($3::int IS NULL OR version < $3)
 ORDER BY version DESC LIMIT $4;
