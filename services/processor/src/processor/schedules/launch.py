@@ -81,7 +81,7 @@ def job_of(known: Known, edition: Edition, job_id: UUID, at: datetime) -> JobCre
     view = known.view
     jitter = _share_of(job_id) * view.jitter_seconds
     start_at = at + timedelta(seconds=jitter) if jitter else None
-    created = first_event(edition, given, priority=view.priority, start_at=start_at, schedule=known.id)
+    created = first_event(edition, given, priority=view.priority, start_at=start_at, schedule=known.id, fired_for=at)
     if view.overlap in _ONE_AT_A_TIME:
         # All of them are given the same, so a key that the workflow itself has is the same for all of them too.
         key = created.key or f"schedule:{known.id}"

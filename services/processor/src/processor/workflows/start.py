@@ -121,6 +121,7 @@ def first_event(
     parent: Parent | None = None,
     retry_of: UUID | None = None,
     schedule: UUID | None = None,
+    fired_for: datetime | None = None,
 ) -> JobCreated:
     """What a job's first event says: its input as it was given, and all that its workflow says of its place in the
     queue."""
@@ -150,6 +151,7 @@ def first_event(
         parent=parent,
         retry_of=retry_of,
         schedule=schedule,
+        fired_for=fired_for,
     )
 
 
