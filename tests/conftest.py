@@ -16,4 +16,5 @@ pytest_plugins = [
     "fixtures.killable",
     "fixtures.schedules",
     "fixtures.unlimited",
+    "fixtures.node",
 ]

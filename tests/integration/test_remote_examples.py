@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from events.broker import task_queue
 from events.brokers import open_broker
+from fixtures.node import NodeCommand
 from fixtures.processor import OpenProcessor
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -43,3 +46,20 @@ async def test_the_python_worker_counts_words_and_stops_in_order(
         worker.terminate()
         assert await worker.wait() == 0
         assert await broker.depth(task_queue("words")) == 0
+
+
+@pytest.mark.timeout(600)  # the first time, Node is fetched
+async def test_the_worker_in_node_shouts_and_says_what_it_cannot(
+    broker_url: str, open_processor: OpenProcessor, node_command: NodeCommand
+) -> None:
+    shout = {"uses": "remote/shout", "with": {"text": "${{ inputs.text }}"}}
+    async with (
+        open_broker(broker_url, name="test") as broker,
+        open_processor(broker) as processor,
+        running(*node_command(EXAMPLES / "worker.mjs"), broker_url=broker_url),
+    ):
+        shouted = await processor.finished(await processor.flow({"shout": shout}, {"text": "one two"}))
+        assert shouted["result"] == {"text": "ONE TWO"}
+        failed = await processor.finished(await processor.flow({"shout": shout}, {"text": 5}))
+        assert failed["error"]["code"] == "shout_failed"
+        assert await broker.depth(task_queue("shout")) == 0

@@ -9,10 +9,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from events.broker import Broker, task_queue
+from events.broker import Broker, Exchange, Message, task_queue
+from events.broker_memory import MemoryBroker
 from events.brokers import open_broker
+from events.errors import Unroutable
 from events.remote import Handler, StepFailed, Task, working
 from fixtures.processor import WRITER, OpenProcessor, Processor, changes_of
+from fixtures.remote import hand_worker
 
 QUICK = {"remote_lost_seconds": 1.5, "step_retry_seconds": 0.01, "step_grace_seconds": 1.0, "claim_poll_seconds": 0.1}
 DOUBLE = {"uses": "remote/doubles", "with": {"number": "${{ inputs.number }}"}}
@@ -141,6 +144,21 @@ async def test_how_far_a_worker_is_can_be_seen_and_its_beats_cannot(processor: P
         goes_on.set()
         assert (await processor.finished(job_id))["status"] == "COMPLETED"
     assert processor.types(job_id) == ["job.created", "job.started", "job.progressed", "job.completed"]
+
+
+async def test_only_queues_that_the_operator_allows_get_tasks(open_processor: OpenProcessor) -> None:
+    """Any tenant could give tasks to workers that were meant for another, and make as many queues as it liked."""
+    broker = MemoryBroker()
+    async with open_processor(broker, remote_queues=["for-all", "acme/own", "other/theirs"]) as processor:
+        for queue in ("for-all", "own"):
+            await processor.flow({"one": {"uses": f"remote/{queue}"}})
+            async with hand_worker(broker, queue) as hand:
+                await hand.take()
+        for queue in ("theirs", "invented"):
+            job = await processor.outcome({"one": {"uses": f"remote/{queue}"}})
+            assert job["error"]["code"] == "queue_not_allowed"
+            with pytest.raises(Unroutable):
+                await broker.publish(Exchange.TASKS, Message("1", b"{}", queue))
 
 
 async def test_a_job_says_that_nobody_has_taken_its_task(processor: Processor, broker: Broker) -> None:

@@ -1,15 +1,22 @@
 """Schedules fire once for each time that they name, whoever looks, and whoever dies meanwhile."""
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from events.envelope import stream_name
+from events.jobs import JobCreated
+from events.log import EventLog
 from fixtures.schedules import NIGHTLY, START, TENANT, HandClock, Killed, OpenReplica, Replica, wanted
+from processor.language.expressions import Template
 from processor.projections import rebuild
 from processor.schedules.clock import clock_of
 from processor.schedules.schedule import known_of
+from processor.workflows.scope import scope_of
+from processor.workflows.state import begin
 
 
 def times(*minutes: float) -> list[datetime]:
@@ -116,6 +123,51 @@ async def test_a_promised_job_is_of_the_version_that_was_promised(open_replica: 
         await heir.fire()
         (job,) = await heir.jobs(schedule.id)
         assert job["workflow_version"] == 1
+
+
+async def test_a_promised_job_that_cannot_be_any_more_has_failed_and_holds_up_nothing(
+    open_replica: OpenReplica,
+) -> None:
+    """Whoever came to keep the promise was refused, each time: so that the schedule could not even be deleted."""
+    clock = HandClock()
+    async with open_replica(clock) as dying, open_replica(clock) as heir:
+        schedule = await dying.make(every_seconds=60)
+        clock.forward(minutes=1)
+        dying.appender.dies = ("after", 1)
+        with pytest.raises(Killed):
+            await dying.fire()
+        # As if a newer release of ours took less than the one that has promised.
+        stricter = json.dumps(NIGHTLY | {"inputs": {"customer": {"type": "integer"}}})
+        await heir.parts.pool.execute("UPDATE processor.workflows SET document = $1 WHERE name = 'nightly'", stricter)
+        await heir.schedules.delete(TENANT, schedule.id, "key:1")
+        (job,) = await heir.jobs(schedule.id)
+        assert (job["status"], json.loads(job["error"])["code"]) == ("FAILED", "invalid_input")
+
+
+@pytest.mark.parametrize("wrong", ["overlap = 'never'", "overlap = 'never', starting = id"])
+async def test_a_schedule_that_nobody_can_fire_does_not_hold_up_the_others(
+    open_replica: OpenReplica, wrong: str
+) -> None:
+    """Each look at what was due ended with its error."""
+    async with open_replica() as replica:
+        bad = await replica.make(every_seconds=60)
+        good = await replica.make(every_seconds=60)
+        await replica.parts.pool.execute(f"UPDATE processor.schedules SET {wrong} WHERE id = $1", bad.id)
+        await replica.at(START + timedelta(minutes=1))
+        assert await replica.fired(good.id) == times(1)
+
+
+async def test_a_job_knows_the_time_that_it_was_fired_for(open_replica: OpenReplica) -> None:
+    async with open_replica() as replica:
+        schedule = await replica.make(every_seconds=60, jitter_seconds=50)
+        await replica.at(START + timedelta(minutes=1, seconds=30))
+        (row,) = await replica.jobs(schedule.id)
+        (first,) = await EventLog(replica.parts.pool).read_stream(TENANT, stream_name("job", row["id"]), 0, 10)
+        created = JobCreated.model_validate_json(bytes(first.data))
+        edition = await replica.library.edition(TENANT, "nightly", 1)
+        assert edition is not None
+        state = begin(edition.plan, TENANT, row["id"], created)
+        assert Template.parse("${{ job.fired_for }}").evaluate(scope_of(state)) == "2027-03-01T12:01:00Z"
 
 
 async def test_a_zombie_that_comes_back_starts_nothing_and_cancels_nobody(open_replica: OpenReplica) -> None:

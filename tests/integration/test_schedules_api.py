@@ -242,6 +242,11 @@ async def test_reading_and_writing_need_their_scopes(with_nightly: Processor) ->
         ("DELETE", path, None),
     ):
         assert (await ask(with_nightly, method, where, body, principal=reader))[0] == 403
+    author = Principal("acme", "key:5", reader.scopes | {"workflows:write"})  # who may not start jobs
+    for method, where, body in (("POST", "/schedules", CRON), ("PUT", path, CRON), ("POST", f"{path}/resume", None)):
+        status, problem = await ask(with_nightly, method, where, body, principal=author)
+        assert (status, "jobs:write" in problem["detail"]) == (403, True)
+    assert (await ask(with_nightly, "POST", f"{path}/pause", principal=author))[0] == 200
     nobody = Principal("acme", "key:4", frozenset({"jobs:read"}))
     assert (await ask(with_nightly, "GET", "/schedules", principal=nobody))[0] == 403
 
@@ -261,6 +266,9 @@ async def test_two_whole_processors_run_each_job_once(open_processor: OpenProces
         assert [one["at"] for one in fired] == [f"2027-03-01T12:0{minute}:00Z" for minute in range(1, 6)]
         created = [event.subject for event in two.watch.seen if event.type == "job.created"]
         assert created == [f"job:{one['job_id']}" for one in fired]
+        await two.finished(await two.start("nightly", input={"customer": "ada"}))
+        _, of_schedule = await ask(two, "GET", f"/jobs?schedule={made['id']}")
+        assert [job["id"] for job in of_schedule["items"]] == [said["job_id"] for said in reversed(fired)]
 
 
 async def test_it_fires_at_the_very_moment_by_the_databases_clock(open_processor: OpenProcessor) -> None:

@@ -386,8 +386,15 @@ async def test_every_wrong_input_is_named(processor: Processor) -> None:
     ):
         status, problem = await processor.post("/jobs", wish)
         assert (status, [error["field"] for error in problem["errors"]]) == (422, [field])
-    assert (await processor.post("/jobs", {"workflow": "nothing"}))[0] == 404
-    assert (await processor.post("/jobs", {"workflow": "w", "version": 2, "input": {}}))[0] == 404
+    unknown: list[tuple[str, dict[str, Any], str]] = [
+        ("/jobs", {"workflow": "nothing"}, "body.workflow"),
+        ("/jobs", {"workflow": "w", "version": 2}, "body.version"),
+        ("/workflows/nothing/jobs", {}, "path.name"),
+        ("/workflows/w/jobs", {"version": 2}, "body.version"),
+    ]
+    for path, body, field in unknown:
+        status, problem = await processor.post(path, body)
+        assert (status, [error["field"] for error in problem["errors"]]) == (404, [field])
     assert (await processor.post("/jobs", {"workflow": "csv-profile", "upload_id": str(new_id())}))[0] == 404
     assert (await processor.get("/jobs"))[1]["items"] == []
 

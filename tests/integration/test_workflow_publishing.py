@@ -14,6 +14,11 @@ _SMALL: dict[str, Any] = {"name": "small", "steps": {"only": {"uses": "noop"}}}
 _NEXT: dict[str, Any] = {"name": "small", "title": "Another", "steps": {"only": {"uses": "noop"}}}
 
 
+def listed(view: dict[str, Any]) -> dict[str, Any]:
+    """A page of documents would be megabytes."""
+    return {name: value for name, value in view.items() if name != "document"}
+
+
 async def test_a_workflow_is_published_read_and_changed_and_each_version_stays(processor: Processor) -> None:
     status, first = await processor.post("/workflows", _SMALL)
     assert (status, first["id"], first["version"], first["published_by"]) == (201, "small", 1, WRITER.subject)
@@ -25,8 +30,11 @@ async def test_a_workflow_is_published_read_and_changed_and_each_version_stays(p
         path = f"/workflows/small/versions/{said['version']}"
         assert await processor.get(path, principal=WRITER) == (200, said)
     assert (await processor.get("/workflows/small/versions/3", principal=WRITER))[0] == 404
-    assert (await processor.get("/workflows/small/versions", principal=WRITER))[1]["items"] == [second, first]
-    assert (await processor.get("/workflows", principal=WRITER))[1] == {"items": [second], "next_cursor": None}
+    assert (await processor.get("/workflows/small/versions", principal=WRITER))[1]["items"] == [
+        listed(second),
+        listed(first),
+    ]
+    assert (await processor.get("/workflows", principal=WRITER))[1] == {"items": [listed(second)], "next_cursor": None}
 
 
 async def test_the_same_document_makes_no_new_version_however_it_is_written(processor: Processor) -> None:
@@ -228,4 +236,4 @@ async def test_workflows_and_versions_are_listed_page_by_page(processor: Process
         return found
 
     assert [(view["id"], view["version"]) for view in await walk("/workflows")] == [("a", 3), ("b", 3), ("c", 3)]
-    assert [view["document"]["title"] for view in await walk("/workflows/b/versions")] == ["three", "two", "one"]
+    assert [view["version"] for view in await walk("/workflows/b/versions")] == [3, 2, 1]

@@ -123,6 +123,7 @@ class JobCreated(JobEvent):
     parent: Parent | None = None
     retry_of: UUID | None = None
     schedule: UUID | None = None
+    fired_for: datetime | None = None  # the time that the schedule has named
 
 
 class ChangingJobEvent(JobEvent):

@@ -71,7 +71,11 @@ async def open_service(
         turns = Turns(parts.telemetry)
         attempts = Attempts(parts, settings, slots, here, scratch, turns)
         remote = RemoteTasks(
-            parts.pool, parts.broker, lost_seconds=settings.remote_lost_seconds, grace=settings.step_grace_seconds
+            parts.pool,
+            parts.broker,
+            lost_seconds=settings.remote_lost_seconds,
+            grace=settings.step_grace_seconds,
+            allowed=settings.remote_queues,
         )
         worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote, turns)
         stack.push_async_callback(worker.close)

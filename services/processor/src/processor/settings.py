@@ -20,6 +20,8 @@ class ProcessorSettings(ServiceSettings):
     step_grace_seconds: float = Field(default=5.0, ge=0)  # seconds that a cancelled step has to end by itself
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
     remote_lost_seconds: float = Field(default=30.0, gt=0)  # seconds of silence after which a remote worker is lost
+    # JSON list of queues that steps may name: thumbnails, or acme/thumbnails for the tenant acme alone. None: any
+    remote_queues: frozenset[str] | None = None
     quota_jobs_per_day: int | None = Field(default=None, ge=0)  # jobs that a tenant may start in a day of UTC
     quota_open_jobs: int | None = Field(default=None, ge=0)  # jobs that a tenant may have unfinished at once
     schedule_poll_seconds: float = Field(default=1.0, gt=0)  # between looks for what others' schedules have due

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 LARGEST_STRING = 1 << 20  # characters
 LARGEST_LIST = 100_000
@@ -186,6 +187,12 @@ def _number(work: Work, value: Any) -> Any:
     return number(int(written) if written.lstrip("+-").isdigit() else float(written))
 
 
+def _quote(work: Work, value: Any) -> str:
+    """For a part of a URL, or of its query. It takes its time for each byte."""
+    work.spend(len(text(value)))
+    return text(quote(value, safe="", errors="replace"))
+
+
 def _range(work: Work, *limits: Any) -> list[int]:
     bounds = [whole(limit) for limit in limits]
     if len(bounds) == 3 and bounds[2] == 0:
@@ -273,6 +280,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "max": Function("max(list)", 1, 1, _extreme(max)),
         "min": Function("min(list)", 1, 1, _extreme(min)),
         "number": Function("number(text)", 1, 1, _number),
+        "quote": Function("quote(text)", 1, 1, _quote),
         "range": Function("range(end) or range(begin, end, step)", 1, 3, _range),
         "replace": Function("replace(text, old, new)", 3, 3, _replace),
         "round": Function("round(number, digits)", 1, 2, _round),

@@ -11,7 +11,8 @@ from processor.language.problems import Path, Problem, did_you_mean, shortened
 
 ANYTHING: Schema = {}
 ROOTS = ("inputs", "steps", "item", "index", "job")
-_ID: Schema = {"id": {"type": "string"}}
+# `fired_for` is null in a job that no schedule has started.
+_ID: Schema = {"id": {"type": "string"}, "fired_for": {"type": ["string", "null"]}}
 _END: Schema = {"status": {"type": "string"}, "error": {"type": ["object", "null"]}}
 JOB: Schema = {"type": "object", "properties": _ID, "additionalProperties": False}
 JOB_AT_END: Schema = {"type": "object", "properties": {**_ID, **_END}, "additionalProperties": False}

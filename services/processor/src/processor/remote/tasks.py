@@ -23,11 +23,20 @@ SENDING_SECONDS = 5.0
 
 
 class RemoteTasks:
-    def __init__(self, pool: Pool, broker: Broker, *, lost_seconds: float, grace: float) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        broker: Broker,
+        *,
+        lost_seconds: float,
+        grace: float,
+        allowed: frozenset[str] | None = None,  # queues, or tenants' own: `queue`, `tenant/queue`. None: any
+    ) -> None:
         self._pool = pool
         self._broker = broker
         self._lost_seconds = lost_seconds
         self._grace = grace
+        self._allowed = allowed
         self._queries = load_queries("processor", "remote/queries.sql")
 
     async def known(self, tenant: str, job_id: UUID) -> set[UUID]:
@@ -39,6 +48,9 @@ class RemoteTasks:
     ) -> Failed | None:
         """Hand a step's attempt to whoever takes it. Not None if that cannot be."""
         action = state.plan.action(key[0])
+        if self._allowed is not None and self._allowed.isdisjoint((action.uses, f"{state.tenant}/{action.uses}")):
+            detail = f"The operator of this server does not allow the queue {action.uses}."
+            return Failed(key, attempt, "queue_not_allowed", detail)
         body = encode_json(
             RemoteTask(
                 task_id=task,

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from events.append import Appended, Appender, Duplicate
 from events.catalog import Payload
-from events.database import Pool, load_queries
-from events.errors import Conflict, InvalidInput, NotFound
+from events.database import Pool, database_gone, load_queries
+from events.errors import Conflict, InvalidInput, NotFound, Unavailable
 from events.ids import derived_id
 from events.lifecycle import Parts
 from events.schedules import CatchUp, Overlap, ScheduleFired, ScheduleSkipped, SkipReason
@@ -23,6 +23,7 @@ from processor.workflows.library import Library
 _LOOKED_AT = 200
 _AT_ONCE = 16
 _NEVER = timedelta.max
+_LEFT_SECONDS = 30.0  # that a schedule with which something is wrong is left alone
 
 
 class Firing:
@@ -45,7 +46,9 @@ class Firing:
         self._clock = clock
         self._queries = load_queries("processor", "schedules/queries.sql")
         self._alarm: asyncio.TimerHandle | None = None
+        self._left: dict[UUID, float] = {}  # schedules with which something is wrong, and until when
         self.wake = asyncio.Event()  # there may be something due, or something else next
+        self._log = parts.telemetry.log
         self._said = parts.telemetry.counter(
             "millrace_schedule_firings_total", "Firings of schedules, by what became of them.", ["outcome"]
         )
@@ -53,14 +56,21 @@ class Firing:
     async def run_once(self) -> bool:
         """Fire some of what is due. True if there may be more."""
         now = await self._clock()
-        rows = await self._pool.fetch(self._queries["upcoming"], _LOOKED_AT)
+        clock = asyncio.get_running_loop()
+        self._left = {id_: until for id_, until in self._left.items() if until > clock.time()}
+        rows = await self._pool.fetch(self._queries["upcoming"], _LOOKED_AT, list(self._left))
         due = {(row["tenant"], row["id"]) for row in rows if row["next_at"] is None or row["next_at"] <= now}
         self._set_alarm(min((row["next_at"] - now for row in rows if (row["next_at"] or now) > now), default=_NEVER))
         # Any of them: others who look at the same time take other ones, mostly.
         chosen = random.sample(sorted(due), min(len(due), _AT_ONCE))
         moved = await asyncio.gather(*(self._move(tenant, id_, now) for tenant, id_ in chosen), return_exceptions=True)
-        for outcome in moved:
-            if isinstance(outcome, BaseException):
+        for (tenant, id_), outcome in zip(chosen, moved, strict=True):
+            if isinstance(outcome, Exception) and not (database_gone(outcome) or isinstance(outcome, Unavailable)):
+                # One that nobody can fire must not hold up the others.
+                self._left[id_] = clock.time() + _LEFT_SECONDS
+                self._said.labels("error").inc()
+                self._log.error("schedule failed", tenant=tenant, schedule_id=str(id_), exc_info=outcome)
+            elif isinstance(outcome, BaseException):
                 raise outcome
         return True in moved
 

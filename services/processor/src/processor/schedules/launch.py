@@ -12,8 +12,8 @@ from uuid import UUID
 from events.database import Pool, load_queries
 from events.errors import InvalidInput
 from events.ids import derived_id
-from events.jobs import JobCreated
-from events.schedules import Overlap
+from events.jobs import JobCreated, JobError, JobFailed, JobStatus
+from events.schedules import Overlap, SkipReason
 from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.schedules.schedule import Known
@@ -51,8 +51,15 @@ class Launch:
             await self._cancel_former(known, job_id)
         # A built-in workflow may have another version by now: then the job's worker says that there is none.
         edition = await self._library.edition(known.tenant, known.view.workflow, version)
-        created = job_of(known, edition or Edition(known.view.workflow, version, NOTHING), job_id, at)
-        await self._starter.start(known.tenant, job_id, created, event_id=derived_id(job_id, created.event_type))
+        nothing = Edition(known.view.workflow, version, NOTHING)
+        end = None
+        try:
+            created = job_of(known, edition or nothing, job_id, at)
+        except InvalidInput as wrong:  # it was taken when it was promised: we have become stricter
+            created = job_of(known, nothing, job_id, at)
+            end = _failed(wrong)
+        event_id = derived_id(job_id, created.event_type)
+        await self._starter.start(known.tenant, job_id, created, event_id=event_id, end=end)
         self._announce_work()
 
     async def _cancel_former(self, known: Known, job_id: UUID) -> None:
@@ -74,12 +81,22 @@ def job_of(known: Known, edition: Edition, job_id: UUID, at: datetime) -> JobCre
     view = known.view
     jitter = _share_of(job_id) * view.jitter_seconds
     start_at = at + timedelta(seconds=jitter) if jitter else None
-    created = first_event(edition, given, priority=view.priority, start_at=start_at, schedule=known.id)
+    created = first_event(edition, given, priority=view.priority, start_at=start_at, schedule=known.id, fired_for=at)
     if view.overlap in _ONE_AT_A_TIME:
         # All of them are given the same, so a key that the workflow itself has is the same for all of them too.
         key = created.key or f"schedule:{known.id}"
         return created.model_copy(update={"key": key, "key_limit": 1})
     return created
+
+
+def _failed(wrong: InvalidInput) -> JobFailed:
+    return JobFailed(
+        status=JobStatus.FAILED,
+        progress_percent=0,
+        current_step=None,
+        step_message=wrong.detail,
+        error=JobError(code=SkipReason.INVALID_INPUT.value, detail=wrong.detail),
+    )
 
 
 def _share_of(job_id: UUID) -> float:

@@ -2,13 +2,19 @@
 SELECT clock_timestamp();
 
 -- name: upcoming
--- Schedules with a job that is still to be started, and those that fire next: $1 of each.
+-- Schedules with a job that is still to be started, and those that fire next: $1 of each, without those of $2.
 SELECT tenant, id, NULL AS next_at FROM (
-    SELECT tenant, id FROM processor.schedules WHERE starting IS NOT NULL ORDER BY tenant, id LIMIT $1
+    SELECT tenant, id FROM processor.schedules
+    WHERE starting IS NOT NULL AND id <> ALL ($2::uuid[])
+    ORDER BY tenant, id
+    LIMIT $1
 ) AS starting
 UNION ALL
 SELECT tenant, id, next_at FROM (
-    SELECT tenant, id, next_at FROM processor.schedules WHERE next_at IS NOT NULL ORDER BY next_at LIMIT $1
+    SELECT tenant, id, next_at FROM processor.schedules
+    WHERE next_at IS NOT NULL AND id <> ALL ($2::uuid[])
+    ORDER BY next_at
+    LIMIT $1
 ) AS next;
 
 -- name: schedule

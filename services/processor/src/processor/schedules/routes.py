@@ -23,6 +23,8 @@ from processor.workflows.control import Said
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]
+# It starts jobs, in the name of whoever lets it.
+_STARTS_JOBS = [require("jobs:write")]
 IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 _YEAR = 366 * 86_400
@@ -94,7 +96,7 @@ Wish = Annotated[ScheduleWish, Body(examples=[_EXAMPLE])]
 def router(schedules: Schedules) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/schedules", tags=["schedules"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.post("", status_code=201, responses=_MADE)
+    @routes.post("", status_code=201, responses=_MADE, dependencies=_STARTS_JOBS)
     async def create(principal: Writer, wish: Wish, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a workflow again and again: by a cron expression, or at an interval."""
         said = Said(principal.subject, idempotency_key)
@@ -118,7 +120,7 @@ def router(schedules: Schedules) -> APIRouter:
         """When it fires next, and what became of the last time. All of that is in `/streams/schedule:{id}/events`."""
         return read_answer(request, await schedules.one(principal.tenant, schedule_id))
 
-    @routes.put("/{schedule_id}", responses=_CHANGED)
+    @routes.put("/{schedule_id}", responses=_CHANGED, dependencies=_STARTS_JOBS)
     async def replace(principal: Writer, schedule_id: UUID, wish: Wish) -> Response:
         """Other terms from now on. It stays paused if it is."""
         return _answer(await schedules.replace(principal.tenant, schedule_id, wish.wanted(), principal.subject), 200)
@@ -128,7 +130,7 @@ def router(schedules: Schedules) -> APIRouter:
         """It starts nothing until it is resumed. Its jobs go on."""
         return _answer(await schedules.pause(principal.tenant, schedule_id, principal.subject), 200)
 
-    @routes.post("/{schedule_id}/resume", responses=_CHANGED)
+    @routes.post("/{schedule_id}/resume", responses=_CHANGED, dependencies=_STARTS_JOBS)
     async def resume(principal: Writer, schedule_id: UUID) -> Response:
         """Go on from now: nothing of the meantime is made up for."""
         return _answer(await schedules.resume(principal.tenant, schedule_id, principal.subject), 200)

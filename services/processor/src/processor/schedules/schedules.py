@@ -8,7 +8,7 @@ from uuid import UUID
 from events.append import Appended, Appender, Expected
 from events.catalog import Payload
 from events.database import Pool, load_queries
-from events.errors import Conflict, FieldError, IdempotencyKeyReused, NotFound
+from events.errors import Conflict, IdempotencyKeyReused, NotFound
 from events.ids import new_id
 from events.schedules import (
     ScheduleChanged,
@@ -141,14 +141,7 @@ class Schedules:
         raise Conflict("This schedule is changed by others all the time. Look at it, and try again.")
 
     async def _check_workflow(self, tenant: str, wanted: Wanted) -> None:
-        try:
-            edition = await self._library.startable(tenant, wanted.workflow, wanted.version)
-        except NotFound as unknown:
-            there_is = await self._library.newest(tenant, wanted.workflow) is not None
-            field = "body.version" if there_is else "body.workflow"
-            raise NotFound(unknown.detail, errors=[FieldError(field, unknown.code, unknown.detail)]) from None
-        except Conflict as retired:
-            raise Conflict(retired.detail, errors=[FieldError("body.workflow", retired.code, retired.detail)]) from None
+        edition = await self._library.asked_for(tenant, wanted.workflow, wanted.version)
         check_input(wanted, edition)
 
     async def _repeated(self, tenant: str, wanted: Wanted, event_id: UUID) -> Schedule | None:

@@ -44,6 +44,7 @@ class Wish:
     priority: int = 0
     start_at: datetime | None = None
     unique: str | None = None
+    named_in: str = "body.workflow"  # where the request has the workflow's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Control:
         event_id = said.event_id("start")
         known = None if said.idempotency_key is None else await self._known(tenant, event_id)
         if known is None:
-            edition = await self._library.startable(tenant, wish.workflow, wish.version)
+            edition = await self._library.asked_for(tenant, wish.workflow, wish.version, field=wish.named_in)
         else:  # it is judged by what held then
             _, first = known
             found = await self._library.edition(tenant, first.workflow, first.version)

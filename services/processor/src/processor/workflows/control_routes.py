@@ -77,15 +77,18 @@ class RetryWish(_Strict):
 def router(control: Control) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
-    async def started(principal: Principal, workflow: str, wish: InlineWish, key: str | None) -> Response:
-        wanted = Wish(workflow, wish.version, wish.input, wish.upload_id, wish.priority, wish.start_at, wish.unique)
+    async def started(
+        principal: Principal, workflow: str, wish: InlineWish, key: str | None, *, named_in: str
+    ) -> Response:
+        given = (wish.version, wish.input, wish.upload_id, wish.priority, wish.start_at, wish.unique)
+        wanted = Wish(workflow, *given, named_in=named_in)
         job, new = await control.start(principal.tenant, wanted, Said(principal.subject, key))
         return _answer(job, 202 if new else 200)
 
     @routes.post("/jobs", status_code=202, responses=_STARTED | _THERE)
     async def start(principal: JobWriter, wish: JobWish, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a workflow on an upload, a blob or inline input."""
-        return await started(principal, wish.workflow, wish, idempotency_key)
+        return await started(principal, wish.workflow, wish, idempotency_key, named_in="body.workflow")
 
     @routes.post(
         "/workflows/{name}/jobs",
@@ -100,7 +103,7 @@ def router(control: Control) -> APIRouter:
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Start this workflow."""
-        return await started(principal, name, wish, idempotency_key)
+        return await started(principal, name, wish, idempotency_key, named_in="path.name")
 
     @routes.post(
         "/jobs/retry",

@@ -111,6 +111,7 @@ class Filter(msgspec.Struct, frozen=True):
     workflow: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    schedule: UUID | None = None
 
 
 class Jobs:
@@ -174,6 +175,7 @@ class Jobs:
             wanted.created_after,
             wanted.created_before,
             wanted.sub_status,
+            wanted.schedule,
         )
         return [_job(row) for row in rows]
 

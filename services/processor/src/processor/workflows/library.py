@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from events.database import Pool, load_queries
-from events.errors import Conflict, NotFound
+from events.errors import Conflict, FieldError, NotFound
 from processor.language.definition import Definition
 from processor.workflows.beside import SHORT, Beside
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION
@@ -70,6 +70,16 @@ class Library:
         if newest.retired:
             raise Conflict(f"The workflow {name} is retired: no new job of it can be started.")
         return found
+
+    async def asked_for(self, tenant: str, name: str, version: int | None, *, field: str = "body.workflow") -> Edition:
+        """What a request wants to start. What is wrong with that is said of its fields; the name is in `field`."""
+        try:
+            return await self.startable(tenant, name, version)
+        except NotFound as unknown:
+            place = field if await self.newest(tenant, name) is None else "body.version"
+            raise NotFound(unknown.detail, errors=[FieldError(place, unknown.code, unknown.detail)]) from None
+        except Conflict as retired:
+            raise Conflict(retired.detail, errors=[FieldError(field, retired.code, retired.detail)]) from None
 
     async def names(self, tenant: str) -> list[str]:
         """Those that can be started."""

@@ -22,7 +22,7 @@ from processor.language.validation import Validated, validate
 from processor.workflows.built_in import BUILT_IN
 from processor.workflows.library import Library
 from processor.workflows.stream import SOURCE
-from processor.workflows.views import Verdict, WorkflowView
+from processor.workflows.views import ListedWorkflow, Verdict, WorkflowView
 
 
 class Publishing:
@@ -82,12 +82,12 @@ class Publishing:
             raise NotFound(f"There is no workflow {name}." if version is None else f"{name} has no version {version}.")
         return view_of(row)
 
-    async def page(self, tenant: str, *, after: str | None, limit: int) -> list[WorkflowView]:
-        return [view_of(row) for row in await self._pool.fetch(self._queries["editions"], tenant, after, limit)]
+    async def page(self, tenant: str, *, after: str | None, limit: int) -> list[ListedWorkflow]:
+        return [_listed(row) for row in await self._pool.fetch(self._queries["editions"], tenant, after, limit)]
 
-    async def versions(self, tenant: str, name: str, *, before: int | None, limit: int) -> list[WorkflowView]:
+    async def versions(self, tenant: str, name: str, *, before: int | None, limit: int) -> list[ListedWorkflow]:
         rows = await self._pool.fetch(self._queries["versions"], tenant, name, before, limit)
-        return [view_of(row) for row in rows]
+        return [_listed(row) for row in rows]
 
     async def _checked(self, tenant: str, document: Any) -> Validated:
         known: dict[tuple[str, int | None], Any] = {}
@@ -118,14 +118,15 @@ def _errors(checked: Validated) -> list[FieldError]:
 
 
 def view_of(row: asyncpg.Record) -> WorkflowView:
-    return WorkflowView(
-        id=row["name"],
-        version=row["version"],
-        document=msgspec.Raw(row["document"].encode()),
-        published_at=row["published_at"],
-        published_by=row["published_by"],
-        retired_at=row["retired_at"],
-    )
+    return WorkflowView(document=msgspec.Raw(row["document"].encode()), **_facts(row))
+
+
+def _listed(row: asyncpg.Record) -> ListedWorkflow:
+    return ListedWorkflow(**_facts(row))
+
+
+def _facts(row: asyncpg.Record) -> dict[str, Any]:
+    return {"id": row["name"]} | {name: row[name] for name in ("version", "published_at", "published_by", "retired_at")}
 
 
 def _others(document: Any) -> set[tuple[str, int | None]]:

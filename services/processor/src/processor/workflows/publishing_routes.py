@@ -14,7 +14,7 @@ from processor.language.definition import NAME_PATTERN
 from processor.language.document import LARGEST, Unreadable
 from processor.language.schema import published
 from processor.workflows.publishing import Publishing
-from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, Verdict, WorkflowView
+from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, ListedWorkflow, Verdict, WorkflowView
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]
@@ -91,14 +91,14 @@ def router(publishing: Publishing) -> APIRouter:
         view, new = await publishing.publish(principal.tenant, document, principal.subject, name=name)
         return _answer(view, 201 if new else 200)
 
-    @routes.get("", responses=answers(Page[WorkflowView], WORKFLOWS))
+    @routes.get("", responses=answers(Page[ListedWorkflow], WORKFLOWS))
     async def page(
         request: Request,
         principal: Reader,
         limit: Limit = 50,
         cursor: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
     ) -> Response:
-        """The newest version of each of the tenant's workflows, by name."""
+        """The newest version of each of the tenant's workflows, by name, without documents."""
         found = await publishing.page(principal.tenant, after=cursor, limit=limit + 1)
         items = found[:limit]
         return read_answer(request, Page(items, items[-1].id if len(found) > limit else None))
@@ -108,7 +108,7 @@ def router(publishing: Publishing) -> APIRouter:
         """Its newest version."""
         return read_answer(request, await publishing.one(principal.tenant, name))
 
-    @routes.get("/{name}/versions", responses=answers(Page[WorkflowView], WORKFLOWS) | problems(NotFound))
+    @routes.get("/{name}/versions", responses=answers(Page[ListedWorkflow], WORKFLOWS) | problems(NotFound))
     async def versions(
         request: Request,
         principal: Reader,
@@ -116,7 +116,7 @@ def router(publishing: Publishing) -> APIRouter:
         limit: Limit = 50,
         cursor: Annotated[int | None, Query(ge=1, le=2_147_483_647)] = None,
     ) -> Response:
-        """All its versions, the newest first."""
+        """All its versions, the newest first, without documents."""
         await publishing.one(principal.tenant, name)
         found = await publishing.versions(principal.tenant, name, before=cursor, limit=limit + 1)
         items = found[:limit]

@@ -10,7 +10,7 @@ WHERE tenant = $1 AND id = $2;
 
 -- name: jobs
 -- Newest first, older than $2 (ids rise with time), filtered. $1 tenant, $3 limit, $4 status, $5 workflow, $6 created
--- after, $7 created before, $8 sub-status, $9 parent, $10 retried job.
+-- after, $7 created before, $8 sub-status, $9 schedule.
 SELECT
     id, workflow, workflow_version, status, sub_status, progress_percent, eta_seconds, current_step, step_message,
     version, attempts, priority, key, start_at, parent, retry_of, schedule, input, result, error,
@@ -23,6 +23,7 @@ WHERE tenant = $1
     AND ($6::timestamptz IS NULL OR created_at > $6)
     AND ($7::timestamptz IS NULL OR created_at < $7)
     AND ($8::text IS NULL OR sub_status = $8)
+    AND ($9::uuid IS NULL OR schedule = $9)
 ORDER BY id DESC
 LIMIT $3;
 
@@ -140,7 +141,7 @@ LIMIT $6;
 
 -- name: editions
 -- The newest version of each workflow, by name, after $2.
-SELECT DISTINCT ON (name) name, version, document, published_at, published_by, retired_at
+SELECT DISTINCT ON (name) name, version, published_at, published_by, retired_at
 FROM processor.workflows
 WHERE tenant = $1 AND ($2::text IS NULL OR name > $2)
 ORDER BY name, version DESC
@@ -153,6 +154,6 @@ ORDER BY version DESC LIMIT 1;
 
 -- name: versions
 -- All versions of a workflow, the newest first.
-SELECT name, version, document, published_at, published_by, retired_at
+SELECT name, version, published_at, published_by, retired_at
 FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ($3::int IS NULL OR version < $3)
 ORDER BY version DESC LIMIT $4;

@@ -46,11 +46,12 @@ def router(jobs: Jobs) -> APIRouter:
         workflow: WorkflowName | None = None,
         created_after: Time | None = None,
         created_before: Time | None = None,
+        schedule: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: UUID | None = None,
     ) -> Response:
         """The tenant's jobs, newest first. A result that is kept as a blob is only referred to."""
-        wanted = Filter(status, sub_status, workflow, created_after, created_before)
+        wanted = Filter(status, sub_status, workflow, created_after, created_before, schedule)
         found = await jobs.page(principal.tenant, wanted, before=cursor, limit=limit + 1)
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))

@@ -1,6 +1,7 @@
 """What expressions can read of a job: its inputs, what its steps gave, and in a map the item."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
 from typing import Any
 
 from events.jobs import JobStatus
@@ -67,8 +68,13 @@ def _counted(state: JobState, evaluate: Callable[[Mapping[str, Any], Work], Any]
 
 
 def _job(state: JobState) -> Mapping[str, Any]:
+    fired_for = state.created.fired_for
+    known = {
+        "id": str(state.id),
+        "fired_for": None if fired_for is None else fired_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
     if state.outcome is None:
         status = JobStatus.COMPLETED if state.unfinished == 0 else JobStatus.PROCESSING
-        return {"id": str(state.id), "status": status.value, "error": None}
+        return {**known, "status": status.value, "error": None}
     status = JobStatus.CANCELLED if state.cancelled else JobStatus.FAILED
-    return {"id": str(state.id), "status": status.value, "error": state.outcome.model_dump()}
+    return {**known, "status": status.value, "error": state.outcome.model_dump()}

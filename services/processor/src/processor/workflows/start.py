@@ -11,7 +11,7 @@ from events.database import Pool, load_queries
 from events.envelope import encode_json, new_event, stream_name
 from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.ids import derived_id
-from events.jobs import JobCreated, JobStatus, Parent
+from events.jobs import JobCreated, JobEvent, JobStatus, Parent
 from events.telemetry import current_traceparent
 from processor.language.expressions import Expression, ExpressionError, as_text
 from processor.language.inputs import check_inputs
@@ -38,19 +38,25 @@ class Starter:
         self._quota = quota
         self._queries = load_queries("processor", "workflows/queries.sql")
 
-    async def start(self, tenant: str, id_: UUID, created: JobCreated, *, event_id: UUID) -> bool:
-        """False if the job was started before."""
+    async def start(
+        self, tenant: str, id_: UUID, created: JobCreated, *, event_id: UUID, end: JobEvent | None = None
+    ) -> bool:
+        """False if the job was started before. With an end, that is all of its life."""
         stream = stream_name("job", id_)
-        event = new_event(
-            id=event_id,
-            type=created.event_type,
-            stream=stream,
-            tenant=tenant,
-            source=SOURCE,
-            data=created.encode(),
-            traceparent=current_traceparent(),
+        events = tuple(
+            new_event(
+                id=id_of_event,
+                type=said.event_type,
+                stream=stream,
+                tenant=tenant,
+                source=SOURCE,
+                data=said.encode(),
+                traceparent=current_traceparent(),
+            )
+            for id_of_event, said in ((event_id, created), (derived_id(event_id, "end"), end))
+            if said is not None
         )
-        outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
+        outcome = await self._appender.append(AppendRequest(tenant, stream, events, Expected.NONE))
         return isinstance(outcome, Appended)
 
     async def start_child(self, state: JobState, key: Key, child: UUID, parameters: Any) -> ChildEnded | None:
@@ -115,6 +121,7 @@ def first_event(
     parent: Parent | None = None,
     retry_of: UUID | None = None,
     schedule: UUID | None = None,
+    fired_for: datetime | None = None,
 ) -> JobCreated:
     """What a job's first event says: its input as it was given, and all that its workflow says of its place in the
     queue."""
@@ -144,6 +151,7 @@ def first_event(
         parent=parent,
         retry_of=retry_of,
         schedule=schedule,
+        fired_for=fired_for,
     )
 
 
@@ -154,4 +162,5 @@ def _key(plan: Plan, given: Mapping[str, Any]) -> str | None:
     try:
         return as_text(Expression.parse(concurrency.key).evaluate({"inputs": given}))[:200]
     except ExpressionError as wrong:
-        raise InvalidInput(f"The workflow's concurrency key cannot be found: {wrong.detail}") from None
+        detail = f"The workflow's concurrency key cannot be found: {wrong.detail}"
+        raise InvalidInput(detail, errors=[FieldError("body.input", "no_concurrency_key", detail)]) from None

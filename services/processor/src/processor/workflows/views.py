@@ -30,13 +30,18 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
+class ListedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+    """Without its document, which may be large."""
+
     id: str  # its name
     version: int
-    document: msgspec.Raw  # in its canonical form
     published_at: datetime
     published_by: str | None = None
     retired_at: datetime | None = None  # from then on, nobody can start it
+
+
+class WorkflowView(ListedWorkflow, frozen=True, kw_only=True):
+    document: msgspec.Raw  # in its canonical form
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -129,7 +134,17 @@ WORKFLOW = WorkflowView(
     published_at=datetime(2026, 11, 21, 2, 0, tzinfo=UTC),
     published_by="user:01a1fbe0-3c5e-7b1a-9d52-0b6a7f2f3c11",
 )
-WORKFLOWS = Page([WORKFLOW], None)
+WORKFLOWS = Page(
+    [
+        ListedWorkflow(
+            id=WORKFLOW.id,
+            version=WORKFLOW.version,
+            published_at=WORKFLOW.published_at,
+            published_by=WORKFLOW.published_by,
+        )
+    ],
+    None,
+)
 VERDICT = Verdict(
     valid=False,
     errors=[FieldError("body.steps.b.depends[0]", "unknown_step", "There is no step c. There are: a, b.")],
