@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 NAME ?=
 ARGS ?=
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test bench soak fuzz lint fmt migrate lock sync clean
+.PHONY: help run stack test bench chaos soak fuzz lint fmt migrate lock sync clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,11 +18,14 @@ run: sync ## Run Millrace in one process on http://127.0.0.1:8080 (MILLRACE_PORT
 stack: sync ## Run the production shape: four processes, RabbitMQ, PostgreSQL
 	@exec $(BIN)/millrace stack
 
-test: sync ## Run every test, on private servers that it starts itself (ARGS="-k name")
-	@exec $(BIN)/pytest $(ARGS)
+test: sync ## Run every test, on private servers that it starts itself (ARGS="-k name", JOBS=1)
+	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
+
+chaos: sync ## Kill every process at every passage, not only at some of them
+	@exec $(BIN)/pytest tests/chaos -m "" $(ARGS)
 
 soak: sync ## Run the long tests: a million events under fire, 300,000 lives of jobs
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)

@@ -20,6 +20,7 @@ from events.broker import task_queue
 from events.brokers import open_broker
 from fixtures import processes
 from fixtures.client import Client, Watched
+from fixtures.passages import sampled
 
 KILLPOINT = Path(__file__).parent / "killpoint"
 WORKER = Path(processes.__file__).with_name("remote_worker.py")
@@ -114,7 +115,7 @@ def changes(frame: dict[str, Any]) -> list[dict[str, Any]]:
     return list(frame.get("changes", frame.get("data", {}).get("changes", [])))
 
 
-@pytest.mark.parametrize("at", PROCESSOR)
+@pytest.mark.parametrize("at", sampled(PROCESSOR))
 async def test_a_processor_killed_at_any_passage_loses_no_remote_step(
     stack: Stack, client: Client, worker: Worker, tmp_path: Path, at: str
 ) -> None:
@@ -132,7 +133,7 @@ async def test_a_processor_killed_at_any_passage_loses_no_remote_step(
     await everything_was_done_once(client, worker, await client.watch(await starting))
 
 
-@pytest.mark.parametrize("at", WORKERS)
+@pytest.mark.parametrize("at", sampled(WORKERS))
 async def test_a_worker_killed_at_any_passage_is_replaced(
     stack: Stack, client: Client, worker: Worker, tmp_path: Path, at: str
 ) -> None:

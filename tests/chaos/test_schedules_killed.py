@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ import pytest
 from deploy.provision import Database
 from fixtures import processes
 from fixtures.parts import PRINCIPAL_SECRET
+from fixtures.passages import sampled
 from fixtures.processor import TERMINAL, Watch, watching
 from fixtures.schedules import HandClock, OpenReplica
 
@@ -31,8 +32,7 @@ class RealClock(HandClock):
         return datetime.now(UTC)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+@pytest.mark.parametrize(("when", "nth"), sampled(list(product(["before", "after"], [1, 2, 3, 4]))))
 async def test_a_processor_killed_at_any_append_leaves_no_second_without_its_job(
     database: Database, open_replica: OpenReplica, tmp_path: Path, when: str, nth: int
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 from chaos.test_kill_matrix import KILLPOINT, PATIENCE
 from deploy.stack import Stack
 from fixtures.client import Client, Watched
+from fixtures.passages import sampled
 
 ITEMS = 12
 WORKFLOW = {
@@ -57,8 +59,7 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("when", "nth"), sampled(list(product(["before", "after"], [1, 2, 3, 5, 8]))))
 async def test_a_workflow_whose_worker_dies_at_any_append_does_every_step_once(
     stack: Stack, client: Client, tmp_path: Path, when: str, nth: int
 ) -> None:
@@ -85,8 +86,7 @@ async def test_a_workflow_whose_worker_dies_at_any_append_does_every_step_once(
     assert whole["progress_percent"] == 100
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("when", "nth"), sampled(list(product(["before", "after"], [1, 2]))))
 async def test_a_cancel_is_not_lost_nor_anything_undone_twice_whenever_the_worker_dies(
     stack: Stack, client: Client, tmp_path: Path, when: str, nth: int
 ) -> None:
