@@ -462,8 +462,8 @@ async def test_a_queue_that_is_called_like_a_step_of_ours_is_a_queue(processor: 
 
 
 async def test_a_step_that_is_given_too_much_fails_and_says_so(processor: Processor) -> None:
-    given = "x" * 200_000
-    times = LARGEST_BYTES // len(given) + 1
+    given = "ä" * 100_000  # few characters, many bytes
+    times = LARGEST_BYTES // len(given.encode()) + 1
     text = {"text": [f"${{{{ inputs.text }}}}{number}" for number in range(times)]}
     job_id = await processor.flow({"one": {"uses": "remote/hand", "with": text}}, {"text": given})
     assert (await processor.finished(job_id))["error"]["code"] == "parameters_too_large"

@@ -18,8 +18,11 @@ from events.telemetry import Telemetry
 from fixtures.engine import JOB_ID, Driven, planned
 from processor.attempts import Attempts
 from processor.builtin.handler import Attempt, Here
+from processor.children import Children
 from processor.execution import Execution
+from processor.hold import Hold
 from processor.queue import JobQueue, Lease
+from processor.remote.handed_out import HandedOut
 from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
@@ -52,18 +55,17 @@ def held(here: Here, folder: Path) -> tuple[Execution, _Log]:
         database_url=SecretStr("postgresql://nowhere"), data_dir=folder, principal_secret=SecretStr("x" * 32)
     )
     log, turns = _Log(), Turns(parts.telemetry)
+    state = Driven(planned({"steps": {"a": {"uses": "noop"}}})).state
+    hold = Hold(LEASE, state, turns)
     execution = Execution(
-        LEASE,
-        Driven(planned({"steps": {"a": {"uses": "noop"}}})).state,
+        hold,
         JobStream(cast(Appender, log), "acme", JOB_ID, 1),
         Attempts(parts, settings, Slots(0), {"noop": here}, folder, turns),
+        Children(hold, cast(Starter, NOWHERE), lambda: None),
+        HandedOut(hold, cast(RemoteTasks, NOWHERE)),
         JobQueue(cast(Pool, NOWHERE), "test", seconds=1),
-        cast(Starter, NOWHERE),
-        cast(RemoteTasks, NOWHERE),
         parts.blobs,
         Limits(attempts=2, backoff=0.0),
-        turns,
-        lambda: None,
     )
     return execution, log
 
@@ -96,7 +98,7 @@ async def test_a_step_whose_task_is_cancelled_before_it_begins_has_failed(tmp_pa
     def begin_and_cancel(key: Any, attempt: int) -> None:
         begin(key, attempt)
         if attempt == 1:
-            execution._tasks[key, attempt].cancel()
+            execution._hold.tasks[key, attempt].cancel()
 
     execution._begin = begin_and_cancel  # type: ignore[method-assign]
     assert await execution.run([Begin()]) is None
@@ -118,9 +120,9 @@ async def test_a_task_may_be_sent_no_more_without_harm_to_its_job(tmp_path: Path
     """A remote task that is recalled while it is sent was taken for the job's failure."""
 
     async def recalls(_: Attempt, given: Any) -> Any:
-        execution._spawn(("send", JOB_ID), asyncio.sleep(60))
+        execution._hold.spawn(("send", JOB_ID), asyncio.sleep(60))
         await asyncio.sleep(0)
-        await execution._recall({JOB_ID})
+        await execution._handed_out._recall({JOB_ID})
         return given
 
     execution, _ = held(recalls, tmp_path)
@@ -133,7 +135,7 @@ async def test_a_message_to_others_that_ends_cancelled_by_nobody_is_a_failure(tm
         raise asyncio.CancelledError
 
     async def sends(_: Attempt, given: Any) -> Any:
-        execution._spawn(("send", JOB_ID), leaks())
+        execution._hold.spawn(("send", JOB_ID), leaks())
         await asyncio.sleep(0)
         return given
 

@@ -18,10 +18,13 @@ from events.jobs import JobStatus
 from events.lifecycle import Parts
 from events.tasks import end
 from processor.attempts import Attempts
+from processor.children import Children
 from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.history import History
+from processor.hold import Hold
 from processor.queue import JobQueue, Lease, Mail
+from processor.remote.handed_out import HandedOut
 from processor.remote.tasks import RemoteTasks
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
@@ -219,18 +222,16 @@ class Worker:
             return
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
             stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
+            hold = Hold(lease, state, self._turns)
             execution = Execution(
-                lease,
-                state,
+                hold,
                 stream,
                 self._attempts,
+                Children(hold, self._starter, self.wake.set),
+                HandedOut(hold, self._remote),
                 self._queue,
-                self._starter,
-                self._remote,
                 self._parts.blobs,
                 self._limits,
-                self._turns,
-                self.wake.set,
             )
             held.begin(execution)
             released = await execution.run(first)
