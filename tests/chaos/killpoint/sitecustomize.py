@@ -29,10 +29,10 @@ class KillPoint:
         self._armed = armed
 
     def around(
-        self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., bool]
+        self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., Awaitable[bool]]
     ) -> Callable[..., Awaitable[Any]]:
         async def watched(*args: Any, **kwargs: Any) -> Any:
-            if what != self.what or not self._armed.exists() or not applies(*args):
+            if what != self.what or not self._armed.exists() or not await applies(*args):
                 return await call(*args, **kwargs)
             self._left -= 1
             chosen = self._left == 0
@@ -50,16 +50,23 @@ class KillPoint:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _writes_by_itself(connection: Any, query: str, *_: Any) -> bool:
+async def _always(*_: Any) -> bool:
+    return True
+
+
+async def _writes_by_itself(connection: Any, query: str, *_: Any) -> bool:
     return not connection.is_in_transaction() and _WRITES.search(query) is not None
 
 
-def _appends(statement: Any, *_: Any) -> bool:
+async def _appends(statement: Any, *_: Any) -> bool:
     return ".append(" in statement.get_query()
 
 
-def _is_outermost(transaction: Any, *_: Any) -> bool:
-    return not transaction._nested
+async def _has_written(transaction: Any, failed: type | None, *_: Any) -> bool:
+    """What has only read commits nothing: loops look for work whenever they like."""
+    if transaction._nested or failed is not None:
+        return False
+    return bool(await transaction._connection.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL"))
 
 
 def install(point: KillPoint) -> None:
@@ -69,13 +76,13 @@ def install(point: KillPoint) -> None:
 
     from events import broker_rabbitmq
 
-    def watch(owner: type, method: str, what: str, applies: Callable[..., bool] = lambda *_: True) -> None:
+    def watch(owner: type, method: str, what: str, applies: Callable[..., Awaitable[bool]] = _always) -> None:
         setattr(owner, method, point.around(what, getattr(owner, method), applies))
 
     for method in ("execute", "fetch", "fetchrow", "fetchval"):
         watch(asyncpg.Connection, method, "commit", _writes_by_itself)
     watch(PreparedStatement, "fetchrow", "append", _appends)
-    watch(Transaction, "__aexit__", "commit", _is_outermost)
+    watch(Transaction, "__aexit__", "commit", _has_written)
     watch(broker_rabbitmq.RabbitBroker, "publish", "publish")
     watch(broker_rabbitmq.RabbitDelivery, "ack", "ack")
 

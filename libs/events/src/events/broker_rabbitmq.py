@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.connection import make_url
 from aio_pika.exceptions import (
     AMQPError,
     ChannelNotFoundEntity,
@@ -158,8 +159,7 @@ class RabbitBroker:
                         pause = _RETRY_FIRST_SECONDS
                         yield RabbitDelivery(incoming)
                 finally:
-                    with contextlib.suppress(*_GONE):
-                        await connection.close()
+                    await _close(connection)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
 
@@ -203,8 +203,7 @@ class RabbitBroker:
 
     async def close(self) -> None:
         if self._publisher is not None:
-            with contextlib.suppress(*_GONE):
-                await self._publisher[0].close()
+            await _close(self._publisher[0])
 
     async def _publishing_channel(self) -> AbstractConnection:
         """The connection for publishing, opened if there is none. Its channel confirms, and raises what returns."""
@@ -230,21 +229,17 @@ class RabbitBroker:
 
     async def _open(self, purpose: str) -> _Opened:
         """A new connection with a confirming channel, and the topology declared."""
+        connection = aio_pika.Connection(
+            make_url(self._url), client_properties={"connection_name": f"millrace-{self._name}-{purpose}"}
+        )
         try:
-            connection = await aio_pika.connect(
-                self._url,
-                timeout=CONNECT_SECONDS,
-                client_properties={"connection_name": f"millrace-{self._name}-{purpose}"},
-            )
-        except _GONE as gone:
-            raise BrokerUnavailable(f"RabbitMQ is not reachable: {gone!r}.") from gone
-        try:
+            await connection.connect(timeout=CONNECT_SECONDS)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await _declare_topology(channel)
         except BaseException as failed:
-            await connection.close()
+            await _close(connection)
             if isinstance(failed, _GONE):
-                raise BrokerUnavailable(f"RabbitMQ went away: {failed!r}.") from failed
+                raise BrokerUnavailable(f"RabbitMQ is not reachable: {failed!r}.") from failed
             raise
         return connection, channel
 
@@ -269,10 +264,17 @@ class RabbitBroker:
                     pause = _RETRY_FIRST_SECONDS
                     await lost.wait()
                 finally:
-                    with contextlib.suppress(*_GONE):
-                        await connection.close()
+                    await _close(connection)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """aio-pika ends by itself what is not closed when it is forgotten, whether a loop runs by then or not; and what was
+    lost only counts as closed when it is told so a second time."""
+    for _ in range(2):
+        with contextlib.suppress(*_GONE):
+            await connection.close()
 
 
 class RabbitDelivery:

@@ -155,7 +155,8 @@ class _Answer(aiohttp.ClientResponse):
         if self._transport is not None:
             if not self.closed:
                 _drop_unsent(self._transport)
-            self._transport.abort()
+            with suppress(AttributeError):  # before Python 3.11.5, one of TLS that is closed already
+                self._transport.abort()
         super().close()
 
 
