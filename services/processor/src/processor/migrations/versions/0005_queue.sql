@@ -518,11 +518,15 @@ BEGIN
     FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
         EXIT WHEN left_over <= 0;
         turned_away := false;
-        FOR found_one IN SELECT * FROM processor.in_turn(left_over, computing, per_tenant, full_ones) LOOP
-            SELECT waiting.* INTO job FROM processor.queue AS waiting
-            WHERE waiting.tenant = found_one.tenant AND waiting.job_id = found_one.job_id
-            FOR UPDATE SKIP LOCKED;
-            CONTINUE WHEN NOT FOUND;
+        FOR job IN
+            SELECT waiting.*
+            FROM processor.in_turn(left_over, computing, per_tenant, full_ones) AS turn
+            CROSS JOIN LATERAL (
+                SELECT * FROM processor.queue AS waiting
+                WHERE waiting.tenant = turn.tenant AND waiting.job_id = turn.job_id
+                FOR UPDATE SKIP LOCKED
+            ) AS waiting
+        LOOP
             reached := CASE
                 WHEN job.lane = '' THEN NULL
                 WHEN (job.tenant, job.lane)::processor.lane_name = ANY (full_ones) THEN 'workflow'
