@@ -179,3 +179,19 @@ async def test_jobs_of_jobs_are_judged_by_the_quota_too(open_processor: OpenProc
         job = await processor.outcome(steps)
         assert (job["status"], job["error"]["code"]) == ("FAILED", "quota_exceeded")
         assert (await processor.outcome({"s": {"uses": "noop"}}))["status"] == "COMPLETED", "its children have ended"
+
+
+async def test_a_childs_large_result_is_read_as_it_is(processor: Processor) -> None:
+    """Beyond what fits into an event it says where it is; a parent's expressions want what it is."""
+    child = {
+        "name": "large",
+        "inputs": {"text": {"type": "string"}},
+        "steps": {"a": {"uses": "noop", "with": {"text": "${{ inputs.text }}", "n": 7}}},
+    }
+    await processor.publish(child)
+    steps = {
+        "sub": {"workflow": "large", "with": {"text": "${{ inputs.text }}"}},
+        "seen": {"uses": "noop", "depends": ["sub"], "with": {"n": "${{ steps.sub.output.n }}"}},
+    }
+    job = await processor.outcome(steps, given={"text": "x" * 40_000})
+    assert (job["status"], job["result"]) == ("COMPLETED", {"n": 7})

@@ -6,12 +6,15 @@ holds the decision, and what the log refuses ends everything here: then somebody
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from events.blobs import Blobs
-from events.envelope import utc_now
+from events.envelope import encode_json, utc_now
 from events.jobs import JobCompleted, JobEvent, JobStatus
 from processor.attempts import Assignment, Attempts, Stop
 from processor.children import Children
@@ -20,7 +23,7 @@ from processor.progress import Pace
 from processor.queue import JobQueue, Mail
 from processor.remote.handed_out import HandedOut
 from processor.remote.reports import command_of
-from processor.results import keep_result
+from processor.results import keep_result, may_refer, whole_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
@@ -86,7 +89,7 @@ class Execution:
     def deliver(self, mail: Mail) -> None:
         """What somebody says to the job."""
         command = _said(mail)
-        if isinstance(command, Completed):
+        if isinstance(command, Completed) or (isinstance(command, ChildEnded) and may_refer(command.result)):
             if ("take in", mail.id) not in self._hold.tasks:
                 self._hold.spawn(("take in", mail.id), self._take_in(mail.id, command))
             return
@@ -177,12 +180,19 @@ class Execution:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
 
-    async def _take_in(self, mail: UUID, completed: Completed) -> None:
-        """What a remote worker gives may be too large for an event."""
-        key, attempt = completed.key, completed.attempt
-        kept = await self._attempts.completed(self.state, self._lease, key, attempt, completed.output)
+    async def _take_in(self, mail: UUID, command: Completed | ChildEnded) -> None:
+        """What somebody else has done may be too large for an event, and the result of a job may be elsewhere."""
+        if isinstance(command, Completed):
+            command = await self._stored(command.key, command.attempt, command.output)
+        elif (node := self.state.nodes.get(command.key)) is not None:
+            said = await whole_result(self._blobs, self._lease.tenant, encode_json(command.result))
+            stored = await self._stored(command.key, node.attempt, msgspec.json.decode(said))
+            command = replace(command, result=stored.output, blob=stored.blob)
         self._mail.append(mail)
-        self._hold.put(kept)
+        self._hold.put(command)
+
+    async def _stored(self, key: Key, attempt: int, output: Any) -> Completed:
+        return await self._attempts.completed(self.state, self._lease, key, attempt, output)
 
     async def _wait(self) -> Release | None:
         """Until something has come, or the time for something."""

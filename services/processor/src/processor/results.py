@@ -31,6 +31,11 @@ async def keep_result(blobs: Blobs, key: str, result: Any) -> Any:
     return KeptBlob(blob=key, bytes=len(body))
 
 
+def may_refer(result: Any) -> bool:
+    """Whether a result may say where it is, or a part of it, instead of what."""
+    return b'"blob"' in encode_json(result)
+
+
 async def whole_result(blobs: Blobs, tenant: str, said: bytes) -> bytes:
     """The result, wherever it and its parts are; of what has been deleted, where it was."""
     if b'"blob"' not in said:

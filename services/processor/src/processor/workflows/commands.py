@@ -105,6 +105,7 @@ class ChildEnded:
     status: JobStatus
     result: Any = None
     error: dict[str, str] = field(default_factory=dict)
+    blob: KeptBlob | None = None  # where the result is, if it is large
 
 
 Command: TypeAlias = (

@@ -411,7 +411,7 @@ def _child_ended(state: JobState, command: ChildEnded, now: datetime, limits: Li
     if node is None or node.child != command.child or node.status is not StepStatus.WAITING:
         return
     if command.status is JobStatus.COMPLETED:
-        yield _change(command.key, StepStatus.COMPLETED, node, output=command.result)
+        yield _change(command.key, StepStatus.COMPLETED, node, **_kept(command.result, command.blob))
     elif state.phase is Phase.STOPPING:
         yield _change(command.key, StepStatus.CANCELLED, node)
     else:

@@ -108,7 +108,8 @@ class Starter:
         row = await self._pool.fetchrow(self._queries["how_it_ended"], state.tenant, child)
         if row is None:
             return ChildEnded(child, key, JobStatus.CANCELLED)
-        return ChildEnded(child, key, JobStatus(row["status"]), json.loads(row["result"] or "null"))
+        result, error = json.loads(row["result"] or "null"), json.loads(row["error"] or "{}")
+        return ChildEnded(child, key, JobStatus(row["status"]), result, error)
 
 
 def first_event(
