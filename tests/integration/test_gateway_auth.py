@@ -38,10 +38,9 @@ async def gateway(gateway_database: Database, tmp_path_factory: pytest.TempPathF
         yield running
 
 
-@pytest.mark.parametrize(
-    "credential", [f"Authorization: Bearer {KEY}", f"authorization: bearer {KEY}", f"x-api-key: {KEY}"]
-)
-async def test_a_key_opens_the_door_in_either_header(gateway: Gateway, credential: str) -> None:
+@pytest.mark.parametrize("header", ["Authorization: Bearer", "authorization: bearer", "x-api-key:"])
+async def test_a_key_opens_the_door_in_either_header(gateway: Gateway, header: str) -> None:
+    credential = f"{header} {KEY}"
     assert (await gateway.ask("GET /api/v1/jobs", credential, key=None)).status == 200
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from events.jobs import JobStatus
 from fixtures.engine import Driven, planned
-from processor.workflows.engine import Limits
+from processor.workflows.limits import Limits
 
 NOOP: dict[str, Any] = {"uses": "noop"}
 

@@ -21,7 +21,7 @@ from processor.workflows.commands import (
     Signal,
     Tick,
 )
-from processor.workflows.engine import Limits
+from processor.workflows.limits import Limits
 from processor.workflows.reuse import reusable
 
 NOOP = {"uses": "noop"}

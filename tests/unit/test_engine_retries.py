@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from events.jobs import JobStatus, SubStatus
 from fixtures.engine import Driven, planned
 from processor.language.definition import Retry
-from processor.workflows.engine import Limits, pause_before
+from processor.workflows.ends import pause_before
+from processor.workflows.limits import Limits
 
 JOB = UUID(int=1)
 

@@ -24,7 +24,8 @@ from processor.workflows.commands import (
     Stopped,
     Tick,
 )
-from processor.workflows.engine import Limits, Refused, decide
+from processor.workflows.engine import Refused, decide
+from processor.workflows.limits import Limits
 
 NOOP = {"uses": "noop"}
 UNDOABLE = {**NOOP, "compensate": NOOP}

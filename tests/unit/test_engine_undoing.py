@@ -7,7 +7,7 @@ import pytest
 from events.jobs import JobStatus, SubStatus
 from fixtures.engine import Driven, planned
 from processor.workflows.commands import Park
-from processor.workflows.engine import Limits
+from processor.workflows.limits import Limits
 from processor.workflows.scope import parameters_of
 
 NOOP: dict[str, Any] = {"uses": "noop"}

@@ -28,7 +28,11 @@ def test_a_single_wrong_character_is_always_noticed(place: int, shift: int) -> N
         parse_key(key[:place] + other + key[place + 1 :])
 
 
-@pytest.mark.parametrize("text", ["", "mr_live_", "mr_test_abc", new_key() + "0", new_key()[:-1], " " + new_key()])
+@pytest.mark.parametrize(
+    "text",
+    ["", "mr_live_", "mr_test_abc", new_key() + "0", new_key()[:-1], " " + new_key()],
+    ids=["nothing", "no secret", "another kind", "too long", "too short", "a space before it"],
+)
 def test_what_is_no_key_is_not_repeated_in_the_answer(text: str) -> None:
     with pytest.raises(Unauthenticated, match="not an API key") as refused:
         parse_key(text)

@@ -28,7 +28,7 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
 from processor.workflows.commands import Begin
-from processor.workflows.engine import Limits
+from processor.workflows.limits import Limits
 from processor.workflows.start import Starter
 from processor.workflows.stream import JobStream
 

@@ -36,7 +36,7 @@ from processor.workflows.commands import (
     Stopped,
     Tick,
 )
-from processor.workflows.engine import Limits
+from processor.workflows.limits import Limits
 from processor.workflows.plan import Kind
 from processor.workflows.record import Turn
 from processor.workflows.state import Key, Phase

@@ -31,8 +31,8 @@ from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
 from processor.workflows.commands import Begin, Command, GiveUp, Park
-from processor.workflows.engine import Limits
 from processor.workflows.library import NOTHING, Library
+from processor.workflows.limits import Limits
 from processor.workflows.start import Starter
 from processor.workflows.state import JobState
 from processor.workflows.stream import JobStream

@@ -27,7 +27,9 @@ from events.jobs import (
     SubStatus,
 )
 from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal, Tick
-from processor.workflows.engine import Began, Emitted, Ended, Fact, Limits, Progressed, TakenOver, advance, decide
+from processor.workflows.engine import advance, decide
+from processor.workflows.facts import Began, Emitted, Ended, Fact, Progressed, TakenOver
+from processor.workflows.limits import Limits
 from processor.workflows.plan import Kind
 from processor.workflows.state import JobState, Phase, apply, say, tell
 
