@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.processor",
     "fixtures.killable",
     "fixtures.schedules",
+    "fixtures.opening",
     "fixtures.unlimited",
     "fixtures.node",
 ]

@@ -22,6 +22,7 @@ from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
+from processor.inputs.caps import Caps
 from processor.language.expressions import ExpressionError
 from processor.language.json_schemas import compiled, problems
 from processor.queue import Lease
@@ -183,6 +184,7 @@ class Attempts:
                 scratch=str(folder),
                 memory_mb=self._settings.step_memory_mb,
                 threads=self._settings.step_threads,
+                caps=_caps(self._settings),
             )
             it.stop.gently = True
             result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
@@ -207,6 +209,16 @@ class Attempts:
             return copy
         except NotFound:
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+
+def _caps(settings: ProcessorSettings) -> Caps:
+    return Caps(
+        bytes=settings.archive_bytes,
+        ratio=settings.archive_ratio,
+        depth=settings.archive_depth,
+        entries=settings.archive_entries,
+        disk_free_bytes=settings.archive_disk_free_mb << 20,
+    )
 
 
 def _is_cancelled() -> bool:

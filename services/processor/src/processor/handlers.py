@@ -45,11 +45,32 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
         for handler in (
             Handler(
                 name="csv-profile",
-                version=1,
+                version=2,
                 runs=Runs.PROCESS,
                 title="Count rows, and for each column find its type, its missing and its distinct values",
-                parameters=_object("blob", blob=_BLOB, options={"type": "object"}),
-                output={"type": "object", "properties": {"rows": {"type": "integer"}, "columns": {"type": "array"}}},
+                parameters=_object(
+                    "blob",
+                    blob=_BLOB,
+                    options={
+                        "type": "object",
+                        "properties": {"entry": {"type": "string", "description": "Which file of a zip is meant."}},
+                    },
+                ),
+                output={
+                    "type": "object",
+                    "properties": {
+                        "rows": {"type": "integer"},
+                        "columns": {"type": "array"},
+                        "input": _object(
+                            "compression",
+                            "entry",
+                            "bytes",
+                            compression={"type": "array", "items": {"enum": ["gzip", "zstd", "zip"]}},
+                            entry={"type": ["string", "null"]},
+                            bytes={"type": "integer"},
+                        ),
+                    },
+                },
             ),
             Handler(
                 name="noop",

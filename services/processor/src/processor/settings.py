@@ -32,6 +32,12 @@ class ProcessorSettings(ServiceSettings):
     # The shortest interval. A firing leaves four events or more in the log for good: every second, 126 million a year.
     schedule_smallest_seconds: int = Field(default=10, ge=1)
     step_threads: int = Field(default=2, ge=1, le=64)  # threads of a step
+    # Of compressed inputs. Ten times what ingest takes by default
+    archive_bytes: int = Field(default=100 * 1024**3, ge=1)  # bytes that come out of one
+    archive_ratio: int = Field(default=200, ge=1)  # bytes that come out for each of the file's, after the first MiB
+    archive_depth: int = Field(default=3, ge=0)  # layers: a zip with a .csv.gz in it has two
+    archive_entries: int = Field(default=10_000, ge=1)  # of a zip
+    archive_disk_free_mb: int = Field(default=1024, ge=0)  # megabytes that opening leaves free on the scratch disk
     http_hosts: tuple[PatternText, ...] = ()  # JSON list of what steps may call: *.example.com, example.com:8443
     http_private_addresses: bool = False  # whether these may be on this machine or in a private network
     http_seconds: float = Field(default=30.0, gt=0)  # seconds that a call may take from the lookup to its last byte

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from processor.inputs.caps import Caps
+
 
 class Task(msgspec.Struct, frozen=True, tag="task"):
     step: str
@@ -16,6 +18,7 @@ class Task(msgspec.Struct, frozen=True, tag="task"):
     scratch: str  # a folder for this task alone, removed after it
     memory_mb: int  # what the step may use; beyond, it goes to disk or fails
     threads: int
+    caps: Caps = Caps()  # of what it decompresses
 
 
 # The share that is done, 0 to 1, and what is being done. Raises `StepStopped` if the step is not wanted any more.

@@ -9,12 +9,16 @@ from processor.cleaning.columns import ColumnFacts, Reader
 from processor.cleaning.dialect import SAMPLE_BYTES, Dialect, detect
 from processor.cleaning.slices import WIDEST, Slice, cut
 from processor.cleaning.text import Encoding, convert_to_utf8, encoding_of
+from processor.inputs.opening import Input, open_input
 from processor.step import Report, Task
+
+_OPENING = 0.3  # of the whole, if there is something to be opened
 
 
 def profile(task: Task, report: Report) -> dict[str, Any]:
-    path, scratch = Path(task.input), Path(task.scratch)
-    progress = _Progress(report, path.stat().st_size)
+    given = open_input(task, lambda share, message: report(_OPENING * share, message))
+    path, scratch = given.path, Path(task.scratch)
+    progress = _Progress(_after_opening(report) if given.compression else report, given.bytes)
     encoding = encoding_of(path, progress.of_bytes("Checking the text", until=0.1))
     text = path
     if not encoding.is_plain_utf8:
@@ -37,7 +41,11 @@ def profile(task: Task, report: Report) -> dict[str, Any]:
             )
         columns += table.columns
         rows, rejected = table.rows, table.rejected
-    return _result(progress.size, encoding, dialect, rows, rejected + cut_off, columns)
+    return _result(given, encoding, dialect, rows, rejected + cut_off, columns)
+
+
+def _after_opening(report: Report) -> Report:
+    return lambda share, message: report(_OPENING + (1 - _OPENING) * share, message)
 
 
 class _Progress:
@@ -73,7 +81,7 @@ def _sample(path: Path) -> str:
 
 
 def _result(
-    size: int, encoding: Encoding, dialect: Dialect, rows: int, rejected: int, columns: list[ColumnFacts]
+    given: Input, encoding: Encoding, dialect: Dialect, rows: int, rejected: int, columns: list[ColumnFacts]
 ) -> dict[str, Any]:
     notes = [*([encoding.note] if encoding.note else []), *dialect.notes]
     if rows == 0:
@@ -84,7 +92,8 @@ def _result(
         "rows": rows,
         "rejected_rows": rejected,
         "columns": [{"name": name, **asdict(facts)} for name, facts in zip(dialect.names, columns, strict=True)],
-        "bytes": size,
+        "input": given.described(),
+        "bytes": given.bytes,
         "dialect": {
             "delimiter": dialect.delimiter,
             "header": dialect.header,

@@ -13,11 +13,10 @@ _CHUNK_BYTES = 1 << 20
 
 # How files begin that people send instead of a CSV.
 _OTHER_FORMATS = {
-    b"PK\x03\x04": "a ZIP archive, or a spreadsheet such as .xlsx. Export the sheet as CSV",
-    b"\x1f\x8b": "compressed with gzip. Decompress it first",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd. Decompress it first",
-    b"BZh": "compressed with bzip2. Decompress it first",
-    b"\xfd7zXZ\x00": "compressed with xz. Decompress it first",
+    b"BZh": "compressed with bzip2. Use gzip, zstd or zip",
+    b"\xfd7zXZ\x00": "compressed with xz. Use gzip, zstd or zip",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive. Use gzip, zstd or zip",
+    b"Rar!\x1a\x07": "a RAR archive. Use gzip, zstd or zip",
     b"\xd0\xcf\x11\xe0": "an old Office document. Export the sheet as CSV",
     b"%PDF-": "a PDF",
     b"PAR1": "a Parquet file",
@@ -31,6 +30,8 @@ _OTHER_FORMATS = {
     b'{"': "JSON",
     b'[{"': "JSON",
 }
+
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 
 # Control characters that text has no use for; a few may be garbage, many are another kind of file.
 _CONTROLS = bytes(code for code in range(1, 32) if code not in b"\t\n\v\f\r\x1b")
@@ -142,6 +143,8 @@ def _refuse_other_formats(head: bytes) -> None:
     for magic, what in _OTHER_FORMATS.items():
         if start.lower().startswith(magic.lower()):
             raise StepError("not_csv", f"The file is not a CSV: it is {what}.")
+    if head.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+        raise StepError("not_csv", "The file is not a CSV: it is a tar archive. Send the file by itself, or in a zip.")
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if controls > _MOST_CONTROLS * len(head):
         raise StepError("not_csv", "The file is not a CSV: it is full of control characters, as binary files are.")

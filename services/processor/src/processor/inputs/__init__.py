@@ -1,0 +1,1 @@
+"""Files as clients have sent them, opened for a step as plain bytes."""
