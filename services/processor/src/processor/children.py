@@ -30,6 +30,11 @@ class Children:
             if node.child is not None and node.status is StepStatus.WAITING and self._hold.kind(key) is Kind.WORKFLOW
         }
 
+    async def remember(self) -> None:
+        """What former holders have started is not judged again: its workflow may be retired by now."""
+        if awaited := self.awaited():
+            self._started = await self._starter.started(self._hold.state.tenant, [*awaited])
+
     def follow(self) -> None:
         """Start those that are awaited now, or end them."""
         for child, key in self.awaited().items():

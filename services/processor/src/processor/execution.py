@@ -102,6 +102,7 @@ class Execution:
         try:
             self._hold.commands[:0] = first
             if self.state.status is not JobStatus.PENDING:
+                await self._children.remember()
                 await self._handed_out.remember()
             await self._tell()
             while not self.state.status.terminal:

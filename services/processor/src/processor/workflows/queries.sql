@@ -99,6 +99,10 @@ SELECT document FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ver
 SELECT version, retired_at FROM processor.workflows WHERE tenant = $1 AND name = $2
 ORDER BY version DESC LIMIT 1;
 
+-- name: there_are
+-- Which of these jobs were started.
+SELECT id FROM processor.jobs WHERE tenant = $1 AND id = ANY ($2::uuid[]);
+
 -- name: how_it_ended
 SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;
 

@@ -1,7 +1,7 @@
 """Starting jobs: what is checked, and what their first event says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -58,6 +58,10 @@ class Starter:
         )
         outcome = await self._appender.append(AppendRequest(tenant, stream, events, Expected.NONE))
         return isinstance(outcome, Appended)
+
+    async def started(self, tenant: str, jobs: Collection[UUID]) -> set[UUID]:
+        """Those of them that there are."""
+        return {row["id"] for row in await self._pool.fetch(self._queries["there_are"], tenant, jobs)}
 
     async def start_child(self, state: JobState, key: Key, child: UUID, parameters: Any) -> ChildEnded | None:
         """Start what a step waits for, unless it was started before. Not None if it cannot be started."""

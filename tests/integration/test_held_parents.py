@@ -1,0 +1,125 @@
+"""What whoever holds a job does for the jobs that its steps are."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from deploy.provision import Database
+from events.append import Appender
+from events.ids import new_id
+from events.jobs import JobStatus
+from events.lifecycle import Parts
+from fixtures.log import as_owner
+from fixtures.parts import OpenParts
+from processor import execution
+from processor.attempts import Attempts
+from processor.children import Children
+from processor.execution import Execution, Release
+from processor.hold import Hold
+from processor.queue import JobQueue, Lease, Postbox
+from processor.quota import JobQuota
+from processor.remote.handed_out import HandedOut
+from processor.remote.tasks import RemoteTasks
+from processor.turns import Turns
+from processor.workflows.commands import Begin, Command
+from processor.workflows.library import Library
+from processor.workflows.limits import Limits
+from processor.workflows.start import Starter, first_event
+from processor.workflows.state import JobState, begin
+from processor.workflows.stream import JobStream
+
+_NOBODY = cast(Any, None)  # these jobs have neither steps that run here nor remote ones
+_CHILD = {"name": "child", "steps": {"s": {"wait": {"signal": "never"}}}}
+
+
+class Parent:
+    """A job on the database, and a worker that holds it again and again."""
+
+    def __init__(self, parts: Parts, appender: Appender, owner: Any) -> None:
+        self.parts = parts
+        self.pool = parts.pool
+        self.owner = owner
+        self.postbox = Postbox(parts.pool)
+        self.queue = JobQueue(parts.pool, "worker", seconds=3600)
+        self.library = Library(parts.pool)
+        self.starter = Starter(parts.pool, appender, self.library, self.postbox, JobQuota(parts.pool))
+        self.state: JobState
+        self.lease: Lease
+        self._stream: JobStream
+        self._appender = appender
+
+    async def publish(self, document: dict[str, Any]) -> None:
+        await self.owner.execute(
+            "INSERT INTO processor.workflows (tenant, name, version, document, published_at, position)"
+            " VALUES ('acme', $1, 1, $2, now(), 1)",
+            document["name"],
+            msgspec.json.encode(document).decode(),
+        )
+
+    async def made(self, steps: dict[str, Any]) -> None:
+        await self.publish({"name": "parent", "steps": steps})
+        edition = await self.library.startable("acme", "parent", None)
+        created, id_ = first_event(edition, {}), new_id()
+        await self.starter.start("acme", id_, created, event_id=new_id())
+        (self.lease,) = await self.queue.claim(1)
+        self.state = begin(edition.plan, "acme", id_, created)
+        self._stream = JobStream(self._appender, "acme", id_, 1)
+
+    def held(self) -> Execution:
+        turns = Turns(self.parts.telemetry)
+        hold = Hold(self.lease, self.state, turns)
+        return Execution(
+            hold,
+            self._stream,
+            cast(Attempts, _NOBODY),
+            Children(hold, self.starter, lambda: None),
+            HandedOut(hold, cast(RemoteTasks, _NOBODY)),
+            self.queue,
+            self.parts.blobs,
+            Limits(),
+        )
+
+    async def hold(self, *first: Command) -> Release | None:
+        return await self.held().run(first)
+
+    async def statuses(self) -> list[str]:
+        """Of its children."""
+        rows = await self.pool.fetch("SELECT status FROM processor.jobs WHERE id <> $1 ORDER BY id", self.state.id)
+        return [row["status"] for row in rows]
+
+    async def told(self, job_id: UUID) -> list[str]:
+        return [mail.kind for mail in await self.queue.mail([("acme", job_id)])]
+
+    def child(self, step: str) -> UUID:
+        child = self.state.nodes[step, None].child
+        assert child is not None
+        return child
+
+
+@pytest_asyncio.fixture
+async def parent(
+    database: Database, open_parts_for: OpenParts, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Parent]:
+    monkeypatch.setattr(execution, "LINGER_SECONDS", 0.0)
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+        as_owner(database) as owner,
+    ):
+        yield Parent(parts, appender, owner)
+
+
+async def test_a_child_that_was_started_is_not_judged_again_when_its_parent_is_woken(parent: Parent) -> None:
+    """Each wake started all children anew. If their workflow had been retired meanwhile, their steps failed, and they
+    went on without anybody who wanted them."""
+    await parent.publish(_CHILD)
+    await parent.made({"sub": {"workflow": "child"}})
+    assert isinstance(await parent.hold(Begin()), Release)
+    assert await parent.statuses() == ["PENDING"]
+    await parent.owner.execute("UPDATE processor.workflows SET retired_at = now()")
+    assert isinstance(await parent.hold(Begin()), Release)
+    assert parent.state.status is JobStatus.PROCESSING
