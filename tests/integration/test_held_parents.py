@@ -1,6 +1,7 @@
 """What whoever holds a job does for the jobs that its steps are."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,10 +12,10 @@ import pytest_asyncio
 from deploy.provision import Database
 from events.append import Appender
 from events.ids import new_id
-from events.jobs import JobStatus
+from events.jobs import JobStatus, StepStatus
 from events.lifecycle import Parts
 from fixtures.log import as_owner
-from fixtures.parts import OpenParts
+from fixtures.parts import OpenParts, settings_for
 from processor import execution
 from processor.attempts import Attempts
 from processor.children import Children
@@ -24,22 +25,24 @@ from processor.queue import JobQueue, Lease, Postbox
 from processor.quota import JobQuota
 from processor.remote.handed_out import HandedOut
 from processor.remote.tasks import RemoteTasks
+from processor.results import keep_result
+from processor.settings import ProcessorSettings
+from processor.slots import Slots
 from processor.turns import Turns
-from processor.workflows.commands import Begin, Command
+from processor.workflows.commands import Begin, Command, Park
 from processor.workflows.library import Library
 from processor.workflows.limits import Limits
 from processor.workflows.start import Starter, first_event
 from processor.workflows.state import JobState, begin
 from processor.workflows.stream import JobStream
 
-_NOBODY = cast(Any, None)  # these jobs have neither steps that run here nor remote ones
 _CHILD = {"name": "child", "steps": {"s": {"wait": {"signal": "never"}}}}
 
 
 class Parent:
     """A job on the database, and a worker that holds it again and again."""
 
-    def __init__(self, parts: Parts, appender: Appender, owner: Any) -> None:
+    def __init__(self, parts: Parts, settings: ProcessorSettings, appender: Appender, owner: Any) -> None:
         self.parts = parts
         self.pool = parts.pool
         self.owner = owner
@@ -47,6 +50,8 @@ class Parent:
         self.queue = JobQueue(parts.pool, "worker", seconds=3600)
         self.library = Library(parts.pool)
         self.starter = Starter(parts.pool, appender, self.library, self.postbox, JobQuota(parts.pool))
+        self._turns = Turns(parts.telemetry)
+        self._attempts = Attempts(parts, settings, Slots(0), {}, settings.data_dir, self._turns)
         self.state: JobState
         self.lease: Lease
         self._stream: JobStream
@@ -70,14 +75,13 @@ class Parent:
         self._stream = JobStream(self._appender, "acme", id_, 1)
 
     def held(self) -> Execution:
-        turns = Turns(self.parts.telemetry)
-        hold = Hold(self.lease, self.state, turns)
+        hold = Hold(self.lease, self.state, self._turns)
         return Execution(
             hold,
             self._stream,
-            cast(Attempts, _NOBODY),
+            self._attempts,
             Children(hold, self.starter, lambda: None),
-            HandedOut(hold, cast(RemoteTasks, _NOBODY)),
+            HandedOut(hold, cast(RemoteTasks, None)),
             self.queue,
             self.parts.blobs,
             Limits(),
@@ -102,15 +106,16 @@ class Parent:
 
 @pytest_asyncio.fixture
 async def parent(
-    database: Database, open_parts_for: OpenParts, monkeypatch: pytest.MonkeyPatch
+    database: Database, open_parts_for: OpenParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Parent]:
     monkeypatch.setattr(execution, "LINGER_SECONDS", 0.0)
+    settings = ProcessorSettings(**settings_for("processor", database, data_dir=tmp_path).model_dump())
     async with (
         open_parts_for("processor", database) as parts,
         Appender(parts.pool, function="processor.append") as appender,
         as_owner(database) as owner,
     ):
-        yield Parent(parts, appender, owner)
+        yield Parent(parts, settings, appender, owner)
 
 
 async def test_a_child_that_was_started_is_not_judged_again_when_its_parent_is_woken(parent: Parent) -> None:
@@ -123,3 +128,21 @@ async def test_a_child_that_was_started_is_not_judged_again_when_its_parent_is_w
     await parent.owner.execute("UPDATE processor.workflows SET retired_at = now()")
     assert isinstance(await parent.hold(Begin()), Release)
     assert parent.state.status is JobStatus.PROCESSING
+
+
+async def test_a_large_message_to_a_parked_job_is_taken_in_before_it_is_let_go(parent: Parent) -> None:
+    """It was taken in by a task that was ended with the hold. The job had mail still, and was taken again at once: a
+    worker did nothing else as long as the job was parked."""
+    await parent.publish(_CHILD)
+    await parent.made({"sub": {"workflow": "child"}, "then": {"uses": "noop", "depends": ["sub"]}})
+    await parent.hold(Begin())
+    child = parent.child("sub")
+    result = await keep_result(parent.parts.blobs, f"results/acme/{child}/1.json", ["x" * 40_000])
+    said = {"child": str(child), "step": "sub", "item": None, "status": "COMPLETED", "result": result, "error": None}
+    await parent.postbox.post(new_id(), "acme", parent.state.id, "child", said)
+    holding = parent.held()
+    for mail in await parent.queue.collect():
+        holding.deliver(mail)
+    assert isinstance(await holding.run([Park(("handler",))]), Release)
+    assert await parent.told(parent.state.id) == []
+    assert parent.state.nodes["sub", None].status is StepStatus.COMPLETED

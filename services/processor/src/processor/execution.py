@@ -109,11 +109,14 @@ class Execution:
                 if self.state.status is JobStatus.PENDING or (
                     self.state.parked and self.state.phase is not Phase.STOPPING
                 ):
-                    return Release(None)
-                self._follow()
-                released = await self._wait()
-                if released is not None:
-                    return released
+                    await self._take_in_all()
+                    if not self._hold.commands:
+                        return Release(None)
+                else:
+                    self._follow()
+                    released = await self._wait()
+                    if released is not None:
+                        return released
                 await self._tell()
             await self._handed_out.forget_all()
             return None
@@ -180,6 +183,12 @@ class Execution:
         finally:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
+
+    async def _take_in_all(self) -> None:
+        """A job with mail is taken again at once, so that nothing of it may be left when it is let go."""
+        await self._hold.after(list(self._hold.tasks))
+        if self._hold.failure is not None:
+            raise self._hold.failure
 
     async def _take_in(self, mail: UUID, command: Completed | ChildEnded) -> None:
         """What somebody else has done may be too large for an event, and the result of a job may be elsewhere."""
