@@ -21,6 +21,7 @@ from processor.attempts import Attempts
 from processor.children import Children
 from processor.execution import Execution, Release
 from processor.hold import Hold
+from processor.language.expressions import LARGEST_RESULT
 from processor.queue import JobQueue, Lease, Postbox
 from processor.quota import JobQuota
 from processor.remote.handed_out import HandedOut
@@ -88,7 +89,17 @@ class Parent:
         )
 
     async def hold(self, *first: Command) -> Release | None:
-        return await self.held().run(first)
+        holding = self.held()
+        for mail in await self.queue.collect():
+            holding.deliver(mail)
+        return await holding.run(first)
+
+    async def hear_of_child(self, step: str, result: Any) -> None:
+        """It is completed, as it says itself."""
+        child = self.child(step)
+        kept = await keep_result(self.parts.blobs, f"results/acme/{child}/1.json", result)
+        said = {"child": str(child), "step": step, "item": None, "status": "COMPLETED", "result": kept, "error": None}
+        await self.postbox.post(new_id(), "acme", self.state.id, "child", said)
 
     async def statuses(self) -> list[str]:
         """Of its children."""
@@ -136,13 +147,23 @@ async def test_a_large_message_to_a_parked_job_is_taken_in_before_it_is_let_go(p
     await parent.publish(_CHILD)
     await parent.made({"sub": {"workflow": "child"}, "then": {"uses": "noop", "depends": ["sub"]}})
     await parent.hold(Begin())
-    child = parent.child("sub")
-    result = await keep_result(parent.parts.blobs, f"results/acme/{child}/1.json", ["x" * 40_000])
-    said = {"child": str(child), "step": "sub", "item": None, "status": "COMPLETED", "result": result, "error": None}
-    await parent.postbox.post(new_id(), "acme", parent.state.id, "child", said)
-    holding = parent.held()
-    for mail in await parent.queue.collect():
-        holding.deliver(mail)
-    assert isinstance(await holding.run([Park(("handler",))]), Release)
+    await parent.hear_of_child("sub", ["x" * 40_000])
+    assert isinstance(await parent.hold(Park(("handler",))), Release)
     assert await parent.told(parent.state.id) == []
     assert parent.state.nodes["sub", None].status is StepStatus.COMPLETED
+
+
+async def test_a_child_may_not_give_more_to_an_expression_than_another_expression(parent: Parent) -> None:
+    """Up to 64 MiB were decoded and encoded in one piece, while nobody's lease could be renewed."""
+    await parent.publish(_CHILD)
+    sub, after = {"workflow": "child", "continue_on_failure": True}, {"wait": {"signal": "go"}, "depends": ["a"]}
+    await parent.made({"a": sub, "b": sub, "then": {**after, "when": "steps.a.status == 'FAILED' or steps.a.output"}})
+    await parent.hold(Begin())
+    for step in ("a", "b"):
+        await parent.hear_of_child(step, ["x" * LARGEST_RESULT])
+    assert isinstance(await parent.hold(Begin()), Release)
+    read, unread = parent.state.nodes["a", None], parent.state.nodes["b", None]
+    assert read.error is not None
+    assert (read.status, read.error["code"]) == (StepStatus.FAILED, "too_large")
+    kept = {"blob": f"results/acme/{parent.child('b')}/1.json", "bytes": LARGEST_RESULT + 4}
+    assert (unread.status, unread.output) == (StepStatus.COMPLETED, kept), "it is where it was"

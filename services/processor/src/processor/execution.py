@@ -19,11 +19,12 @@ from events.jobs import JobCompleted, JobEvent, JobStatus
 from processor.attempts import Assignment, Attempts, Stop
 from processor.children import Children
 from processor.hold import Hold
+from processor.language.expressions import LARGEST_RESULT
 from processor.progress import Pace
 from processor.queue import JobQueue, Mail
 from processor.remote.handed_out import HandedOut
 from processor.remote.reports import command_of
-from processor.results import keep_result, may_refer, whole_result
+from processor.results import keep_result, may_refer, refers, whole_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
@@ -195,11 +196,21 @@ class Execution:
         if isinstance(command, Completed):
             command = await self._stored(command.key, command.attempt, command.output)
         elif (node := self.state.nodes.get(command.key)) is not None:
-            said = await whole_result(self._blobs, self._lease.tenant, encode_json(command.result))
-            stored = await self._stored(command.key, node.attempt, msgspec.json.decode(said))
-            command = replace(command, result=stored.output, blob=stored.blob)
+            command = await self._with_result(command, node.attempt)
         self._mail.append(mail)
         self._hold.put(command)
+
+    async def _with_result(self, ended: ChildEnded, attempt: int) -> ChildEnded:
+        """With what it has given, if that is not too large for an expression: to decode it would keep the loop."""
+        tenant = self._lease.tenant
+        said = await whole_result(self._blobs, tenant, encode_json(ended.result), most=LARGEST_RESULT)
+        async with self._hold.turns.turn(self._lease.job_id):
+            result = msgspec.json.decode(said)
+        if ended.key[0] in self.state.plan.read and refers(result, tenant):
+            detail = f"The job's result is read by an expression, and has more than {LARGEST_RESULT} bytes."
+            return replace(ended, status=JobStatus.FAILED, error={"code": "too_large", "detail": detail})
+        stored = await self._stored(ended.key, attempt, result)
+        return replace(ended, result=stored.output, blob=stored.blob)
 
     async def _stored(self, key: Key, attempt: int, output: Any) -> Completed:
         return await self._attempts.completed(self.state, self._lease, key, attempt, output)
