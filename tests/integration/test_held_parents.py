@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.append import Appender
+from events.append import Appender, AppendRequest
+from events.envelope import utc_now
 from events.ids import new_id
 from events.jobs import JobStatus, StepStatus
 from events.lifecycle import Parts
@@ -33,6 +34,7 @@ from processor.turns import Turns
 from processor.workflows.commands import Begin, Command, Park
 from processor.workflows.library import Library
 from processor.workflows.limits import Limits
+from processor.workflows.record import record
 from processor.workflows.start import Starter, first_event
 from processor.workflows.state import JobState, begin
 from processor.workflows.stream import JobStream
@@ -55,7 +57,7 @@ class Parent:
         self._attempts = Attempts(parts, settings, Slots(0), {}, settings.data_dir, self._turns)
         self.state: JobState
         self.lease: Lease
-        self._stream: JobStream
+        self.stream: JobStream
         self._appender = appender
 
     async def publish(self, document: dict[str, Any]) -> None:
@@ -73,13 +75,13 @@ class Parent:
         await self.starter.start("acme", id_, created, event_id=new_id())
         (self.lease,) = await self.queue.claim(1)
         self.state = begin(edition.plan, "acme", id_, created)
-        self._stream = JobStream(self._appender, "acme", id_, 1)
+        self.stream = JobStream(self._appender, "acme", id_, 1)
 
     def held(self) -> Execution:
         hold = Hold(self.lease, self.state, self._turns)
         return Execution(
             hold,
-            self._stream,
+            self.stream,
             self._attempts,
             Children(hold, self.starter, lambda: None),
             HandedOut(hold, cast(RemoteTasks, None)),
@@ -167,3 +169,40 @@ async def test_a_child_may_not_give_more_to_an_expression_than_another_expressio
     assert (read.status, read.error["code"]) == (StepStatus.FAILED, "too_large")
     kept = {"blob": f"results/acme/{parent.child('b')}/1.json", "bytes": LARGEST_RESULT + 4}
     assert (unread.status, unread.output) == (StepStatus.COMPLETED, kept), "it is where it was"
+
+
+class _Died(Exception):
+    pass
+
+
+class _NoLog:
+    async def append(self, request: AppendRequest) -> Any:
+        raise _Died
+
+
+async def test_a_child_whose_time_has_run_out_is_told_before_its_parent_says_so(parent: Parent) -> None:
+    """If the worker died in between, nobody told it, and it went on without anybody who wanted it."""
+    await parent.publish(_CHILD)
+    await parent.made({"sub": {"workflow": "child", "timeout": 3600}})
+    await parent.hold(Begin())
+    parent.state.nodes["sub", None].due_at = utc_now()
+    parent.stream = JobStream(cast(Appender, _NoLog()), "acme", parent.state.id, 2)
+    with pytest.raises(_Died):
+        await parent.hold(Begin())
+    assert await parent.told(parent.child("sub")) == ["cancel"]
+
+
+async def test_a_child_that_is_being_started_when_its_time_runs_out_is_told_afterwards(parent: Parent) -> None:
+    """It was not there yet, so that nobody told it, and then it began."""
+    await parent.publish(_CHILD)
+    await parent.made({"sub": {"workflow": "child"}})
+    record(parent.state, [Begin()], utc_now(), Limits())
+    hold = Hold(parent.lease, parent.state, Turns(parent.parts.telemetry))
+    children = Children(hold, parent.starter, lambda: None)
+    awaited = children.awaited()
+    children.follow()
+    (starting,) = hold.tasks.values()
+    parent.state.held_back.clear()
+    await children.end_unwanted(awaited, [])
+    await starting
+    assert await parent.told(parent.child("sub")) == ["cancel"]

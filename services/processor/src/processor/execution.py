@@ -136,11 +136,11 @@ class Execution:
         events = turn.finish()
         self._begun -= {(end.key, end.attempt) for end in commands if isinstance(end, Completed | Failed | Stopped)}
         if events:
+            await self._children.end_unwanted(awaited, commands)
             await self._store_result(events)
             await self._stream.append(events, now)
         if turn.is_cut:
             self._hold.put(Tick())
-        await self._children.end_unwanted(awaited, commands)
         if mail:
             await self._queue.discard(self._lease, mail)
 

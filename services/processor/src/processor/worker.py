@@ -30,10 +30,10 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
-from processor.workflows.commands import Begin, Command, GiveUp, Park
+from processor.workflows.commands import Begin, Cancel, Command, GiveUp, Park
 from processor.workflows.library import NOTHING, Library
 from processor.workflows.limits import Limits
-from processor.workflows.start import Starter
+from processor.workflows.start import UNWANTED, Starter
 from processor.workflows.state import JobState
 from processor.workflows.stream import JobStream
 
@@ -251,6 +251,10 @@ class Worker:
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes
+        parent = state.created.parent
+        began = state.status is not JobStatus.PENDING
+        if not (began or parent is None or await self._starter.is_awaited(lease.tenant, lease.job_id, parent)):
+            return [Cancel(reason=UNWANTED)]
         if not await self._history.load_outputs(state):
             return [GiveUp("output_missing", "What a step has given is not there any more.")]
         if lease.failures > self._limits.attempts and not state.running:
