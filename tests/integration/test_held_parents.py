@@ -1,6 +1,7 @@
 """What whoever holds a job does for the jobs that its steps are."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -31,6 +32,7 @@ from processor.results import keep_result
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
+from processor.unreadable import Unreadable
 from processor.workflows.commands import Begin, Command, Park
 from processor.workflows.library import Library
 from processor.workflows.limits import Limits
@@ -55,6 +57,7 @@ class Parent:
         self.starter = Starter(parts.pool, appender, self.library, self.postbox, JobQuota(parts.pool))
         self._turns = Turns(parts.telemetry)
         self._attempts = Attempts(parts, settings, Slots(0), {}, settings.data_dir, self._turns)
+        self.unreadable = Unreadable(parts.pool, appender)
         self.state: JobState
         self.lease: Lease
         self.stream: JobStream
@@ -206,3 +209,23 @@ async def test_a_child_that_is_being_started_when_its_time_runs_out_is_told_afte
     await children.end_unwanted(awaited, [])
     await starting
     assert await parent.told(parent.child("sub")) == ["cancel"]
+
+
+async def test_the_children_of_a_job_that_nobody_can_read_are_told(parent: Parent) -> None:
+    """They went on without anybody who wanted them."""
+    await parent.publish(_CHILD)
+    await parent.made({"sub": {"workflow": "child"}})
+    await parent.hold(Begin())
+    await parent.unreadable.end(replace(parent.lease, version=parent.stream.version))
+    assert await parent.told(parent.child("sub")) == ["cancel"]
+
+
+async def test_a_job_is_unreadable_since_it_was_found_so_at_this_version(parent: Parent) -> None:
+    await parent.made({"s": {"wait": {"signal": "never"}}})
+    assert await parent.unreadable.found(parent.lease) < 60
+    earlier = "UPDATE processor.unreadable SET since = since - interval '1 hour'"
+    await parent.pool.execute(earlier)
+    assert await parent.unreadable.found(parent.lease) > 3600
+    assert await parent.unreadable.found(replace(parent.lease, version=2)) < 60, "somebody could read it"
+    await parent.pool.execute(f"{earlier}, seen_at = now() - interval '1 hour'")
+    assert await parent.unreadable.found(replace(parent.lease, version=2)) < 60, "it could be read meanwhile"
