@@ -7,6 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from events.append import Appender
+from events.envelope import new_event, stream_name
+from events.ids import new_id
+from events.jobs import JobCreated, JobStatus, Parent
+from fixtures.log import request
 from fixtures.processor import OpenProcessor, Processor, step_of
 
 _CHILD: dict[str, Any] = {
@@ -121,6 +126,30 @@ async def test_a_child_that_takes_too_long_is_ended(processor: Processor) -> Non
     child = await _child_of(processor, job_id, "sub")
     job = await processor.finished(job_id)
     assert step_of(job, "sub")["error"]["code"] == "wait_timeout"
+    assert (await processor.finished(child))["status"] == "CANCELLED"
+
+
+async def test_a_child_that_nobody_waits_for_does_not_begin(processor: Processor) -> None:
+    """Somebody who had lost its parent, and did not know it yet, has started it after its step had ended."""
+    await processor.publish(_CHILD)
+    created = JobCreated(
+        status=JobStatus.PENDING,
+        progress_percent=0,
+        current_step=None,
+        step_message=None,
+        workflow="child",
+        input={"n": 1},
+        parent=Parent(job_id=new_id(), step="sub"),
+    )
+    late = new_event(
+        type=created.event_type,
+        stream=stream_name("job", child := new_id()),
+        tenant="acme",
+        source="/test",
+        data=created.encode(),
+    )
+    async with Appender(processor.parts.pool, function="processor.append") as appender:
+        await appender.append(request(late))
     assert (await processor.finished(child))["status"] == "CANCELLED"
 
 

@@ -30,18 +30,20 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
-from processor.workflows.commands import Begin, Command, GiveUp, Park
+from processor.workflows.commands import Begin, Cancel, Command, GiveUp, Park
 from processor.workflows.library import NOTHING, Library
 from processor.workflows.limits import Limits
-from processor.workflows.start import Starter
+from processor.workflows.start import UNWANTED, Starter
 from processor.workflows.state import JobState
-from processor.workflows.stream import JobStream
+from processor.workflows.stream import JobStream, UnknownEvent
 
 # Until somebody may be there who knows the handler.
 _PARKED_SECONDS = 5.0
 _GATHERING_SECONDS = 0.01
 # A job that nobody can go on with is looked at again after 1, 2, 4 … 64 times as long.
 _LONGEST_PAUSE = 6
+# One whose history cannot be read, after as long as that has been so.
+_SHORTEST_UNREAD_SECONDS, _LONGEST_UNREAD_SECONDS = 1.0, 60.0
 
 
 class _Held:
@@ -112,7 +114,7 @@ class Worker:
         working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
         working.set_function(lambda: len(self._at_work))
         self._unreadable_jobs = parts.telemetry.counter(
-            "millrace_jobs_unreadable_total", "Times that a job was to be ended because its history cannot be read."
+            "millrace_jobs_unreadable_total", "Times that a job's history could not be read."
         )
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
@@ -214,11 +216,10 @@ class Worker:
             state, version = await self._history.read(lease)
             first = await self._first(lease, state)
         except Exception as error:
-            if _somebody_is_away(error) or lease.failures <= self._limits.attempts:
+            if _somebody_is_away(error):
                 raise
-            self._unreadable_jobs.inc()
             self._logged(lease).error("job unreadable", error=repr(error), exc_info=True)
-            await self._unreadable.end(lease)
+            await self._leave_unread(lease, for_good=not isinstance(error, UnknownEvent))
             return
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
             stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
@@ -243,6 +244,16 @@ class Worker:
             due_in = _PARKED_SECONDS if state.parked else released.due_in
             await self._queue.let_go(lease, due_in=due_in, begun=state.status is not JobStatus.PENDING)
 
+    async def _leave_unread(self, lease: Lease, *, for_good: bool) -> None:
+        """No worker has failed: a release that was rolled back may come again, and go on with the job."""
+        self._unreadable_jobs.inc()
+        seconds = await self._unreadable.found(lease)
+        if for_good and seconds >= self._settings.unreadable_seconds:
+            await self._unreadable.end(lease)
+        else:
+            pause = min(max(seconds, _SHORTEST_UNREAD_SECONDS), _LONGEST_UNREAD_SECONDS)
+            await self._queue.give_back(lease, retry_in=pause, failures=0)
+
     async def _first(self, lease: Lease, state: JobState) -> list[Command]:
         """What a worker has to say to a job that it has just taken."""
         if state.plan is NOTHING:
@@ -251,6 +262,10 @@ class Worker:
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes
+        parent = state.created.parent
+        began = state.status is not JobStatus.PENDING
+        if not (began or parent is None or await self._starter.is_awaited(lease.tenant, lease.job_id, parent)):
+            return [Cancel(reason=UNWANTED)]
         if not await self._history.load_outputs(state):
             return [GiveUp("output_missing", "What a step has given is not there any more.")]
         if lease.failures > self._limits.attempts and not state.running:
