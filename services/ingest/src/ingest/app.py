@@ -10,6 +10,7 @@ from ingest.allocator import keep_freed_buffers
 from ingest.file_completion import FileCompletion
 from ingest.file_lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
 from ingest.file_lock import FileLocks
+from ingest.file_sweeps import FileSweeps
 from ingest.file_writing import FileWriting
 from ingest.files import Files
 from ingest.loose_blobs import LooseBlobs
@@ -49,6 +50,8 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         if quota.is_set:
             running.start("quota.renew", lambda: ticking(quota.renew, every=RENEW_SECONDS))
         app = new_app(parts, title="Millrace ingest", running=running)
+        sweeps = FileSweeps(parts, files, completion)
+        running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
         running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
         app.include_router(router(uploads, parts.blobs, settings))
         app.include_router(tus_router(files, settings))

@@ -5,9 +5,12 @@ import binascii
 import hashlib
 import hmac
 
-from events.errors import BadRequest, FieldError, MillraceError
+from events.errors import MillraceError
+from ingest.fields import wrong_header
 
 ALGORITHMS = ("sha1", "sha256")
+
+_HEADER = "upload-checksum"
 
 
 class ChecksumMismatch(MillraceError):
@@ -30,15 +33,15 @@ class Checksum:
 def parse_checksum(header: str) -> Checksum:
     algorithm, _, encoded = header.partition(" ")
     if algorithm not in ALGORITHMS:
-        raise _malformed("unknown_algorithm", f"The checksum algorithms are {' and '.join(ALGORITHMS)}.")
+        raise wrong_header(
+            "upload-checksum", "unknown_algorithm", f"The checksum algorithms are {' and '.join(ALGORITHMS)}."
+        )
     try:
         expected = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         expected = b""
     if len(expected) != hashlib.new(algorithm, usedforsecurity=False).digest_size:
-        raise _malformed("malformed", f"A checksum looks like `{algorithm} <base64 of the digest>`.")
+        raise wrong_header(
+            "upload-checksum", "malformed", f"A checksum looks like `{algorithm} <base64 of the digest>`."
+        )
     return Checksum(algorithm, expected)
-
-
-def _malformed(code: str, detail: str) -> BadRequest:
-    return BadRequest(detail, errors=[FieldError("header.upload-checksum", code, detail)])

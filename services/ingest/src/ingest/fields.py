@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from events.errors import FieldError, InvalidInput
+from events.errors import BadRequest, FieldError, InvalidInput
 
 _FILENAME_CHARACTERS = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -15,6 +15,10 @@ _MEDIA_TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,63}/[!#$&^_.+a-z0-9-]{1,63}")
 
 def invalid(field: str, code: str, detail: str) -> InvalidInput:
     return InvalidInput(detail, errors=[FieldError(field, code, detail)])
+
+
+def wrong_header(name: str, code: str, detail: str) -> BadRequest:
+    return BadRequest(f"{name}: {detail}", errors=[FieldError(f"header.{name}", code, detail)])
 
 
 def checked_filename(filename: str | None, field: str) -> str | None:

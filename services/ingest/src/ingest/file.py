@@ -10,7 +10,7 @@ import msgspec
 
 from events.errors import MillraceError
 
-PARTIAL = "partial"
+PART = "partial"  # what `Upload-Concat` says of a file that others will be made of
 
 
 class Gone(MillraceError):
@@ -21,7 +21,8 @@ class Gone(MillraceError):
 class FileWish:
     """What a client wants sent, and done with it."""
 
-    length: int | None  # bytes; None if that is said later
+    length: int | None  # bytes; None if that is said later, or follows from its parts
+    parts: tuple[UUID, ...]  # the files that it is made of; none if its bytes are sent
     workflow: str
     options: dict[str, Any]
     filename: str | None
@@ -31,7 +32,7 @@ class FileWish:
 
     @property
     def is_part(self) -> bool:
-        return self.concat == PARTIAL
+        return self.concat == PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class File:
 
     @property
     def is_part(self) -> bool:
-        return self.concat == PARTIAL
+        return self.concat == PART
 
     @property
     def is_final(self) -> bool:

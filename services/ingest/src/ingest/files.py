@@ -2,18 +2,23 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from uuid import UUID
+
+import asyncpg
 
 from events.database import load_queries
 from events.envelope import encode_json, stream_name
-from events.errors import BadRequest, Conflict, FieldError, Forbidden, MillraceError, NotFound, TooLarge
-from events.ids import new_id
+from events.errors import Conflict, FieldError, Forbidden, MillraceError, NotFound, TooLarge
+from events.ids import derived_id, new_id
 from events.lifecycle import Parts
-from events.log import EventLog
+from events.log import Connection, EventLog
 from ingest.checksum import Checksum
+from ingest.fields import wrong_header
 from ingest.file import File, FileWish, file_of
 from ingest.file_completion import FileCompletion
 from ingest.file_lock import FileLock, FileLocks
+from ingest.file_parts import in_order
 from ingest.file_writing import FileWriting
 from ingest.quota import Quota, Reservation
 from ingest.settings import IngestSettings
@@ -60,27 +65,25 @@ class Files:
         self._check_length(wish.length, is_part=wish.is_part)
         id_ = new_id()
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(
-                self._queries["insert_file"],
-                tenant,
-                id_,
-                wish.length,
-                0,
-                wish.metadata,
-                wish.concat,
-                wish.workflow,
-                encode_json(wish.options).decode(),
-                wish.filename,
-                wish.content_type,
-                self._settings.file_expires_seconds,
-            )
+            row = await self._insert(connection, tenant, id_, wish, stored=0)
             assert row is not None
-            await self._log.reserve(connection, tenant, stream_name("upload", id_))
             if self._quota.is_set and wish.length:
                 await self._quota.reserve(
                     id_, tenant, least=wish.length, most=wish.length, lasts=self._reserved_for, connection=connection
                 )
         return file_of(row)
+
+    async def create_of_parts(self, tenant: str, wish: FileWish) -> File:
+        """Parts are used once, and by whoever asks again for the same file of them: it has the same id."""
+        id_ = derived_id(wish.parts[0], f"{wish.parts} {wish.metadata}")
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(self._queries["parts"], tenant, wish.parts)
+            parts = in_order(wish.parts, [file_of(row) for row in rows], into=id_)
+            ends = list(accumulate(part.stored for part in parts))
+            self._check_length(ends[-1], is_part=False)
+            if await self._insert(connection, tenant, id_, replace(wish, length=ends[-1]), stored=ends[-1]) is not None:
+                await connection.execute(self._queries["take_parts"], tenant, id_, wish.parts, [0, *ends[:-1]])
+        return await self.settled(tenant, id_)
 
     async def one(self, tenant: str, id_: UUID) -> File:
         row = await self._pool.fetchrow(self._queries["file"], tenant, id_)
@@ -133,6 +136,27 @@ class Files:
             await self._uploads.delete(tenant, id_)
         await self._completion.remove_segments(tenant, id_)
 
+    async def _insert(
+        self, connection: Connection, tenant: str, id_: UUID, wish: FileWish, *, stored: int
+    ) -> asyncpg.Record | None:
+        row = await connection.fetchrow(
+            self._queries["insert_file"],
+            tenant,
+            id_,
+            wish.length,
+            stored,
+            wish.metadata,
+            wish.concat,
+            wish.workflow,
+            encode_json(wish.options).decode(),
+            wish.filename,
+            wish.content_type,
+            self._settings.file_expires_seconds,
+        )
+        if not wish.is_part:  # no upload comes of one
+            await self._log.reserve(connection, tenant, stream_name("upload", id_))
+        return row
+
     async def _receive(self, file: File, lock: FileLock, arrival: Arrival) -> int:
         if file.length is None:
             room = self._settings.max_upload_bytes - file.stored
@@ -155,8 +179,7 @@ class Files:
         if file.length == length:
             return file
         if file.length is not None or length < file.stored:
-            detail = "The length is said once, and is not less than what is stored."
-            raise BadRequest(detail, errors=[FieldError("header.upload-length", "changed", detail)])
+            raise wrong_header("upload-length", "changed", "It is said once, and is not less than what is stored.")
         self._check_length(length, is_part=file.is_part)
         if self._quota.is_set:
             reservation = await self._quota.resumed(file.tenant, file.id, self._reserved_for)

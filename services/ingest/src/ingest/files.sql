@@ -64,6 +64,51 @@ WITH ended AS (
 )
 SELECT ingest.settle(id, 0) FROM ended;
 
+-- name: expire_file
+-- One that nobody continues; a transaction never holds two tenants' rows. One that is whole waits for its completion.
+WITH due AS (
+    SELECT tenant, id FROM ingest.files
+    WHERE expires_at < now() AND completed_at IS NULL AND deleted_at IS NULL
+        AND (holder IS NULL OR lease_until < now()) AND (concat = 'partial' OR stored IS DISTINCT FROM length)
+    ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE ingest.files AS file SET deleted_at = now(), token = token + 1, holder = NULL, lease_until = NULL
+    FROM due WHERE file.tenant = due.tenant AND file.id = due.id
+    RETURNING file.id
+)
+SELECT ingest.settle(id, 0) FROM ended;
+
+-- name: left_whole
+-- Whoever was to complete these was killed, or met a store that was away.
+SELECT tenant, id FROM ingest.files
+WHERE stored = length AND concat IS DISTINCT FROM 'partial' AND completed_at IS NULL AND deleted_at IS NULL
+    AND (holder IS NULL OR lease_until < now())
+ORDER BY expires_at LIMIT $1;
+
+-- name: forget_files
+-- Those that have ended long ago without an upload.
+DELETE FROM ingest.files AS file
+WHERE deleted_at < now() - make_interval(secs => $1) AND completed_at IS NULL
+    AND NOT EXISTS (SELECT FROM ingest.segments AS segment WHERE segment.tenant = file.tenant AND segment.file = file.id);
+
+-- name: parts
+-- Locked in one order, whatever order the client names them in.
+SELECT *, completed_at IS NULL AND expires_at < now() AS expired FROM ingest.files
+WHERE tenant = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: take_parts
+-- Their bytes are the file's from now on, each behind those before it. Their own reservations are used up.
+WITH part AS (
+    UPDATE ingest.files AS file SET part_of = $2, token = token + 1, holder = NULL, lease_until = NULL
+    FROM unnest($3::uuid[], $4::bigint[]) AS given (id, starts)
+    WHERE file.tenant = $1 AND file.id = given.id
+    RETURNING file.id, file.stored, given.starts
+), moved AS (
+    UPDATE ingest.segments AS segment SET file = $2, starts = segment.starts + part.starts
+    FROM part WHERE segment.tenant = $1 AND segment.file = part.id
+)
+SELECT ingest.settle(id, stored) FROM part;
+
 -- name: loose_segments
 -- Of files that do not need them any more; all, or those of one. Locked until they are removed.
 SELECT segment.key FROM ingest.segments AS segment JOIN ingest.files AS file

@@ -5,15 +5,18 @@ from email.utils import format_datetime
 
 from fastapi import Request
 
-from events.errors import BadRequest, FieldError, MillraceError, UnsupportedMedia
+from events.errors import MillraceError, UnsupportedMedia
 from ingest.checksum import ALGORITHMS, Checksum, parse_checksum
-from ingest.file import PARTIAL, File, FileWish
+from ingest.fields import wrong_header
+from ingest.file import PART, File, FileWish
 from ingest.file_completion import job_of
+from ingest.file_parts import parse_parts
 from ingest.metadata import parse_metadata
 
 VERSION = "1.0.0"
 EXTENSIONS = (
-    "creation", "creation-with-upload", "creation-defer-length", "checksum", "expiration", "termination"
+    "creation", "creation-with-upload", "creation-defer-length", "checksum", "expiration", "termination",
+    "concatenation",
 )  # fmt: skip
 BYTES = "application/offset+octet-stream"
 
@@ -64,20 +67,21 @@ def wish_of(request: Request) -> FileWish:
     concat = _said(request, "upload-concat")
     length, deferred = length_of(request), _said(request, "upload-defer-length")
     if deferred not in (None, "1"):
-        raise _wrong("upload-defer-length", "value", "The only value is 1.")
-    if (length is None) == (deferred is None):
-        raise _wrong("upload-length", "length", "Say either Upload-Length, or Upload-Defer-Length: 1.")
-    if concat not in (None, PARTIAL):
-        raise _wrong("upload-concat", "value", "The value is `partial`, or `final;` with the paths of the parts.")
+        raise wrong_header("upload-defer-length", "value", "The only value is 1.")
+    parts = () if concat in (None, PART) else parse_parts(concat)
+    if parts and (length is not None or deferred):
+        raise wrong_header("upload-length", "length", "The length of a file that is made of parts is theirs.")
+    if not parts and (length is None) == (deferred is None):
+        raise wrong_header("upload-length", "length", "Say either Upload-Length, or Upload-Defer-Length: 1.")
     metadata = _said(request, "upload-metadata")
     meant = parse_metadata(metadata or "")
-    return FileWish(length, meant.workflow, meant.options, meant.filename, meant.content_type, metadata, concat)
+    return FileWish(length, parts, meant.workflow, meant.options, meant.filename, meant.content_type, metadata, concat)
 
 
 def offset_of(request: Request) -> int:
     offset = _number(request, "upload-offset")
     if offset is None:
-        raise _wrong("upload-offset", "missing", "Say where the body belongs.")
+        raise wrong_header("upload-offset", "missing", "Say where the body belongs.")
     return offset
 
 
@@ -100,16 +104,12 @@ def _number(request: Request, name: str) -> int | None:
     if said is None:
         return None
     if not _NUMBER.fullmatch(said):
-        raise _wrong(name, "number", "This is a number of bytes, from 0 on.")
+        raise wrong_header(name, "number", "This is a number of bytes, from 0 on.")
     return int(said)
 
 
 def _said(request: Request, name: str) -> str | None:
     said = request.headers.getlist(name)
     if len(said) > 1:
-        raise _wrong(name, "repeated", "Say it once.")
+        raise wrong_header(name, "repeated", "Say it once.")
     return said[0] if said else None
-
-
-def _wrong(name: str, code: str, detail: str) -> BadRequest:
-    return BadRequest(f"{name}: {detail}", errors=[FieldError(f"header.{name}", code, detail)])

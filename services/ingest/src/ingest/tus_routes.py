@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from events.identity import Principal
 from events.web import require
 from ingest.arriving import arriving, content_length
+from ingest.fields import wrong_header
 from ingest.files import Arrival, Files
 from ingest.settings import IngestSettings
 from ingest.tus_headers import (
@@ -40,7 +41,12 @@ def tus_router(files: Files, settings: IngestSettings) -> APIRouter:
     async def create(request: Request, principal: Uploader) -> Response:
         wish, has_body = wish_of(request), has_body_in(request.headers)
         arrival = _arrival(request, offset=0, length=None) if has_body else None
-        file = await files.create(principal.tenant, wish)
+        if wish.parts and arrival is not None:
+            raise wrong_header("upload-concat", "body", "A file that is made of parts has no bytes of its own.")
+        if wish.parts:
+            file = await files.create_of_parts(principal.tenant, wish)
+        else:
+            file = await files.create(principal.tenant, wish)
         if arrival is not None:
             file = await files.begin(file, arrival)
         return Response(status_code=201, headers={"Location": f"{PREFIX}/{file.id}", **said_of_file(file)})
