@@ -36,7 +36,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     locks = FileLocks(parts.pool)
     writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
     completion = FileCompletion(parts.pool, parts.blobs, uploads, writing, quota, outbox)
-    files = Files(parts, uploads, locks, writing, completion, quota, settings)
+    files = Files(parts, uploads, locks, writing, completion, quota, outbox, settings)
 
     async def sweep_blobs() -> bool:
         removed = await parts.blobs.sweep(older_than=_PARTIAL_SECONDS)

@@ -34,6 +34,10 @@ class Body:
         if self.length is not None and self.length > self._most:
             raise self._too_large()  # before a byte of it is read
 
+    @property
+    def file_length(self) -> int | None:
+        return self.length if self._boundary is None else None
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._raw() if self._boundary is None else self._file_part(self._boundary)
 

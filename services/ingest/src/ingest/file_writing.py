@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
-from uuid import UUID
 
 from events.blob_keys import SEGMENTS
 from events.blobs import Blobs
@@ -41,14 +40,21 @@ class FileWriting:
         body: AsyncIterator[bytes],
         checksum: Checksum | None,
         reservation: Reservation | None,
+        tell: Callable[[int], None],
     ) -> int:
         """Append the body, and return how many bytes the file has then. If this raises, what came until then is kept;
-        but with a checksum, a body counts only when it is whole and right."""
+        but with a checksum, a body counts only when it is whole and right. `tell` hears how far it is."""
         key = f"{SEGMENTS}/{file.tenant}/{file.id}.{file.stored}.{lock.token}"
         if await self._pool.fetchval(self._queries["note_segment"], file.tenant, file.id, lock.token, key) is None:
             raise Locked("Another request sends bytes of this file now.")
         sha256 = self._hashes.of(file.id, file.stored)
-        recorder = _Recorder(self._pool, self._queries, file, lock, key, self._expires, self._keep(file.id))
+
+        def on_stored(stored: int, hashed: Sha256 | None) -> None:
+            if hashed is not None:
+                self._hashes.keep(file.id, stored, hashed)
+            tell(stored)
+
+        recorder = _Recorder(self._pool, self._queries, file, lock, key, self._expires, on_stored)
         hashes = [each for each in (sha256, checksum) if each is not None]
         try:
             async with self._blobs.growing(key, hashes) as segment, recorder:
@@ -75,9 +81,6 @@ class FileWriting:
             if recorder.recorded_nothing:
                 await self._drop(key)
 
-    def _keep(self, id_: UUID) -> Callable[[int, Sha256], None]:
-        return lambda stored, sha256: self._hashes.keep(id_, stored, sha256)
-
     async def _drop(self, key: str) -> None:
         """What fails here is done when the file ends."""
         with contextlib.suppress(MillraceError, *DATABASE_GONE):
@@ -96,7 +99,7 @@ class _Recorder:
         lock: FileLock,
         key: str,
         expires: float,
-        keep: Callable[[int, Sha256], None],
+        on_stored: Callable[[int, Sha256 | None], None],
     ) -> None:
         self._pool = pool
         self._record_query = queries["record"]
@@ -104,7 +107,7 @@ class _Recorder:
         self._lock = lock
         self._key = key
         self._expires = expires
-        self._keep = keep
+        self._on_stored = on_stored
         self._clock = asyncio.get_running_loop().time
         self._sealed_bytes = 0
         self._sealed_at = self._clock()
@@ -169,7 +172,6 @@ class _Recorder:
             self._lock.lose()
             raise Locked("Another request has taken this file over. Ask for its offset, and go on from there.")
         self.stored = stored
-        if sha256 is not None:
-            self._keep(stored, sha256)
+        self._on_stored(stored, sha256)
         if row["wanted"]:
             self._lock.interrupt()

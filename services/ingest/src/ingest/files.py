@@ -13,6 +13,7 @@ from events.errors import Conflict, FieldError, Forbidden, MillraceError, NotFou
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
+from events.outbox import Outbox
 from ingest.checksum import Checksum
 from ingest.fields import wrong_header
 from ingest.file import File, FileWish, file_of
@@ -20,6 +21,7 @@ from ingest.file_completion import FileCompletion
 from ingest.file_lock import FileLock, FileLocks
 from ingest.file_parts import in_order
 from ingest.file_writing import FileWriting
+from ingest.progress import Progress
 from ingest.quota import Quota, Reservation
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Uploads
@@ -48,6 +50,7 @@ class Files:
         writing: FileWriting,
         completion: FileCompletion,
         quota: Quota,
+        outbox: Outbox,
         settings: IngestSettings,
     ) -> None:
         self._pool = parts.pool
@@ -57,6 +60,7 @@ class Files:
         self._writing = writing
         self._completion = completion
         self._quota = quota
+        self._outbox = outbox
         self._settings = settings
         self._queries = load_queries("ingest", "files.sql")
 
@@ -167,7 +171,10 @@ class Files:
         if arrival.body_length is not None and arrival.body_length > room:
             raise beyond
         body = arrival.body(room, beyond)
-        return await self._writing.receive(file, lock, body, arrival.checksum, await self._reservation(file))
+        reservation = await self._reservation(file)
+        progress = Progress(self._outbox, file.tenant, file.id, file.length)
+        tell = _tell_nobody if file.is_part else progress.reached
+        return await self._writing.receive(file, lock, body, arrival.checksum, reservation, tell)
 
     async def _reservation(self, file: File) -> Reservation | None:
         """What a file of unknown length takes, it reserves as it comes."""
@@ -201,3 +208,7 @@ class Files:
 
 def _to_complete(file: File) -> bool:
     return file.is_whole and not file.is_part and file.completed_at is None
+
+
+def _tell_nobody(_: int) -> None:
+    """A part has no stream of its own."""

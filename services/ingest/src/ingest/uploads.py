@@ -21,6 +21,7 @@ from events.uploads import UploadCompleted
 from ingest.body import Body
 from ingest.file import Gone
 from ingest.loose_blobs import LooseBlobs
+from ingest.progress import Progress
 from ingest.quota import Quota, Reservation
 
 
@@ -81,11 +82,13 @@ class Uploads:
 
     async def _accept(self, id_: UUID, tenant: str, wish: Wish, body: Body, reservation: Reservation | None) -> Upload:
         key = f"uploads/{tenant}/{id_}"
+        progress = Progress(self._outbox, tenant, id_, body.file_length)
         async with self._blobs.writing(key) as blob:
             async for chunk in body:
                 if reservation is not None:
                     await reservation.cover(blob.bytes + len(chunk))
                 await blob.write(chunk)
+                progress.reached(blob.bytes)
             if blob.bytes == 0:
                 detail = "The upload is empty. Send the file as the request's body, or as the part named `file`."
                 raise EmptyUpload(detail, errors=[FieldError("body", "empty_upload", detail)])
