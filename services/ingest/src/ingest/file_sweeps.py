@@ -21,13 +21,21 @@ class FileSweeps:
 
     async def sweep(self) -> bool:
         """True if there may be more."""
-        expired = 0
-        while expired < _MOST_EXPIRED and await self._pool.fetchval(self._queries["expire_file"]) is not None:
-            expired += 1
         await self._complete()
-        more = await self._completion.remove_segments()
-        await self._pool.execute(self._queries["forget_files"], _FORGET_SECONDS)
-        return more or expired == _MOST_EXPIRED
+        found = await self._pool.fetchrow(self._queries["sweepable"], _FORGET_SECONDS)
+        assert found is not None
+        more = await self._expire() if found["expired"] else False
+        if found["loose"] or found["expired"]:
+            more = await self._completion.remove_segments() or more
+        if found["forgettable"]:
+            await self._pool.execute(self._queries["forget_files"], _FORGET_SECONDS)
+        return more
+
+    async def _expire(self) -> bool:
+        for _ in range(_MOST_EXPIRED):
+            if await self._pool.fetchval(self._queries["expire_file"]) is None:
+                return False
+        return True
 
     async def _complete(self) -> None:
         for row in await self._pool.fetch(self._queries["left_whole"], _MOST_COMPLETED):

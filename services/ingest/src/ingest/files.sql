@@ -64,6 +64,21 @@ WITH ended AS (
 )
 SELECT ingest.settle(id, 0) FROM ended;
 
+-- name: sweepable
+-- Whether there is anything for each of the sweeps: mostly there is nothing, and this is all that they cost.
+SELECT
+    EXISTS (
+        SELECT FROM ingest.files WHERE expires_at < now() AND completed_at IS NULL AND deleted_at IS NULL
+    ) AS expired,
+    EXISTS (
+        SELECT FROM ingest.segments AS segment JOIN ingest.files AS file
+            ON file.tenant = segment.tenant AND file.id = segment.file
+        WHERE file.completed_at IS NOT NULL OR file.deleted_at IS NOT NULL
+    ) AS loose,
+    EXISTS (
+        SELECT FROM ingest.files WHERE deleted_at < now() - make_interval(secs => $1) AND completed_at IS NULL
+    ) AS forgettable;
+
 -- name: expire_file
 -- One that nobody continues; a transaction never holds two tenants' rows. One that is whole waits for its completion.
 WITH due AS (
