@@ -29,6 +29,7 @@ from processor.queue import JobQueue
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
 from processor.remote.tasks import RemoteTasks
+from processor.upload_progress import UploadProgress
 from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
@@ -260,7 +261,8 @@ async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     event, job_id = await stored_upload(parts, content)
     tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
     remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
-    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, announce_work=lambda: None)
+    progress = UploadProgress(appender, EventLog(parts.pool))
+    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, progress, announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 
