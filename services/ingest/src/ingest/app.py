@@ -7,18 +7,18 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
-from ingest.file_completion import FileCompletion
-from ingest.file_lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
-from ingest.file_lock import FileLocks
-from ingest.file_sweeps import FileSweeps
-from ingest.file_writing import FileWriting
-from ingest.files import Files
+from ingest.files.completion import FileCompletion
+from ingest.files.files import Files
+from ingest.files.lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
+from ingest.files.lock import FileLocks
+from ingest.files.sweeps import FileSweeps
+from ingest.files.writing import FileWriting
 from ingest.loose_blobs import LooseBlobs
 from ingest.quota import RENEW_SECONDS, Quota
 from ingest.routes import router
 from ingest.settings import IngestSettings
-from ingest.tus_middleware import TusMiddleware
-from ingest.tus_routes import tus_router
+from ingest.tus.middleware import TusMiddleware
+from ingest.tus.routes import tus_router
 from ingest.uploads import Uploads
 
 _SWEEP_BLOBS_SECONDS = 60.0

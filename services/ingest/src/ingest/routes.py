@@ -24,7 +24,7 @@ from events.web import require
 from ingest.body import Body
 from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
-from ingest.file import Gone
+from ingest.files.file import Gone
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of

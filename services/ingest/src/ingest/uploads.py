@@ -19,7 +19,7 @@ from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from ingest.body import Body
-from ingest.file import Gone
+from ingest.files.file import Gone
 from ingest.loose_blobs import LooseBlobs
 from ingest.progress import Progress
 from ingest.quota import Quota, Reservation

@@ -10,9 +10,9 @@ from events.ids import derived_id
 from events.log import Connection
 from events.outbox import Outbox
 from events.segments import SegmentPart
-from ingest.file import File
-from ingest.file_lock import FileLock, Locked
-from ingest.file_writing import FileWriting
+from ingest.files.file import File
+from ingest.files.lock import FileLock, Locked
+from ingest.files.writing import FileWriting
 from ingest.quota import Quota, Reservation
 from ingest.uploads import Upload, Uploads
 
@@ -34,7 +34,7 @@ class FileCompletion:
         self._writing = writing
         self._quota = quota
         self._outbox = outbox
-        self._queries = load_queries("ingest", "files.sql")
+        self._queries = load_queries("ingest", "files/files.sql")
 
     async def complete(self, file: File, lock: FileLock) -> None:
         rows = await self._pool.fetch(self._queries["segments"], file.tenant, file.id)

@@ -6,12 +6,12 @@ from email.utils import format_datetime
 from fastapi import Request
 
 from events.errors import MillraceError, UnsupportedMedia
-from ingest.checksum import ALGORITHMS, Checksum, parse_checksum
 from ingest.fields import wrong_header
-from ingest.file import PART, File, FileWish
-from ingest.file_completion import job_of
-from ingest.file_parts import parse_parts
-from ingest.metadata import parse_metadata
+from ingest.files.checksum import ALGORITHMS, Checksum, parse_checksum
+from ingest.files.completion import job_of
+from ingest.files.file import PART, File, FileWish
+from ingest.files.parts import parse_parts
+from ingest.tus.metadata import parse_metadata
 
 VERSION = "1.0.0"
 EXTENSIONS = (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from events.errors import BadRequest, Conflict
 from ingest.fields import wrong_header
-from ingest.file import File, Gone
+from ingest.files.file import File, Gone
 
 _FINAL = "final;"
 _HEADER = "upload-concat"

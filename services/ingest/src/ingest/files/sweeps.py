@@ -3,8 +3,8 @@
 from events.database import load_queries
 from events.errors import MillraceError
 from events.lifecycle import Parts
-from ingest.file_completion import FileCompletion
-from ingest.files import Files
+from ingest.files.completion import FileCompletion
+from ingest.files.files import Files
 
 _MOST_EXPIRED = 100
 _MOST_COMPLETED = 10
@@ -17,7 +17,7 @@ class FileSweeps:
         self._log = parts.telemetry.log
         self._files = files
         self._completion = completion
-        self._queries = load_queries("ingest", "files.sql")
+        self._queries = load_queries("ingest", "files/files.sql")
 
     async def sweep(self) -> bool:
         """True if there may be more."""

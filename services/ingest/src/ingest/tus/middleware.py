@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingest.tus_headers import VERSION
+from ingest.tus.headers import VERSION
 
 PREFIX = "/api/v1/files"
 _METHODS = frozenset({"HEAD", "PATCH", "DELETE"})  # that environments may not be able to send

@@ -14,13 +14,13 @@ from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
 from events.outbox import Outbox
-from ingest.checksum import Checksum
 from ingest.fields import wrong_header
-from ingest.file import File, FileWish, file_of
-from ingest.file_completion import FileCompletion
-from ingest.file_lock import FileLock, FileLocks
-from ingest.file_parts import in_order
-from ingest.file_writing import FileWriting
+from ingest.files.checksum import Checksum
+from ingest.files.completion import FileCompletion
+from ingest.files.file import File, FileWish, file_of
+from ingest.files.lock import FileLock, FileLocks
+from ingest.files.parts import in_order
+from ingest.files.writing import FileWriting
 from ingest.progress import Progress
 from ingest.quota import Quota, Reservation
 from ingest.settings import IngestSettings
@@ -62,7 +62,7 @@ class Files:
         self._quota = quota
         self._outbox = outbox
         self._settings = settings
-        self._queries = load_queries("ingest", "files.sql")
+        self._queries = load_queries("ingest", "files/files.sql")
 
     async def create(self, tenant: str, wish: FileWish) -> File:
         """Its stream is reserved with it, so that a client may follow it from the start."""

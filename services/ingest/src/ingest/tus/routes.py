@@ -11,9 +11,9 @@ from events.identity import Principal
 from events.web import require
 from ingest.arriving import arriving, content_length
 from ingest.fields import wrong_header
-from ingest.files import Arrival, Files
+from ingest.files.files import Arrival, Files
 from ingest.settings import IngestSettings
-from ingest.tus_headers import (
+from ingest.tus.headers import (
     check_bytes,
     check_version,
     checksum_of,
@@ -23,7 +23,7 @@ from ingest.tus_headers import (
     said_of_server,
     wish_of,
 )
-from ingest.tus_middleware import PREFIX, has_body_in
+from ingest.tus.middleware import PREFIX, has_body_in
 
 Uploader = Annotated[Principal, require("uploads:write")]
 

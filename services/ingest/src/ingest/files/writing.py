@@ -11,11 +11,11 @@ from events.blobs import Blobs
 from events.database import DATABASE_GONE, Pool, load_queries
 from events.errors import MillraceError
 from events.segments import SEAL_BYTES, Seal, SegmentWriter
-from ingest.checksum import Checksum
-from ingest.file import File
-from ingest.file_lock import LEASE_SECONDS, FileLock, Locked
+from ingest.files.checksum import Checksum
+from ingest.files.file import File
+from ingest.files.lock import LEASE_SECONDS, FileLock, Locked
+from ingest.files.running_hashes import RunningHashes, Sha256
 from ingest.quota import Reservation
-from ingest.running_hashes import RunningHashes, Sha256
 
 _SEAL_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class FileWriting:
         self._blobs = blobs
         self._expires = expires
         self._hashes = RunningHashes()
-        self._queries = load_queries("ingest", "files.sql")
+        self._queries = load_queries("ingest", "files/files.sql")
 
     def sha256_of(self, file: File) -> str | None:
         """Of all its bytes, if they came here in one go."""

@@ -14,7 +14,7 @@ from uuid import UUID
 from events.database import DATABASE_GONE, Pool, load_queries
 from events.errors import MillraceError, Unavailable
 from events.ids import new_id
-from ingest.file import File, Gone, file_of
+from ingest.files.file import File, Gone, file_of
 
 LEASE_SECONDS = 1.5
 RENEW_SECONDS = 0.5
@@ -71,7 +71,7 @@ class FileLocks:
         self._replica = new_id()
         self._held: set[FileLock] = set()
         self._draining = False
-        self._queries = load_queries("ingest", "file_lock.sql")
+        self._queries = load_queries("ingest", "files/lock.sql")
 
     @asynccontextmanager
     async def holding(
