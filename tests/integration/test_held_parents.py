@@ -71,8 +71,8 @@ class Parent:
             msgspec.json.encode(document).decode(),
         )
 
-    async def made(self, steps: dict[str, Any]) -> None:
-        await self.publish({"name": "parent", "steps": steps})
+    async def made(self, steps: dict[str, Any], **rest: Any) -> None:
+        await self.publish({"name": "parent", "steps": steps, **rest})
         edition = await self.library.startable("acme", "parent", None)
         created, id_ = first_event(edition, {}), new_id()
         await self.starter.start("acme", id_, created, event_id=new_id())
@@ -229,3 +229,11 @@ async def test_a_job_is_unreadable_since_it_was_found_so_at_this_version(parent:
     assert await parent.unreadable.found(replace(parent.lease, version=2)) < 60, "somebody could read it"
     await parent.pool.execute(f"{earlier}, seen_at = now() - interval '1 hour'")
     assert await parent.unreadable.found(replace(parent.lease, version=2)) < 60, "it could be read meanwhile"
+
+
+async def test_a_child_of_its_own_workflow_is_refused_however_high_the_limit_is(parent: Parent) -> None:
+    """Two of them would take both places, and their children would wait for one."""
+    await parent.made({"sub": {"workflow": "parent"}}, concurrency={"limit": 2})
+    assert await parent.hold(Begin()) is None
+    assert parent.state.outcome is not None
+    assert "could wait for each other" in parent.state.outcome.detail

@@ -190,7 +190,7 @@ async def test_a_child_does_not_wait_for_the_place_that_its_ancestor_keeps(proce
     await processor.publish({"name": "a", "inputs": inputs, "steps": above, **limited})
     job = await processor.finished(await processor.start("a", input={"who": "ann", "whom": "bob"}))
     assert (job["status"], job["error"]["code"]) == ("FAILED", "conflict")
-    assert "both would wait for ever" in job["error"]["detail"]
+    assert "could wait for each other for ever" in job["error"]["detail"]
     by_key = {"concurrency": {"key": "${{ inputs.who }}", "limit_per_key": 1}}
     await processor.publish({"name": "a", "inputs": inputs, "steps": above, **by_key})
     assert (await processor.finished(await processor.start("a", input={"who": "ann", "whom": "ann"})))[

@@ -107,7 +107,6 @@ class Worker:
         self._held: dict[tuple[str, UUID], _Held] = {}
         # What is collected is for jobs that we know: no claim is in flight then, which may have taken others.
         self._claiming = asyncio.Lock()
-        self._more = False  # there were more jobs than room for them
         self.wake = asyncio.Event()  # there may be a job
         self.mail = asyncio.Event()  # there may be mail for one that is held here
         registry = parts.telemetry.registry
@@ -131,7 +130,7 @@ class Worker:
 
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""
-        if self._more and self._room() < self._settings.jobs_at_once // 4:
+        if self._queue.more and self._room() < self._settings.jobs_at_once // 4:
             await asyncio.sleep(_GATHERING_SECONDS)  # jobs end one by one, and a claim of several costs no more
         room = self._room()
         if room <= 0:
@@ -141,8 +140,7 @@ class Worker:
             for lease in claimed:
                 held = self._held[lease.tenant, lease.job_id] = _Held(lease)
                 self._at_work[lease] = asyncio.create_task(self._work(held), name=f"job:{lease.job_id}")
-        self._more = len(claimed) == room
-        return self._more
+        return self._queue.more
 
     async def collect_once(self) -> bool:
         """Pass on what was said to the jobs that we hold."""

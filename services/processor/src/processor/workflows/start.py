@@ -101,14 +101,15 @@ class Starter:
         return ChildEnded(child, key, JobStatus.FAILED, error=exceeded.model_dump())
 
     async def _check_place(self, tenant: str, created: JobCreated, parent: UUID) -> None:
-        """A job that waits for a place which its ancestors keep would wait for ever, and they for it."""
+        """A job that waits for a place which its ancestors keep would wait for ever, and they for it. So would several
+        families of such jobs for each other: it does not matter how many places there are."""
         if created.workflow_limit is None and created.key_limit is None:
             return
         key = created.key if created.workflow_limit is None else None
         if await self._pool.fetchval(self._queries["has_ancestor"], tenant, parent, created.workflow, key):
             raise Conflict(
                 f"A job of {created.workflow} already waits for this one, and its workflow says how many there may "
-                "be at once: both would wait for ever."
+                "be at once: they could wait for each other for ever."
             )
 
     async def end_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
