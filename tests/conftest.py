@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.limits",
     "fixtures.processor",
     "fixtures.killable",
+    "fixtures.ingest_processes",
     "fixtures.schedules",
     "fixtures.opening",
     "fixtures.unlimited",

@@ -173,7 +173,8 @@ async def test_registering_and_logging_in_are_strictly_limited_by_default(
         found = [await gateway.ask("POST /api/v1/auth/login", key=None) for _ in range(25)]
         assert 0 < [answer.status for answer in found].count(429) <= 5
         refused = await gateway.ask("POST /api/v1/auth/register", key=None)
-        assert (refused.status, refused.head.get("ratelimit")) == (429, '"auth-address";r=0;t=2')
+        assert refused.status == 429
+        assert refused.head.get("ratelimit") in ('"auth-address";r=0;t=1', '"auth-address";r=0;t=2')
 
 
 FORWARDED = {

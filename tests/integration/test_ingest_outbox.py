@@ -119,6 +119,7 @@ async def ingest_that_dies(database: Database, data_dir: Path, kill_at: str) -> 
                 "MILLRACE_DATA_DIR": str(data_dir),
                 "MILLRACE_DATABASE_URL": database.url("ingest"),
                 "MILLRACE_PRINCIPAL_SECRET": PRINCIPAL_SECRET,
+                "KILL_SKIPS": "outbox.sweep,blobs.sweep,files.sweep",
                 "MILLRACE_OUTBOX_SWEEP_SECONDS": "3600",
             },
         )

@@ -1,6 +1,7 @@
 """What the edge says becomes part of the log once, however often it comes."""
 
 import asyncio
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from events.append import Appender, AppendRequest
 from events.broker import Exchange, Message
 from events.envelope import Event, encode_event, new_event, stream_name
 from events.ids import derived_id, new_id
+from events.uploads import UploadProgressed
 from fixtures.processor import Processor, stored_upload
 from processor.workflows.stream import SOURCE
 
@@ -47,6 +49,26 @@ async def test_a_repetition_is_recognised_even_if_we_word_the_job_otherwise_by_n
         await processor.broker.publish(Exchange.INTAKE, Message("last", b"", "x"))
         async with asyncio.timeout(90):
             assert (await anext(dead)).id == "last", "nothing else is parked"
+
+
+async def test_an_upload_grows_until_it_is_complete_whatever_comes_late(processor: Processor) -> None:
+    completed, job_id = await stored_upload(processor.parts, b"a\n1\n")
+    upload = UUID(completed.subject.partition(":")[2])
+
+    def progressed(count: int) -> Event:
+        said = UploadProgressed(upload_id=upload, bytes=count, length=40, percent=count * 100 // 40)
+        return new_event(
+            type=said.event_type, stream=completed.subject, tenant="acme", source="/millrace/ingest", data=said.encode()
+        )
+
+    first, last = progressed(10), progressed(30)
+    for event in (first, progressed(5), first, progressed(20), completed, last, completed):
+        await processor.tell(event)
+        await processor.run(b"a\n1\n")  # what is behind it in the queue is handled after it
+    await processor.finished(job_id)
+    _, page = await processor.get(f"/streams/{completed.subject}/events")
+    said = [(each["type"], each["data"].get("percent")) for each in page["items"]]
+    assert said == [("upload.progressed", 25), ("upload.progressed", 50), ("upload.completed", None)]
 
 
 async def test_what_the_gateway_says_of_accounts_is_recorded_once(processor: Processor) -> None:

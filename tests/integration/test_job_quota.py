@@ -7,7 +7,9 @@ from uuid import UUID
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from fixtures.log import as_owner
+from fixtures.parts import OpenParts
 from fixtures.processor import OpenProcessor, Processor, stored_upload
+from processor.quota import JobQuota
 
 CSV = b"a,b\n1,2\n"
 
@@ -57,3 +59,24 @@ async def test_a_job_beyond_the_open_ones_fails_until_one_has_finished(open_proc
         assert refused(await processor.run(b"anything"))
     async with open_processor(obedient=True, quota_open_jobs=2, workers=2) as processor:
         assert not refused(await processor.run(b"anything"))
+
+
+async def test_who_starts_many_jobs_keeps_no_other_tenant_waiting(
+    database: Database, open_parts_for: OpenParts
+) -> None:
+    """All tenants of a replica had one turn, and a parent took it a thousand times whenever it was woken."""
+
+    async def judge(tenant: str) -> None:
+        async with quota.judging(tenant) as exceeded:
+            assert exceeded is None
+            judged.append(tenant)
+
+    judged: list[str] = []
+    async with open_parts_for("processor", database) as parts:
+        quota = JobQuota(parts.pool, open_at_once=1)
+        async with quota.judging("many"):
+            more = [asyncio.create_task(judge("many")) for _ in range(10)]
+            async with asyncio.timeout(10):
+                await judge("other")
+            assert judged == ["other"], "those of the same tenant come one by one"
+        await asyncio.gather(*more)

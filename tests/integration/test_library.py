@@ -1,5 +1,7 @@
 """What a processor reads of a tenant's workflows, and keeps."""
 
+import asyncio
+import threading
 from typing import Any
 
 import msgspec
@@ -48,3 +50,18 @@ async def test_what_is_kept_of_documents_is_bounded_by_their_bytes(
         plans = {name: (await library.startable("acme", name, None)).plan for name in ("a", "b", "a", "large")}
         kept = {name: (await library.startable("acme", name, None)).plan is plans[name] for name in ("large", "a", "b")}
     assert kept == {"large": True, "a": True, "b": False}, "who was asked for longest ago goes first"
+
+
+async def test_a_job_does_not_wait_for_documents_that_are_checked(
+    database: Database, open_parts_for: OpenParts
+) -> None:
+    """Those of two tenants kept the jobs of all others from being read."""
+    go_on = threading.Event()
+    async with open_parts_for("processor", database) as parts, as_owner(database) as owner:
+        await owner.execute(_PUBLISH, "large", _document("large", description="x" * 5000))
+        library = Library(parts.pool)
+        checked = [asyncio.create_task(library.beside.do(tenant, go_on.wait, 10)) for tenant in ("one", "two")]
+        assert await library.edition("acme", "large", 1) is not None
+        assert not any(check.done() for check in checked)
+        go_on.set()
+        assert all(await asyncio.gather(*checked))

@@ -61,7 +61,8 @@ UNDOCUMENTED = {
     "/ws": "below",
     "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
-    "/api/v1/files": "answers nothing yet",
+    "/api/v1/files": "tus has a text of its own; test_tus_protocol.py",
+    "/files": "the same",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from deploy.provision import Database
 from events.append import Appender
+from events.database import load_queries
 from fixtures.log import as_owner, job_life, request
 from fixtures.parts import OpenParts
 from processor.queue import JobQueue, Lease
@@ -78,6 +79,35 @@ async def test_a_claim_waits_for_no_job_that_somebody_else_is_at(database: Datab
             async with asyncio.timeout(5):
                 assert {lease.job_id for lease in await queue.claim(3)} == set(jobs[1:])
         assert [lease.job_id for lease in await queue.claim(3)] == jobs[:1]
+
+
+_THREE_TASKS = """
+WITH task AS (
+    INSERT INTO processor.remote_tasks (id, tenant, job_id, step, item, attempt, queue, body, lost_seconds, look_at)
+    SELECT lpad(number::text, 32, '0')::uuid, 'acme', lpad('', 32, '0')::uuid, 'a', number, 1, 'q', '', 60, now()
+    FROM generate_series(3, 1, -1) AS number
+    RETURNING *
+)
+INSERT INTO processor.steps (tenant, job_id, step, item, status, attempt, child, reused, updated_at)
+SELECT tenant, job_id, step, item, 'WAITING', attempt, id, false, now() FROM task
+"""
+
+
+@pytest.mark.parametrize("query", ["forget", "ended"])
+async def test_remote_tasks_are_locked_in_the_order_of_their_ids(database: Database, query: str) -> None:
+    tasks = [UUID(int=number) for number in (3, 2, 1)]
+    said = [["acme"] * 3, [UUID(int=0)] * 3, ["worker"] * 3, ["{}"] * 3, tasks] if query == "ended" else []
+    async with as_owner(database) as owner, as_owner(database) as other, as_owner(database) as waiting:
+        await owner.execute(_THREE_TASKS)
+        async with other.transaction():
+            await other.execute("SELECT FROM processor.remote_tasks WHERE id = $1 FOR UPDATE", tasks[1])
+            doing = asyncio.ensure_future(
+                waiting.fetch(load_queries("processor", "remote/queries.sql")[query], tasks, *said)
+            )
+            await _until_waiting(owner.fetchval, 1)
+            free = await owner.fetch("SELECT id FROM processor.remote_tasks FOR UPDATE SKIP LOCKED")
+        await doing
+    assert [row["id"] for row in free] == tasks[:1]
 
 
 async def _until_waiting(fetchval: Callable[[str], Awaitable[int]], count: int) -> None:

@@ -14,12 +14,13 @@ from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from events.append import Appender
 from events.broker import Message
-from events.envelope import encode_event, utc_now
+from events.envelope import encode_event, new_event, stream_name, utc_now
 from events.errors import Fenced
 from events.jobs import JobAdvanced, JobClaimed, JobProgressed, JobStarted, StepStatus
 from events.lifecycle import Parts
 from events.log import EventLog
 from fixtures import processes
+from fixtures.log import request
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from fixtures.processes.processor_with_steps import STEP_COMMAND
 from fixtures.processor import TERMINAL, OpenProcessor, changes_of, step_of, stored_upload, watching
@@ -28,6 +29,7 @@ from processor.queue import JobQueue
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
 from processor.remote.tasks import RemoteTasks
+from processor.upload_progress import UploadProgress
 from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
@@ -182,30 +184,47 @@ async def test_progress_is_logged_at_a_bounded_rate_and_never_without_the_last(o
     assert len(took) <= 10 * seconds + 4, "ten progress events a second, and created, started, completed"
 
 
-async def test_a_job_whose_history_nobody_can_read_is_given_up(
+async def test_a_job_whose_history_nobody_can_read_is_given_up_after_a_while(
     database: Database, open_parts_for: OpenParts, open_processor: OpenProcessor
 ) -> None:
-    """It was tried for ever, every minute, PROCESSING and with nothing that it waited for."""
+    """At first it was tried for ever, every minute, and then for 15 seconds: so that all jobs under way failed if a
+    release was rolled back."""
+    stands: dict[str, Any] = {
+        "status": "PROCESSING",
+        "progress_percent": 7,
+        "current_step": "x",
+        "step_message": None,
+    }
+    started = JobStarted(**stands)
+    unreadable = JobAdvanced(**stands, changes=[{"step": "x", "became": StepStatus.WAITING}])
     async with (
         open_parts_for("processor", database) as parts,
         Appender(parts.pool, function="processor.append") as appender,
     ):
-        job_id = await _recorded(parts, appender, b"")
-        stands: dict[str, Any] = {
-            "status": "PROCESSING",
-            "progress_percent": 7,
-            "current_step": "x",
-            "step_message": None,
-        }
-        unknown = JobAdvanced(**stands, changes=[{"step": "x", "became": StepStatus.WAITING}])
-        await JobStream(appender, "acme", job_id, 1).append([JobStarted(**stands), unknown], utc_now())
-        await parts.pool.execute("UPDATE processor.queue SET failures = 4, under_way = true")
+        long, just_now_found, of_newer_release = [await _recorded(parts, appender, b"") for _ in range(3)]
+        for job_id in (long, just_now_found):
+            await JobStream(appender, "acme", job_id, 1).append([started, unreadable], utc_now())
+        await JobStream(appender, "acme", of_newer_release, 1).append([started], utc_now())
+        name = stream_name("job", of_newer_release)
+        said = unreadable.encode()
+        newer = new_event(type="job.invented", stream=name, tenant="acme", source="/test", data=said)
+        await appender.append(request(newer))
+        await parts.pool.execute("UPDATE processor.queue SET under_way = true")
+        known = "INSERT INTO processor.unreadable VALUES ('acme', $1, 3, now() - interval '2 hours')"
+        await parts.pool.executemany(known, [(long,), (of_newer_release,)])
     async with open_processor() as processor:
-        job = await processor.finished(job_id)
-        metrics = processor.parts.telemetry.registry
+        job = await processor.finished(long)
+        left = "SELECT count(*) FROM processor.queue WHERE token > 0 AND worker IS NULL AND failures = 0"
+        async with asyncio.timeout(30):
+            while await processor.parts.pool.fetchval(left) < 2:
+                await asyncio.sleep(0.01)
+        others = await processor.parts.pool.fetch("SELECT status FROM processor.jobs WHERE id <> $1", long)
+        found = processor.parts.telemetry.registry.get_sample_value("millrace_jobs_unreadable_total")
     assert (job["status"], job["error"]["code"], job["progress_percent"]) == ("FAILED", "unreadable", 7)
     assert step_of(job, "x")["status"] == "CANCELLED"
-    assert metrics.get_sample_value("millrace_jobs_unreadable_total") == 1
+    assert [other["status"] for other in others] == ["PROCESSING", "PROCESSING"]
+    assert found is not None
+    assert found >= 3
 
 
 async def test_more_jobs_than_workers_all_finish(open_processor: OpenProcessor) -> None:
@@ -242,7 +261,8 @@ async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     event, job_id = await stored_upload(parts, content)
     tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
     remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
-    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, announce_work=lambda: None)
+    progress = UploadProgress(appender, EventLog(parts.pool))
+    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, progress, announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 

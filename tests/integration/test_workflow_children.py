@@ -7,6 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from events.append import Appender
+from events.envelope import new_event, stream_name
+from events.ids import new_id
+from events.jobs import JobCreated, JobStatus, Parent
+from fixtures.log import request
 from fixtures.processor import OpenProcessor, Processor, step_of
 
 _CHILD: dict[str, Any] = {
@@ -124,6 +129,30 @@ async def test_a_child_that_takes_too_long_is_ended(processor: Processor) -> Non
     assert (await processor.finished(child))["status"] == "CANCELLED"
 
 
+async def test_a_child_that_nobody_waits_for_does_not_begin(processor: Processor) -> None:
+    """Somebody who had lost its parent, and did not know it yet, has started it after its step had ended."""
+    await processor.publish(_CHILD)
+    created = JobCreated(
+        status=JobStatus.PENDING,
+        progress_percent=0,
+        current_step=None,
+        step_message=None,
+        workflow="child",
+        input={"n": 1},
+        parent=Parent(job_id=new_id(), step="sub"),
+    )
+    late = new_event(
+        type=created.event_type,
+        stream=stream_name("job", child := new_id()),
+        tenant="acme",
+        source="/test",
+        data=created.encode(),
+    )
+    async with Appender(processor.parts.pool, function="processor.append") as appender:
+        await appender.append(request(late))
+    assert (await processor.finished(child))["status"] == "CANCELLED"
+
+
 async def test_a_child_that_is_cancelled_fails_its_step(processor: Processor) -> None:
     await processor.publish({"name": "c", "steps": {"s": {"wait": {"signal": "never"}}}})
     job_id = await processor.flow({"sub": {"workflow": "c"}})
@@ -161,7 +190,7 @@ async def test_a_child_does_not_wait_for_the_place_that_its_ancestor_keeps(proce
     await processor.publish({"name": "a", "inputs": inputs, "steps": above, **limited})
     job = await processor.finished(await processor.start("a", input={"who": "ann", "whom": "bob"}))
     assert (job["status"], job["error"]["code"]) == ("FAILED", "conflict")
-    assert "both would wait for ever" in job["error"]["detail"]
+    assert "could wait for each other for ever" in job["error"]["detail"]
     by_key = {"concurrency": {"key": "${{ inputs.who }}", "limit_per_key": 1}}
     await processor.publish({"name": "a", "inputs": inputs, "steps": above, **by_key})
     assert (await processor.finished(await processor.start("a", input={"who": "ann", "whom": "ann"})))[

@@ -101,6 +101,64 @@ async def test_of_those_that_compute_only_as_many_are_given_as_are_wanted_wherev
         assert [lease.computes for lease in await queue.claim(10, computing=0)] == []
 
 
+async def test_those_that_compute_are_no_more_than_are_wanted_although_others_are_turned_away_between_them(
+    database: Database, open_parts_for: OpenParts
+) -> None:
+    """A claim that looked again, since a limit had turned somebody away, gave as many of them each time."""
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        limited = _jobs(30, priority=5, workflow_limit=1)
+        await appender.append_all([*limited, *_jobs(50, computes=True), *_jobs(5)])
+        queue = JobQueue(parts.pool, "worker", seconds=3600)
+        assert sum(lease.computes for lease in await queue.claim(20, computing=2)) == 2
+        await queue.release_all()
+        await parts.pool.execute(
+            "UPDATE processor.queue SET mail = true"
+            " WHERE job_id = (SELECT job_id FROM processor.queue WHERE computes LIMIT 1)"
+        )
+        assert sum(lease.computes for lease in await queue.claim(20, computing=2)) == 2, "one of them for its mail"
+
+
+async def test_a_claim_that_was_busy_turning_jobs_away_says_that_there_may_be_more(
+    database: Database, open_parts_for: OpenParts
+) -> None:
+    """It gave nothing, which was taken for the end of the queue: the other tenant waited for a poll."""
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        await appender.append_all(_jobs(600, key="a", workflow_limit=1000, key_limit=1))
+        queue = JobQueue(parts.pool, "worker", seconds=3600)
+        assert len(await queue.claim(1)) == 1
+        await appender.append_all(_jobs(5, priority=-1))
+        claimed, claims = 0, 0
+        while claimed < 5:
+            claimed += len(await queue.claim(1))
+            claims += 1
+            assert queue.more
+        assert claims < 20
+        assert (await queue.claim(1), queue.more) == ([], False)
+
+
+async def test_limits_of_several_versions_of_a_workflow_hold_within_one_claim(
+    database: Database, open_parts_for: OpenParts
+) -> None:
+    async with (
+        open_parts_for("processor", database) as parts,
+        Appender(parts.pool, function="processor.append") as appender,
+    ):
+        one: dict[str, Any] = {"workflow_limit": 3, "key": "a", "key_limit": 2}
+        two: dict[str, Any] = {"key": "a", "key_limit": 5}
+        await appender.append_all([*_jobs(1, **one), *_jobs(2, **two), *_jobs(2, **one), *_jobs(4, **two)])
+        queue = JobQueue(parts.pool, "worker", seconds=3600)
+        claimed = await queue.claim(100)
+        limits = "SELECT workflow_limit FROM processor.queue WHERE under_way"
+        assert len(claimed) == 5
+        assert [row["workflow_limit"] for row in await parts.pool.fetch(limits)].count(3) == 1
+
+
 async def test_never_more_are_under_way_than_the_limits_allow(open_processor: OpenProcessor) -> None:
     settings: dict[str, Any] = {"claim_poll_seconds": 0.05}
     async with open_processor(**settings) as one, open_processor(one.broker, **settings) as other:

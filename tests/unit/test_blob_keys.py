@@ -45,6 +45,7 @@ def test_a_key_belongs_to_its_tenant(key: str) -> None:
         "uploads/acme/1\x00",
         "uploads/acme/é",
         "uploads/acme/1.1a2b3c4d.partial",
+        "segments/acme/1",
     ],
 )
 def test_what_is_not_plainly_a_key_of_the_tenant_is_none(key: str) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore
 
-from events.blobs import CHUNK_BYTES, Blobs, StorageUnavailable, open_blobs
+from events.blob_errors import StorageUnavailable
+from events.blobs import Blobs, open_blobs
+from events.chunk_work import CHUNK_BYTES
 from events.errors import NotFound
 
 
@@ -121,7 +123,8 @@ async def test_deleting_what_is_not_there_does_nothing(blobs: Blobs) -> None:
 
 FILLER = """
 import asyncio, resource, sys
-from events.blobs import StorageUnavailable, open_blobs
+from events.blob_errors import StorageUnavailable
+from events.blobs import open_blobs
 
 async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))

@@ -112,6 +112,7 @@ def test_a_parked_job_can_be_cancelled(compensated: bool) -> None:
     assert job.statuses["a"] == "CANCELLED"
     if compensated:
         assert (job.state.status, job.running) == (JobStatus.PROCESSING, []), "nobody here can undo it"
+        assert job.sub_status is SubStatus.COMPENSATING, "another cancel was promised, and nothing followed"
         job.tell(Begin(taken_over=True))
         assert job.running == ["compensate:a"]
         job.finish()

@@ -9,9 +9,11 @@ PYTHONPATH holds this folder; the services themselves know nothing of it.
 - `publish`: a message handed to RabbitMQ, until its confirm
 - `ack`: a delivery settled
 
-each `before` it is done, or `after` it is done and before the service knows.
+each `before` it is done, or `after` it is done and before the service knows. What the loops that `KILL_SKIPS` names do
+is not counted: they run when they like.
 """
 
+import asyncio
 import os
 import re
 import signal
@@ -23,8 +25,9 @@ _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|append|claim|post|reserve|renew|r
 
 
 class KillPoint:
-    def __init__(self, at: str, armed: Path) -> None:
+    def __init__(self, at: str, armed: Path, skips: str) -> None:
         self.what, self.when, nth = at.split(":")
+        self._skips = frozenset(skips.split(","))
         self._left = int(nth)
         self._armed = armed
 
@@ -32,7 +35,8 @@ class KillPoint:
         self, what: str, call: Callable[..., Awaitable[Any]], applies: Callable[..., Awaitable[bool]]
     ) -> Callable[..., Awaitable[Any]]:
         async def watched(*args: Any, **kwargs: Any) -> Any:
-            if what != self.what or not self._armed.exists() or not await applies(*args):
+            skipped = what != self.what or self._in_skipped_loop() or not self._armed.exists()
+            if skipped or not await applies(*args):
                 return await call(*args, **kwargs)
             self._left -= 1
             chosen = self._left == 0
@@ -44,6 +48,10 @@ class KillPoint:
             return result
 
         return watched
+
+    def _in_skipped_loop(self) -> bool:
+        task = asyncio.current_task()
+        return task is not None and task.get_name() in self._skips
 
     @staticmethod
     def _die() -> None:
@@ -88,4 +96,4 @@ def install(point: KillPoint) -> None:
 
 
 if "KILL_AT" in os.environ:
-    install(KillPoint(os.environ["KILL_AT"], Path(os.environ["KILL_ARMED"])))
+    install(KillPoint(os.environ["KILL_AT"], Path(os.environ["KILL_ARMED"]), os.environ.get("KILL_SKIPS", "")))

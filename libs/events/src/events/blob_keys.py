@@ -4,6 +4,8 @@ import re
 
 from events.blobs_local import PARTIAL
 
+SEGMENTS = "segments"  # of what is still being sent
+
 # No segment that a file system, an object store or a URL could read in another way than we do.
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,200}")
 
@@ -12,7 +14,8 @@ def belongs_to(key: str, tenant: str) -> bool:
     """Whether it is the key of a blob of that tenant. What is still being written is not a blob."""
     kind, *rest = key.split("/")
     return (
-        len(rest) >= 2
+        kind != SEGMENTS
+        and len(rest) >= 2
         and rest[0] == tenant
         and all(_SEGMENT.fullmatch(segment) for segment in (kind, *rest))
         and not key.endswith(PARTIAL)

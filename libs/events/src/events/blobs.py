@@ -1,34 +1,31 @@
 """Bytes by key: on local disk, or in an object store by URL.
 
 A blob is visible only when it is whole and durable. Until then it is a partial that the writer removes when it fails,
-and that `sweep` removes when the writer was killed.
+and that `sweep` removes when the writer was killed. What has to be durable before it is whole is written in segments.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from events.blob_errors import StorageUnavailable, storage_errors
 from events.blobs_local import PARTIAL, FileSink, remove_abandoned
-from events.errors import NotFound, StartupError, Unavailable
+from events.chunk_work import ChunkWork
+from events.errors import NotFound, StartupError
+from events.segments import Hash, SegmentObjects, SegmentPart, SegmentSink, SegmentWriter, join_objects, remove_objects
+from events.segments_local import SegmentFile, join_files
 
-CHUNK_BYTES = 1 << 20  # what is hashed and written in one go, off the loop
 _READ_BYTES = 1 << 20
-
-
-class StorageUnavailable(Unavailable):
-    """The disk is full or failing, or the object store does not answer."""
-
-    code, title = "storage_unavailable", "Storage unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +45,12 @@ class Sink(Protocol):
 
 
 class BlobWriter:
-    """Hashes and stores what it is given, a chunk behind: while one is hashed in one thread and written in another,
-    the next arrives."""
+    """Hashes and stores what it is given."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._hash = hashlib.sha256()
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
-        self._at_work: asyncio.Future[list[BaseException | None]] | None = None
+        self._work = ChunkWork(self._update, sink.write)
         self.bytes = 0
 
     @property
@@ -65,40 +59,15 @@ class BlobWriter:
         return self._hash.hexdigest()
 
     async def write(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_bytes += len(data)
         self.bytes += len(data)
-        if self._gathered_bytes >= CHUNK_BYTES:
-            await self._hand_over()
+        await self._work.take(data)
 
     async def finish(self) -> None:
-        await self._hand_over()
-        await self._settle()
-        self._begin(asyncio.to_thread(self._sink.commit))
-        await self._settle()
+        await self._work.call(self._sink.commit)
 
     async def give_up(self) -> None:
-        if self._at_work is not None:  # its threads are still at the file
-            await self._at_work
+        await self._work.stop()  # its threads may still be at the file
         await asyncio.to_thread(self._sink.abort)
-
-    async def _hand_over(self) -> None:
-        await self._settle()
-        chunks, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        if chunks:
-            self._begin(asyncio.to_thread(self._update, chunks), asyncio.to_thread(self._sink.write, chunks))
-
-    def _begin(self, *work: Coroutine[None, None, None]) -> None:
-        self._at_work = asyncio.gather(*work, return_exceptions=True)
-
-    async def _settle(self) -> None:
-        """Wait for what is at work. Being cancelled does not end it."""
-        if self._at_work is not None:
-            failures = await asyncio.shield(self._at_work)
-            self._at_work = None
-            with _storage_errors():
-                for failure in filter(None, failures):
-                    raise failure
 
     def _update(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
@@ -123,12 +92,47 @@ class Blobs:
             await asyncio.shield(writer.give_up())
             raise
 
+    @asynccontextmanager
+    async def growing(self, key: str, hashes: Sequence[Hash] = ()) -> AsyncIterator[SegmentWriter]:
+        """A writer of a segment that nobody has written before. What was sealed and made durable stays, whatever comes
+        then; `join` makes a blob of it."""
+        path = self.local_path(key)
+        sink: SegmentSink = SegmentObjects(self._store, key) if path is None else SegmentFile(path)
+        writer = SegmentWriter(sink, hashes)
+        try:
+            yield writer
+        finally:
+            await asyncio.shield(writer.close())
+
+    async def join(self, parts: Sequence[SegmentPart], into: str) -> None:
+        """Make one blob of segments: it is durable and visible when this returns. It may be repeated after a kill, and
+        takes the first segment away."""
+        with contextlib.suppress(NotFound):
+            if self._root is None and (await self.stat(into)).bytes == sum(part.bytes for part in parts):
+                return
+        path = self.local_path(into)
+        with storage_errors():
+            if path is None:
+                await join_objects(self._store, parts, into)
+            else:
+                paths = [(file, part.bytes) for part in parts if (file := self.local_path(part.key))]
+                await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(join_files, paths, path)))
+
+    async def remove_segment(self, key: str) -> None:
+        """Does nothing if there is none."""
+        path = self.local_path(key)
+        with storage_errors():
+            if path is None:
+                await remove_objects(self._store, key)
+            else:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
     async def put(self, key: str, data: bytes) -> None:
         async with self.writing(key) as blob:
             await blob.write(data)
 
     async def stat(self, key: str) -> BlobInfo:
-        with _storage_errors(key):
+        with storage_errors(key):
             meta = await obstore.head_async(self._store, key)
         return BlobInfo(meta["size"])
 
@@ -137,7 +141,7 @@ class Blobs:
         end = (await self.stat(key)).bytes if end is None else end
         while start < end:
             length = min(_READ_BYTES, end - start)
-            with _storage_errors(key):
+            with storage_errors(key):
                 chunk = await obstore.get_range_async(self._store, key, start=start, length=length)
             yield bytes(chunk)
             start += length
@@ -145,13 +149,20 @@ class Blobs:
     async def get(self, key: str) -> bytes:
         return b"".join([chunk async for chunk in self.read(key)])
 
+    async def sha256(self, key: str) -> str:
+        """Of what is stored."""
+        hashed = hashlib.sha256()
+        async for chunk in self.read(key):
+            await asyncio.to_thread(hashed.update, chunk)
+        return hashed.hexdigest()
+
     async def delete(self, key: str) -> None:
         """Does nothing if there is no such blob."""
-        with contextlib.suppress(NotFound), _storage_errors(key):
+        with contextlib.suppress(NotFound), storage_errors(key):
             await obstore.delete_async(self._store, key)
 
     async def keys(self, prefix: str = "") -> AsyncIterator[str]:
-        with _storage_errors():
+        with storage_errors():
             async for page in obstore.list(self._store, prefix or None):
                 for entry in page:
                     if not entry["path"].endswith(PARTIAL):
@@ -165,7 +176,7 @@ class Blobs:
 
     async def ping(self) -> None:
         """Raise `StorageUnavailable` if the store does not answer."""
-        with contextlib.suppress(NotFound), _storage_errors("ping"):
+        with contextlib.suppress(NotFound), storage_errors("ping"):
             await obstore.head_async(self._store, "ping")
         if self._root is not None and not os.access(self._root, os.W_OK):
             raise StorageUnavailable(f"{self._root} is not writable.")
@@ -209,16 +220,3 @@ class _StoreSink:
         if self._committing:  # it may have been completed although we did not hear of it
             with contextlib.suppress(BaseError):
                 obstore.delete(self._store, self._key)
-
-
-@contextmanager
-def _storage_errors(key: str | None = None) -> Iterator[None]:
-    """Says what went wrong in our own words. `key` is the blob that may not be there."""
-    try:
-        yield
-    except (NotFoundError, FileNotFoundError) as missing:
-        if key is None:
-            raise StorageUnavailable("The blob store is not where it was.") from missing
-        raise NotFound(f"There is no blob {key}.") from None
-    except (BaseError, OSError) as failed:
-        raise StorageUnavailable("The blob store does not take or give bytes now. Try again.") from failed

@@ -17,57 +17,68 @@ _WRITEBACK_BYTES = 8 << 20
 _VECTORS = 1024  # IOV_MAX: how many pieces Linux takes in one call
 
 
-class FileSink:
-    """Starts the disk on what it has, so that little is left to sync after the last byte."""
+class GrowingFile:
+    """A new file, locked as long as it is open. Starts the disk on what it has, so that little is left to sync."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-        self._file = -1
-        self._named = False
+        make_folders(path.parent)
+        self.handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.handle, fcntl.LOCK_EX)
         self._written = 0
         self._pushed = 0
 
     def write(self, chunks: list[bytes]) -> None:
-        self._open()
         for first in range(0, len(chunks), _VECTORS):
             self._write_all(chunks[first : first + _VECTORS])
         if self._written - self._pushed >= _WRITEBACK_BYTES:
-            _start_writeback(self._file, self._pushed, self._written - self._pushed)
+            _start_writeback(self.handle, self._pushed, self._written - self._pushed)
             self._pushed = self._written
 
-    def commit(self) -> None:
-        self._open()
-        os.fsync(self._file)
-        os.rename(self._partial, self._path)
-        self._named = True
-        _sync_folder(self._path.parent)
-        self._close()
-
-    def abort(self) -> None:
-        if self._file >= 0:
-            (self._path if self._named else self._partial).unlink(missing_ok=True)
-            self._close()
-
-    def _open(self) -> None:
-        if self._file < 0:
-            _make_folders(self._path.parent)
-            self._file = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+    def close(self) -> None:
+        os.close(self.handle)
 
     def _write_all(self, chunks: list[bytes]) -> None:
-        written = os.writev(self._file, chunks)
+        written = os.writev(self.handle, chunks)
         self._written += written
         if written < sum(map(len, chunks)):  # the disk is full, or will say what is wrong with it
             rest = memoryview(b"".join(chunks))[written:]
             while rest:
-                written = os.write(self._file, rest)
+                written = os.write(self.handle, rest)
                 self._written += written
                 rest = rest[written:]
 
-    def _close(self) -> None:
-        os.close(self._file)
-        self._file = -1
+
+class FileSink:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        self._file: GrowingFile | None = None
+        self._named = False
+
+    def write(self, chunks: list[bytes]) -> None:
+        self._opened().write(chunks)
+
+    def commit(self) -> None:
+        file = self._opened()
+        os.fsync(file.handle)
+        os.rename(self._partial, self._path)
+        self._named = True
+        sync_folder(self._path.parent)
+        self._close(file)
+
+    def abort(self) -> None:
+        if self._file is not None:
+            (self._path if self._named else self._partial).unlink(missing_ok=True)
+            self._close(self._file)
+
+    def _opened(self) -> GrowingFile:
+        if self._file is None:
+            self._file = GrowingFile(self._partial)
+        return self._file
+
+    def _close(self, file: GrowingFile) -> None:
+        self._file = None
+        file.close()
 
 
 def remove_abandoned(root: Path, older_than: float) -> int:
@@ -96,15 +107,15 @@ def _start_writeback(file: int, begin: int, length: int) -> None:
         os.posix_fadvise(file, begin, length, os.POSIX_FADV_DONTNEED)
 
 
-def _make_folders(folder: Path) -> None:
+def make_folders(folder: Path) -> None:
     """Make it and whatever it lies in, durably."""
     if not folder.exists():
-        _make_folders(folder.parent)
+        make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in it durable."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -39,7 +39,7 @@ class Outbox:
         )
 
     def publish_soon(self, event: Event) -> None:
-        """Publish without waiting for it: if it fails, the sweep does it again."""
+        """Publish without waiting for it. If it fails, the sweep does it again; what was not opened is lost then."""
         if len(self._in_flight) < _IN_FLIGHT:
             task = asyncio.create_task(self._publish(event))
             self._in_flight.add(task)

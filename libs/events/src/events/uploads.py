@@ -19,3 +19,13 @@ class UploadCompleted(Payload):
     bytes: int
     sha256: str  # lower-case hex
     blob: str  # key in the blob store
+
+
+@event("upload.progressed")
+class UploadProgressed(Payload):
+    """Bytes are on their way. Said once in a while, and never after `upload.completed`; it may be lost."""
+
+    upload_id: UUID
+    bytes: int  # that have come, or are stored where an upload can be resumed
+    length: int | None  # that it will have; None if nobody has said it
+    percent: int | None

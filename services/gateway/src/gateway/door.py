@@ -104,7 +104,7 @@ class Door:
             await self._forward(client, request, route)
 
     async def _forward(self, client: ClientConnection, request: Request, route: Route) -> None:
-        identity = None if route.public else await self._sender(request, request.head)
+        identity = None if route.open_to(request.head.method) else await self._sender(request, request.head)
         counted = bool(request.limits)  # a request that begins again is counted already
         await self._let_in(route, request, request.head, identity)
         if route.sockets and identity is not None and not counted:
@@ -162,7 +162,7 @@ class Door:
         route = self._routes.find(original.path)
         if not original.unambiguous or route.service in (OWN, AUTHZ):
             raise Forbidden("Nothing at this path is routed past the gateway.")
-        if route.public:
+        if route.open_to(original.method):
             client.answer(200, [], b"")
             return
         if route.sockets:

@@ -18,10 +18,15 @@ class Route:
     prefix: str  # the path itself, and everything below it
     service: str
     public: bool = False  # answers without a credential
+    tells_options: bool = False  # answers OPTIONS without a credential
     sockets: bool = False  # takes WebSockets
     scope: str | None = None  # what the credential must allow; what else it needs, the service decides
     sent_as: str | None = None  # what the service knows the prefix as, if not by that name
     limited: Limited | None = ("read", "write")  # None: costs nobody anything
+
+    def open_to(self, method: bytes) -> bool:
+        """Whether it answers without a credential."""
+        return self.public or (self.tells_options and method == b"OPTIONS")
 
     def limited_as(self, method: bytes) -> str | None:
         if self.limited is None:
@@ -31,7 +36,8 @@ class Route:
 
 UPSTREAMS = (
     Route("/api/v1/uploads", "ingest", limited=("read", "upload")),
-    Route("/api/v1/files", "ingest", limited=("read", "upload")),
+    Route("/api/v1/files", "ingest", tells_options=True, limited=("read", "upload")),
+    Route("/files", "ingest", tells_options=True, limited=("read", "upload"), sent_as="/api/v1/files"),
     Route("/api/v1/jobs", "processor"),
     Route("/api/v1/workflows", "processor"),
     Route("/api/v1/schedules", "processor"),

@@ -7,10 +7,18 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
+from ingest.files.completion import FileCompletion
+from ingest.files.files import Files
+from ingest.files.lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
+from ingest.files.lock import FileLocks
+from ingest.files.sweeps import FileSweeps
+from ingest.files.writing import FileWriting
 from ingest.loose_blobs import LooseBlobs
 from ingest.quota import RENEW_SECONDS, Quota
 from ingest.routes import router
 from ingest.settings import IngestSettings
+from ingest.tus.middleware import TusMiddleware
+from ingest.tus.routes import tus_router
 from ingest.uploads import Uploads
 
 _SWEEP_BLOBS_SECONDS = 60.0
@@ -24,6 +32,11 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
 
     quota = Quota(parts.pool, settings)
+    uploads = Uploads(parts, outbox, loose, quota)
+    locks = FileLocks(parts.pool)
+    writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
+    completion = FileCompletion(parts.pool, parts.blobs, uploads, writing, quota, outbox)
+    files = Files(parts, uploads, locks, writing, completion, quota, outbox, settings)
 
     async def sweep_blobs() -> bool:
         removed = await parts.blobs.sweep(older_than=_PARTIAL_SECONDS)
@@ -37,6 +50,11 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         if quota.is_set:
             running.start("quota.renew", lambda: ticking(quota.renew, every=RENEW_SECONDS))
         app = new_app(parts, title="Millrace ingest", running=running)
-        app.include_router(router(Uploads(parts, outbox, loose, quota), parts.blobs, settings))
-        yield Service("ingest", app)
+        sweeps = FileSweeps(parts, files, completion)
+        running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
+        running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
+        app.include_router(router(uploads, parts.blobs, settings))
+        app.include_router(tus_router(files, settings))
+        app.add_middleware(TusMiddleware)
+        yield Service("ingest", app, drain=locks.drain)
         await outbox.close()

@@ -5,15 +5,20 @@ from typing import Any
 
 import msgspec
 
-from events.errors import FieldError, InvalidInput
+from events.errors import BadRequest, FieldError, InvalidInput
 
 _FILENAME_CHARACTERS = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTIONS_DEPTH = 32
+_MEDIA_TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,63}/[!#$&^_.+a-z0-9-]{1,63}")
 
 
 def invalid(field: str, code: str, detail: str) -> InvalidInput:
     return InvalidInput(detail, errors=[FieldError(field, code, detail)])
+
+
+def wrong_header(name: str, code: str, detail: str) -> BadRequest:
+    return BadRequest(f"{name}: {detail}", errors=[FieldError(f"header.{name}", code, detail)])
 
 
 def checked_filename(filename: str | None, field: str) -> str | None:
@@ -24,6 +29,12 @@ def checked_filename(filename: str | None, field: str) -> str | None:
     if _CONTROL.search(filename):
         raise invalid(field, "control_characters", "A filename has no control characters.")
     return filename or None
+
+
+def checked_media_type(media_type: str | None, field: str) -> str | None:
+    if media_type and _MEDIA_TYPE.fullmatch(media_type) is None:
+        raise invalid(field, "media_type", "A media type looks like text/csv.")
+    return media_type or None
 
 
 def checked_options(text: str, field: str) -> dict[str, Any]:

@@ -51,12 +51,19 @@ class Quota:
                 await self.settle(self._pool, upload, 0)
 
     async def reserve(
-        self, upload: UUID, tenant: str, *, least: int, most: int, connection: Connection | None = None
+        self,
+        upload: UUID,
+        tenant: str,
+        *,
+        least: int,
+        most: int,
+        lasts: float = _LASTS_SECONDS,
+        connection: Connection | None = None,
     ) -> int:
         """How many more bytes there are for it. Raises QuotaExceeded if they are fewer than the least."""
         limits = [_UNLIMITED if limit is None else limit for limit in self._limits.values()]
         row = await (connection or self._pool).fetchrow(
-            self._queries["reserve"], tenant, upload, least, most, *limits, _LASTS_SECONDS
+            self._queries["reserve"], tenant, upload, least, most, *limits, lasts
         )
         assert row is not None
         if (period := row["violated"]) is not None:
@@ -67,6 +74,11 @@ class Quota:
                 headers=_CLOSE,
             )
         return int(row["granted"])
+
+    async def resumed(self, tenant: str, upload: UUID, lasts: float) -> Reservation:
+        """What is reserved for one that takes many requests. It need not be renewed, and is kept when they end."""
+        covered = await self._pool.fetchval(self._queries["reserved"], upload)
+        return Reservation(self, tenant, upload, covered=covered or 0, lasts=lasts)
 
     async def settle(self, where: Pool | Connection, upload: UUID, taken: int) -> bool:
         """Count what was taken, and free the rest. False if nothing was reserved."""
@@ -79,18 +91,23 @@ class Quota:
 
 
 class Reservation:
-    def __init__(self, quota: Quota, tenant: str, upload: UUID) -> None:
+    def __init__(
+        self, quota: Quota, tenant: str, upload: UUID, *, covered: int = 0, lasts: float = _LASTS_SECONDS
+    ) -> None:
         self._quota = quota
         self._tenant = tenant
         self._upload = upload
-        self._covered = 0
+        self._covered = covered
+        self._lasts = lasts
 
     async def cover(self, needed: int, *, ahead: bool = True) -> None:
         """Before as many bytes are taken altogether. Raises QuotaExceeded."""
         missing = needed - self._covered
         if missing > 0:
             most = missing + min(needed, _MOST_AHEAD) if ahead else missing
-            self._covered += await self._quota.reserve(self._upload, self._tenant, least=missing, most=most)
+            self._covered += await self._quota.reserve(
+                self._upload, self._tenant, least=missing, most=most, lasts=self._lasts
+            )
 
     async def settle(self, connection: Connection, taken: int) -> None:
         """In the transaction that makes the upload. Raises QuotaExceeded if we were stopped until it was lost."""

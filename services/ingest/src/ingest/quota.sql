@@ -1,6 +1,9 @@
 -- name: reserve
 SELECT granted, violated, wait_seconds FROM ingest.reserve($1, $2, $3, $4, $5, $6, $7);
 
+-- name: reserved
+SELECT bytes FROM ingest.reservations WHERE upload_id = $1;
+
 -- name: settle
 SELECT ingest.settle($1, $2);
 

@@ -24,8 +24,9 @@ from events.web import require
 from ingest.body import Body
 from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
+from ingest.files.file import Gone
 from ingest.settings import IngestSettings
-from ingest.uploads import EmptyUpload, Gone, Uploads, Wish
+from ingest.uploads import EmptyUpload, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
 
 Uploader = Annotated[Principal, require("uploads:write")]

@@ -12,3 +12,5 @@ class IngestSettings(OutboxSettings):
     quota_bytes_per_day: int | None = Field(default=None, ge=0)  # bytes that a tenant may upload in a day of UTC
     quota_bytes_per_month: int | None = Field(default=None, ge=0)  # the same in a month
     loose_blob_seconds: float = Field(default=300.0, gt=0)  # seconds until a blob without an upload is removed
+    file_expires_seconds: float = Field(default=86_400.0, gt=0)  # seconds until a file that nobody continues is gone
+    file_sweep_seconds: float = Field(default=10.0, gt=0)  # seconds between looks for files that were left behind

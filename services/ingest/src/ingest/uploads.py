@@ -11,24 +11,22 @@ import msgspec
 from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, new_event, stream_name
-from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
+from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, NotFound
 from events.ids import new_id
 from events.lifecycle import Parts
-from events.log import EventLog
+from events.log import Connection, EventLog
 from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from ingest.body import Body
+from ingest.files.file import Gone
 from ingest.loose_blobs import LooseBlobs
+from ingest.progress import Progress
 from ingest.quota import Quota, Reservation
 
 
 class EmptyUpload(InvalidInput):
     code, title = "empty_upload", "Empty upload"
-
-
-class Gone(MillraceError):
-    code, status, title = "gone", 410, "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +82,13 @@ class Uploads:
 
     async def _accept(self, id_: UUID, tenant: str, wish: Wish, body: Body, reservation: Reservation | None) -> Upload:
         key = f"uploads/{tenant}/{id_}"
+        progress = Progress(self._outbox, tenant, id_, body.file_length)
         async with self._blobs.writing(key) as blob:
             async for chunk in body:
                 if reservation is not None:
                     await reservation.cover(blob.bytes + len(chunk))
                 await blob.write(chunk)
+                progress.reached(blob.bytes)
             if blob.bytes == 0:
                 detail = "The upload is empty. Send the file as the request's body, or as the part named `file`."
                 raise EmptyUpload(detail, errors=[FieldError("body", "empty_upload", detail)])
@@ -106,41 +106,48 @@ class Uploads:
             blob=key,
             idempotency_key=wish.idempotency_key,
         )
-        event = _completed(upload)
-        if await self._promise(upload, event, reservation):
+        event = await self._promise(upload, reservation)
+        if event is not None:
             self._outbox.publish_soon(event)
             return upload
         await self._loose.remove(key)
         return await self._first_answer(upload)
 
-    async def _promise(self, upload: Upload, event: Event, reservation: Reservation | None) -> bool:
-        """Write the row, its outbox row and the streams that clients may ask for from now on. Write nothing if the
-        tenant has used the idempotency key before. If this raises, the outcome is unknown, and the blob is swept
-        unless the upload is there."""
+    async def _promise(self, upload: Upload, reservation: Reservation | None) -> Event | None:
+        """What is returned is durable, and still to be published; None if the tenant has used the idempotency key
+        before. If this raises, the outcome is unknown, and the blob is swept unless the upload is there."""
         async with self._pool.acquire() as connection, connection.transaction():
-            inserted = await connection.fetchval(
-                self._queries["insert_upload"],
-                upload.tenant,
-                upload.id,
-                upload.job_id,
-                upload.workflow,
-                encode_json(upload.options).decode(),
-                upload.filename,
-                upload.content_type,
-                upload.bytes,
-                upload.sha256,
-                upload.blob,
-                upload.idempotency_key,
-            )
-            if inserted is None:
-                return False
-            await self._loose.give_away(connection, upload.blob)
-            await self._outbox.open(connection, event)
-            await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
-            await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
-            if reservation is not None:  # last: the tenant's other uploads wait for its row
-                await reservation.settle(connection, upload.bytes)
-        return True
+            event = await self.record(connection, upload)
+            if event is not None:
+                await self._loose.give_away(connection, upload.blob)
+                if reservation is not None:  # last: the tenant's other uploads wait for its row
+                    await reservation.settle(connection, upload.bytes)
+        return event
+
+    async def record(self, connection: Connection, upload: Upload) -> Event | None:
+        """In a transaction: the row, its outbox row and the streams that clients may ask for from now on. Nothing, if
+        the tenant has used the idempotency key before."""
+        inserted = await connection.fetchval(
+            self._queries["insert_upload"],
+            upload.tenant,
+            upload.id,
+            upload.job_id,
+            upload.workflow,
+            encode_json(upload.options).decode(),
+            upload.filename,
+            upload.content_type,
+            upload.bytes,
+            upload.sha256,
+            upload.blob,
+            upload.idempotency_key,
+        )
+        if inserted is None:
+            return None
+        event = _completed(upload)
+        await self._outbox.open(connection, event)
+        await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
+        await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
+        return event
 
     async def _first_answer(self, repeated: Upload) -> Upload:
         row = await self._pool.fetchrow(self._queries["upload_by_key"], repeated.tenant, repeated.idempotency_key)

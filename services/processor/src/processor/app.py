@@ -33,6 +33,7 @@ from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
 from processor.turns import Turns
+from processor.upload_progress import UploadProgress
 from processor.worker import Worker
 from processor.workflows import control_routes, publishing_routes, routes
 from processor.workflows.control import Control
@@ -81,7 +82,8 @@ async def open_service(
         stack.push_async_callback(worker.close)
         await slots.warm_up()
         reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)
-        incoming = Intake(appender, library, quota, reports, announce_work=queue_bell.ring)
+        progress = UploadProgress(appender, EventLog(parts.pool))
+        incoming = Intake(appender, library, quota, reports, progress, announce_work=queue_bell.ring)
         remote_watch = RemoteWatch(
             parts.pool,
             parts.broker,

@@ -137,7 +137,8 @@ class Attempts:
 
     async def completed(self, state: JobState, lease: Lease, key: Key, number: int, output: Any) -> Completed:
         """A large output becomes a blob, and an expression may still read it."""
-        body = encode_json(output)
+        async with self._turns.turn(lease.job_id):
+            body = encode_json(output)
         if len(body) <= INLINE_BYTES:
             return Completed(key, number, output)
         blob = f"results/{lease.tenant}/{lease.job_id}/{_name(key, number, lease)}.json"

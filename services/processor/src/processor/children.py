@@ -30,6 +30,11 @@ class Children:
             if node.child is not None and node.status is StepStatus.WAITING and self._hold.kind(key) is Kind.WORKFLOW
         }
 
+    async def remember(self) -> None:
+        """What former holders have started is not judged again: its workflow may be retired by now."""
+        if awaited := self.awaited():
+            self._started = await self._starter.started(self._hold.state.tenant, [*awaited])
+
     def follow(self) -> None:
         """Start those that are awaited now, or end them."""
         for child, key in self.awaited().items():
@@ -42,9 +47,12 @@ class Children:
                 self._hold.spawn(("start", child), self._start(key, child))
 
     async def end_unwanted(self, awaited_before: Mapping[UUID, Key], commands: Sequence[Command]) -> None:
-        """Those whose time has run out: they have not ended by themselves."""
+        """Those whose time has run out: they have not ended by themselves. Told before the log says so: whoever has the
+        job after us would not know of them any more. One that begins later finds out by itself."""
         ended = {command.child for command in commands if isinstance(command, ChildEnded)}
-        for child in awaited_before.keys() - self.awaited().keys() - ended:
+        unwanted = awaited_before.keys() - self.awaited().keys() - ended
+        await self._hold.after([("start", child) for child in unwanted])
+        for child in unwanted:
             await self._starter.end_child(self._hold.state, awaited_before[child], child)
 
     async def _start(self, key: Key, child: UUID) -> None:

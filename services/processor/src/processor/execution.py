@@ -19,11 +19,12 @@ from events.jobs import JobCompleted, JobEvent, JobStatus
 from processor.attempts import Assignment, Attempts, Stop
 from processor.children import Children
 from processor.hold import Hold
+from processor.language.expressions import LARGEST_RESULT
 from processor.progress import Pace
 from processor.queue import JobQueue, Mail
 from processor.remote.handed_out import HandedOut
 from processor.remote.reports import command_of
-from processor.results import keep_result, may_refer, whole_result
+from processor.results import keep_result, may_refer, refers, whole_result
 from processor.workflows.commands import (
     Cancel,
     ChildEnded,
@@ -102,17 +103,21 @@ class Execution:
         try:
             self._hold.commands[:0] = first
             if self.state.status is not JobStatus.PENDING:
+                await self._children.remember()
                 await self._handed_out.remember()
             await self._tell()
             while not self.state.status.terminal:
                 if self.state.status is JobStatus.PENDING or (
                     self.state.parked and self.state.phase is not Phase.STOPPING
                 ):
-                    return Release(None)
-                self._follow()
-                released = await self._wait()
-                if released is not None:
-                    return released
+                    await self._take_in_all()
+                    if not self._hold.commands:
+                        return Release(None)
+                else:
+                    self._follow()
+                    released = await self._wait()
+                    if released is not None:
+                        return released
                 await self._tell()
             await self._handed_out.forget_all()
             return None
@@ -131,11 +136,11 @@ class Execution:
         events = turn.finish()
         self._begun -= {(end.key, end.attempt) for end in commands if isinstance(end, Completed | Failed | Stopped)}
         if events:
+            await self._children.end_unwanted(awaited, commands)
             await self._store_result(events)
             await self._stream.append(events, now)
         if turn.is_cut:
             self._hold.put(Tick())
-        await self._children.end_unwanted(awaited, commands)
         if mail:
             await self._queue.discard(self._lease, mail)
 
@@ -180,16 +185,32 @@ class Execution:
             self._stops.pop((key, attempt), None)
             self._pace.forget(key)
 
+    async def _take_in_all(self) -> None:
+        """A job with mail is taken again at once, so that nothing of it may be left when it is let go."""
+        await self._hold.after(list(self._hold.tasks))
+        if self._hold.failure is not None:
+            raise self._hold.failure
+
     async def _take_in(self, mail: UUID, command: Completed | ChildEnded) -> None:
         """What somebody else has done may be too large for an event, and the result of a job may be elsewhere."""
         if isinstance(command, Completed):
             command = await self._stored(command.key, command.attempt, command.output)
         elif (node := self.state.nodes.get(command.key)) is not None:
-            said = await whole_result(self._blobs, self._lease.tenant, encode_json(command.result))
-            stored = await self._stored(command.key, node.attempt, msgspec.json.decode(said))
-            command = replace(command, result=stored.output, blob=stored.blob)
+            command = await self._with_result(command, node.attempt)
         self._mail.append(mail)
         self._hold.put(command)
+
+    async def _with_result(self, ended: ChildEnded, attempt: int) -> ChildEnded:
+        """With what it has given, if that is not too large for an expression: to decode it would keep the loop."""
+        tenant = self._lease.tenant
+        said = await whole_result(self._blobs, tenant, encode_json(ended.result), most=LARGEST_RESULT)
+        async with self._hold.turns.turn(self._lease.job_id):
+            result = msgspec.json.decode(said)
+        if ended.key[0] in self.state.plan.read and refers(result, tenant):
+            detail = f"The job's result is read by an expression, and has more than {LARGEST_RESULT} bytes."
+            return replace(ended, status=JobStatus.FAILED, error={"code": "too_large", "detail": detail})
+        stored = await self._stored(ended.key, attempt, result)
+        return replace(ended, result=stored.output, blob=stored.blob)
 
     async def _stored(self, key: Key, attempt: int, output: Any) -> Completed:
         return await self._attempts.completed(self.state, self._lease, key, attempt, output)

@@ -66,10 +66,13 @@ class History:
         for step, blob in kept:
             if blob is not None and step in state.plan.read:
                 try:
-                    state.loaded[blob["blob"]] = msgspec.json.decode(await self._blobs.get(blob["blob"]))
+                    body = await self._blobs.get(blob["blob"])
                 except NotFound:
                     state.loaded[blob["blob"]] = None
                     complete = False
+                    continue
+                async with self._turns.turn(state.id):
+                    state.loaded[blob["blob"]] = msgspec.json.decode(body)
         return complete
 
 

@@ -14,9 +14,10 @@ from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
 from events.steps import SAID
-from events.uploads import UploadCompleted
+from events.uploads import UploadCompleted, UploadProgressed
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
+from processor.upload_progress import UploadProgress
 from processor.workflows.library import NOTHING, Edition, Library
 from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE
@@ -29,6 +30,7 @@ class Intake:
         library: Library,
         quota: JobQuota,
         remote: RemoteReports,
+        progress: UploadProgress,
         *,
         announce_work: Callable[[], None],
     ) -> None:
@@ -36,6 +38,7 @@ class Intake:
         self._library = library
         self._quota = quota
         self._remote = remote
+        self._progress = progress
         self._announce_work = announce_work
 
     async def handle(self, message: Message) -> None:
@@ -44,6 +47,9 @@ class Intake:
         event = _decoded(message.body)
         if event.type in SAID:
             await self._remote.hear(event, _checked(SAID[event.type], event))
+            return
+        if event.type == UploadProgressed.event_type:
+            await self._progress.hear(event, _checked(UploadProgressed, event))
             return
         async with self._quota.judging(event.tenant) as exceeded:
             follows = await self._consequences(event, exceeded)

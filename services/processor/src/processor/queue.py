@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,9 @@ class Lease:
     created: str | None  # the job's first event, unless more is to be read
 
 
+_LEASE = tuple(field.name for field in fields(Lease))
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     id: UUID
@@ -44,13 +47,15 @@ class JobQueue:
         self._worker = worker
         self._seconds = seconds
         self._per_tenant = per_tenant
+        self.more = False  # the last claim has left some that may be begun, or has not looked at all that wait
         self._queries = load_queries("processor", "queue.sql")
 
     async def claim(self, wanted: int, *, computing: int = 1_000_000) -> list[Lease]:
         """Up to `wanted` jobs that nobody holds, in their turn; up to `computing` of them such that compute."""
         arguments = (self._worker, wanted, self._seconds, min(wanted, computing), self._per_tenant)
         rows = await self._pool.fetch(self._queries["claim"], *arguments)
-        return [Lease(**row) for row in rows]
+        self.more = rows[0]["more"]
+        return [Lease(**{name: row[name] for name in _LEASE}) for row in rows if row["job_id"] is not None]
 
     async def renew(self, leases: Sequence[Lease]) -> set[tuple[str, UUID]]:
         """Hold them for another while. Returns the jobs that are still ours."""

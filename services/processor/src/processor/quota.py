@@ -6,9 +6,13 @@ A job beyond that was promised with its upload's 202, so it is made all the same
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from events.database import Pool, load_queries
 from events.jobs import JobError
+
+# That wait for a turn which another replica has, or use theirs.
+_CONNECTIONS = 3
 
 
 class JobQuota:
@@ -17,7 +21,8 @@ class JobQuota:
         self._open = open_at_once
         self._per_day = per_day
         self._queries = load_queries("processor", "quota.sql")
-        self._turn = asyncio.Lock()  # one connection is enough to wait on
+        self._of_tenant: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
 
     @asynccontextmanager
     async def judging(self, tenant: str) -> AsyncIterator[JobError | None]:
@@ -25,7 +30,8 @@ class JobQuota:
         if self._open is None and self._per_day is None:
             yield None
             return
-        async with self._turn, self._pool.acquire() as connection, connection.transaction():
+        turn = self._of_tenant.setdefault(tenant, asyncio.Lock())  # of a tenant, one connection is enough to wait on
+        async with turn, self._connections, self._pool.acquire() as connection, connection.transaction():
             await connection.execute(self._queries["take_turn"], tenant)
             row = await connection.fetchrow(self._queries["count"], tenant)
             assert row is not None

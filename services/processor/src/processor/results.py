@@ -36,20 +36,30 @@ def may_refer(result: Any) -> bool:
     return b'"blob"' in encode_json(result)
 
 
-async def whole_result(blobs: Blobs, tenant: str, said: bytes) -> bytes:
-    """The result, wherever it and its parts are; of what has been deleted, where it was."""
+def refers(result: Any, tenant: str) -> bool:
+    """Whether it does."""
+    return any(True for _ in _references(result, tenant))
+
+
+async def whole_result(blobs: Blobs, tenant: str, said: bytes, *, most: int = _WHOLE_BYTES) -> bytes:
+    """The result, wherever it and its parts are; of what has been deleted, or is too large, where it is."""
     if b'"blob"' not in said:
         return said
     result = msgspec.json.decode(said)
     if _is_reference(result, tenant):
-        said = await _read(blobs, result["blob"]) or said
+        body = None if result["bytes"] > most else await _read(blobs, result["blob"])
+        if body is None or len(body) > most:  # a step may have said whatever it likes of its bytes
+            return said
+        said = body
         if len(said) > _LONGEST_LIST:
             return said
         result = msgspec.json.decode(said)
     kept = list(_references(result, tenant))
-    if not kept or sum(one["bytes"] for one in kept) > _WHOLE_BYTES:
+    if not kept or sum(one["bytes"] for one in kept) > most:
         return said
     parts = {one["blob"]: await _read(blobs, one["blob"]) for one in kept}
+    if sum(len(body) for body in parts.values() if body is not None) > most:
+        return said
     return encode_json(_filled(result, {key: msgspec.Raw(body) for key, body in parts.items() if body is not None}))
 
 

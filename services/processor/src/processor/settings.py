@@ -18,6 +18,8 @@ class ProcessorSettings(ServiceSettings):
     step_retry_seconds: float = Field(default=1.0, ge=0)  # until a step that died is tried again
     step_seconds: float = Field(default=3600.0, gt=0)  # seconds that a step may take
     step_grace_seconds: float = Field(default=5.0, ge=0)  # seconds that a cancelled step has to end by itself
+    # seconds until a job that cannot be read fails: a release that was rolled back may come again until then
+    unreadable_seconds: float = Field(default=3600.0, ge=0)
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
     remote_lost_seconds: float = Field(default=30.0, gt=0)  # seconds of silence after which a remote worker is lost
     # JSON list of queues that steps may name: thumbnails, or acme/thumbnails for the tenant acme alone. None: any

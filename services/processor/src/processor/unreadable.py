@@ -1,11 +1,14 @@
-"""Ends a job whose history nobody can read any more, so that it does not keep its place in every limit for ever."""
+"""Jobs whose history cannot be read here. Another release may know it, so they wait; but none keeps its place in every
+limit for ever."""
 
 from events.append import Appender
 from events.database import Pool, load_queries
 from events.envelope import utc_now
+from events.ids import derived_id
 from events.jobs import Change, JobAdvanced, JobError, JobEvent, JobFailed, JobStatus, StepStatus
-from processor.queue import Lease
+from processor.queue import Lease, Postbox
 from processor.workflows.record import CHANGES_PER_EVENT
+from processor.workflows.start import UNWANTED
 from processor.workflows.stream import JobStream
 
 CODE = "unreadable"
@@ -15,7 +18,14 @@ class Unreadable:
     def __init__(self, pool: Pool, appender: Appender) -> None:
         self._pool = pool
         self._appender = appender
+        self._postbox = Postbox(pool)
         self._queries = load_queries("processor", "unreadable.sql")
+
+    async def found(self, lease: Lease) -> float:
+        """Seconds since when."""
+        await self._pool.execute(self._queries["forget"])
+        seconds: float = await self._pool.fetchval(self._queries["found"], lease.tenant, lease.job_id, lease.version)
+        return seconds
 
     async def end(self, lease: Lease) -> None:
         """Without its state: all that is known is what the projections say. Raises `Fenced` if somebody moved it."""
@@ -23,7 +33,9 @@ class Unreadable:
         steps = await self._pool.fetch(self._queries["open_steps"], lease.tenant, lease.job_id)
         changes = [_cancelled(row["step"], row["item"], row["attempt"]) for row in steps]
         percent, step = (0, None) if job is None else (job["progress_percent"], job["current_step"])
-        detail = f"What has happened to the job can not be read any more: {lease.failures} workers have tried."
+        detail = "What has happened to the job can not be read any more."
+        for child in [row["child"] for row in steps if row["child"] is not None]:
+            await self._postbox.post(derived_id(child, "end"), lease.tenant, child, "cancel", {"reason": UNWANTED})
         last = len(changes) // CHANGES_PER_EVENT * CHANGES_PER_EVENT
         events: list[JobEvent] = [
             JobAdvanced(

@@ -30,18 +30,20 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
-from processor.workflows.commands import Begin, Command, GiveUp, Park
+from processor.workflows.commands import Begin, Cancel, Command, GiveUp, Park
 from processor.workflows.library import NOTHING, Library
 from processor.workflows.limits import Limits
-from processor.workflows.start import Starter
+from processor.workflows.start import UNWANTED, Starter
 from processor.workflows.state import JobState
-from processor.workflows.stream import JobStream
+from processor.workflows.stream import JobStream, UnknownEvent
 
 # Until somebody may be there who knows the handler.
 _PARKED_SECONDS = 5.0
 _GATHERING_SECONDS = 0.01
 # A job that nobody can go on with is looked at again after 1, 2, 4 … 64 times as long.
 _LONGEST_PAUSE = 6
+# One whose history cannot be read, after as long as that has been so.
+_SHORTEST_UNREAD_SECONDS, _LONGEST_UNREAD_SECONDS = 1.0, 60.0
 
 
 class _Held:
@@ -105,14 +107,13 @@ class Worker:
         self._held: dict[tuple[str, UUID], _Held] = {}
         # What is collected is for jobs that we know: no claim is in flight then, which may have taken others.
         self._claiming = asyncio.Lock()
-        self._more = False  # there were more jobs than room for them
         self.wake = asyncio.Event()  # there may be a job
         self.mail = asyncio.Event()  # there may be mail for one that is held here
         registry = parts.telemetry.registry
         working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
         working.set_function(lambda: len(self._at_work))
         self._unreadable_jobs = parts.telemetry.counter(
-            "millrace_jobs_unreadable_total", "Times that a job was to be ended because its history cannot be read."
+            "millrace_jobs_unreadable_total", "Times that a job's history could not be read."
         )
         self._finished = parts.telemetry.counter(
             "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
@@ -129,7 +130,7 @@ class Worker:
 
     async def claim_once(self) -> bool:
         """Begin as many jobs as there is room for. True if there may be more."""
-        if self._more and self._room() < self._settings.jobs_at_once // 4:
+        if self._queue.more and self._room() < self._settings.jobs_at_once // 4:
             await asyncio.sleep(_GATHERING_SECONDS)  # jobs end one by one, and a claim of several costs no more
         room = self._room()
         if room <= 0:
@@ -139,8 +140,7 @@ class Worker:
             for lease in claimed:
                 held = self._held[lease.tenant, lease.job_id] = _Held(lease)
                 self._at_work[lease] = asyncio.create_task(self._work(held), name=f"job:{lease.job_id}")
-        self._more = len(claimed) == room
-        return self._more
+        return self._queue.more
 
     async def collect_once(self) -> bool:
         """Pass on what was said to the jobs that we hold."""
@@ -214,11 +214,10 @@ class Worker:
             state, version = await self._history.read(lease)
             first = await self._first(lease, state)
         except Exception as error:
-            if _somebody_is_away(error) or lease.failures <= self._limits.attempts:
+            if _somebody_is_away(error):
                 raise
-            self._unreadable_jobs.inc()
             self._logged(lease).error("job unreadable", error=repr(error), exc_info=True)
-            await self._unreadable.end(lease)
+            await self._leave_unread(lease, for_good=not isinstance(error, UnknownEvent))
             return
         with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
             stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
@@ -243,6 +242,16 @@ class Worker:
             due_in = _PARKED_SECONDS if state.parked else released.due_in
             await self._queue.let_go(lease, due_in=due_in, begun=state.status is not JobStatus.PENDING)
 
+    async def _leave_unread(self, lease: Lease, *, for_good: bool) -> None:
+        """No worker has failed: a release that was rolled back may come again, and go on with the job."""
+        self._unreadable_jobs.inc()
+        seconds = await self._unreadable.found(lease)
+        if for_good and seconds >= self._settings.unreadable_seconds:
+            await self._unreadable.end(lease)
+        else:
+            pause = min(max(seconds, _SHORTEST_UNREAD_SECONDS), _LONGEST_UNREAD_SECONDS)
+            await self._queue.give_back(lease, retry_in=pause, failures=0)
+
     async def _first(self, lease: Lease, state: JobState) -> list[Command]:
         """What a worker has to say to a job that it has just taken."""
         if state.plan is NOTHING:
@@ -251,6 +260,10 @@ class Worker:
             return [GiveUp("unknown_workflow", detail)]
         if state.status is JobStatus.PENDING and not lease.under_way:
             return []  # only mail has brought us here; its turn comes
+        parent = state.created.parent
+        began = state.status is not JobStatus.PENDING
+        if not (began or parent is None or await self._starter.is_awaited(lease.tenant, lease.job_id, parent)):
+            return [Cancel(reason=UNWANTED)]
         if not await self._history.load_outputs(state):
             return [GiveUp("output_missing", "What a step has given is not there any more.")]
         if lease.failures > self._limits.attempts and not state.running:

@@ -55,6 +55,9 @@ class Actions:
         if isinstance(when := action.get("when"), str):
             yield from condition_problems(when, (*path, "when"), seen_when)
         yield from duration_problems(action.get("timeout"), (*path, "timeout"), above_zero=True)
+        if "timeout" in action and (of_its_own := _with_its_own_time(action)) is not None:
+            detail = f"A {of_its_own} ends at its own time, and no timeout ends it sooner: leave `timeout` out."
+            yield Problem.at((*path, "timeout"), "not_here", detail)
         if isinstance(retry := action.get("retry"), dict):
             yield from duration_problems(retry.get("backoff"), (*path, "retry", "backoff"))
             yield from duration_problems(retry.get("cap"), (*path, "retry", "cap"))
@@ -133,6 +136,14 @@ def duration_problems(value: Any, path: Path, *, above_zero: bool = False) -> It
     if seconds is not None and (seconds > durations.LONGEST or (above_zero and seconds == 0)):
         least = "above" if above_zero else "at least"
         yield Problem.at(path, "out_of_range", f"A duration must be {least} 0 and at most 366d.")
+
+
+def _with_its_own_time(action: Mapping[str, Any]) -> str | None:
+    if action.get("uses") == "sleep":
+        return "sleep"
+    wait = action.get("wait")
+    kinds = [kind for kind in _WAITS if kind in wait] if isinstance(wait, dict) else []
+    return {"timer": "wait for a timer", "until": "wait until a time"}.get(kinds[0]) if len(kinds) == 1 else None
 
 
 def _wait_problems(wait: Mapping[str, Any], path: Path, seen: Scope) -> Iterator[Problem]:

@@ -125,7 +125,7 @@ class Action(_Part, frozen=True):
     )
     when: Annotated[Condition, Meta(description="An expression; if it is not true, the step is skipped.")] | None = None
     retry: Retry | None = None
-    timeout: Annotated[Timeout, Meta(description="How long an attempt may take.")] | None = None
+    timeout: Annotated[Timeout, Meta(description="How long an attempt may take. A timer takes none.")] | None = None
 
 
 class Step(Action, frozen=True):

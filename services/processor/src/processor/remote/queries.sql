@@ -27,9 +27,13 @@ UPDATE processor.remote_tasks SET unwanted = true WHERE id = $1
 RETURNING taken_at IS NOT NULL AND NOT ended AS taken;
 
 -- name: forget
--- The job has gone on without them; `taken` is whether their workers do not know that.
-WITH gone AS (
-    DELETE FROM processor.remote_tasks WHERE id = ANY ($1::uuid[])
+-- The job has gone on without them; `taken` is whether their workers do not know that. In the order of their ids, as in
+-- `ended`, so that nobody waits for somebody who waits for him.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM processor.remote_tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+),
+gone AS (
+    DELETE FROM processor.remote_tasks WHERE id IN (SELECT id FROM locked)
     RETURNING id, taken_at IS NOT NULL AND NOT ended AS taken
 )
 SELECT id, taken, set_config('synchronous_commit', 'off', true) FROM gone;
@@ -64,15 +68,18 @@ SELECT (task).id, CASE WHEN NOT (task).untold THEN processor.post_remote($5, tas
 FROM said;
 
 -- name: ended
--- Workers' last words, $5, which their jobs hear under the ids $6. Not returned if one comes too late, or again. Jobs in
--- order, so that nobody waits for somebody who waits for him.
-WITH said AS (
+-- Workers' last words, $5, which their jobs hear under the ids $6. Not returned if one comes too late, or again. Tasks and
+-- jobs in order, so that nobody waits for somebody who waits for him.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM processor.remote_tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+),
+said AS (
     UPDATE processor.remote_tasks AS task
     SET worker = word.worker, taken_at = coalesce(taken_at, now()), beat_at = now(), ended = true, untold = false,
         look_at = now() + interval '1 hour'
     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::json[], $6::uuid[])
         AS word (id, tenant, job_id, worker, said, event_id)
-    WHERE task.id = word.id AND task.tenant = word.tenant AND task.job_id = word.job_id AND NOT ended
+    WHERE task.id IN (SELECT id FROM locked) AND task.id = word.id AND task.tenant = word.tenant AND task.job_id = word.job_id AND NOT ended
         AND (taken_at IS NULL OR task.worker = word.worker) AND processor.wanted(task)
     RETURNING task, word.said, word.event_id
 )

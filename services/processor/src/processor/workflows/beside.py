@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
 
-_THREADS = 2  # each slows the loop down
 SHORT = 4_096  # bytes of a document that is done with before a thread would have begun
 
 Given = TypeVarTuple("Given")
@@ -17,8 +16,8 @@ Found = TypeVar("Found")
 class Beside:
     """One thing at a time for each tenant, so that none keeps the others waiting."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, "documents")
+    def __init__(self, *, threads: int = 2) -> None:
+        self._threads = ThreadPoolExecutor(threads, "documents")  # each slows the loop down
         self._of_tenant: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def do(self, tenant: str, work: Callable[[*Given], Found], *given: *Given) -> Found:

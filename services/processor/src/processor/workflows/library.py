@@ -37,6 +37,7 @@ class Library:
         self._kept: OrderedDict[tuple[str, str, int], tuple[Plan, int]] = OrderedDict()
         self._bytes = 0
         self.beside = Beside()
+        self._plans = Beside(threads=1)  # jobs do not wait for what people publish
         self._built_in = {name: plan(definition) for name, definition in BUILT_IN.items()}
 
     async def edition(self, tenant: str, name: str, version: int) -> Edition | None:
@@ -88,7 +89,7 @@ class Library:
 
     async def _plan_of(self, tenant: str, name: str, version: int, document: str) -> Plan:
         is_short = len(document) <= SHORT
-        made = _planned(document) if is_short else await self.beside.do(tenant, _planned, document)
+        made = _planned(document) if is_short else await self._plans.do(tenant, _planned, document)
         _, known = self._kept.pop((tenant, name, version), (None, 0))  # somebody else has read it meanwhile
         self._kept[tenant, name, version] = made, len(document)
         self._bytes += len(document) - known

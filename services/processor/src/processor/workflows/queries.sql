@@ -99,6 +99,16 @@ SELECT document FROM processor.workflows WHERE tenant = $1 AND name = $2 AND ver
 SELECT version, retired_at FROM processor.workflows WHERE tenant = $1 AND name = $2
 ORDER BY version DESC LIMIT 1;
 
+-- name: there_are
+-- Which of these jobs were started.
+SELECT id FROM processor.jobs WHERE tenant = $1 AND id = ANY ($2::uuid[]);
+
+-- name: is_awaited
+-- Whether this step of the job $2 waits for the job $5.
+SELECT EXISTS (
+    SELECT FROM processor.steps
+    WHERE tenant = $1 AND job_id = $2 AND step = $3 AND item = $4 AND child = $5 AND status = 'WAITING');
+
 -- name: how_it_ended
 SELECT status, result, error FROM processor.jobs WHERE tenant = $1 AND id = $2;
 

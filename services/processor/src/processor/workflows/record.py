@@ -244,12 +244,12 @@ def _sub_status(state: JobState) -> SubStatus | None:
         return None
     if state.paused:
         return SubStatus.PAUSED
+    if state.phase is Phase.COMPENSATING:
+        return SubStatus.COMPENSATING  # also while it is parked: no cancel stops that
     if state.parked:
         return SubStatus.PARKED
     if state.phase is Phase.STOPPING:
         return SubStatus.CANCELLING
-    if state.phase is Phase.COMPENSATING:
-        return SubStatus.COMPENSATING
     if state.running or not state.held_back:
         return None
     waits = any(node.status is StepStatus.WAITING for node in state.held_back.values())

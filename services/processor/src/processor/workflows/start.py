@@ -1,7 +1,7 @@
 """Starting jobs: what is checked, and what their first event says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from processor.workflows.stream import SOURCE
 LARGEST_INPUT = 256 * 1024  # bytes
 # Workflows that start each other would never end.
 DEEPEST = 20
+UNWANTED = "The job that waits for it was stopped."  # why a child is cancelled
 
 
 class Starter:
@@ -59,6 +60,16 @@ class Starter:
         outcome = await self._appender.append(AppendRequest(tenant, stream, events, Expected.NONE))
         return isinstance(outcome, Appended)
 
+    async def started(self, tenant: str, jobs: Collection[UUID]) -> set[UUID]:
+        """Those of them that there are."""
+        return {row["id"] for row in await self._pool.fetch(self._queries["there_are"], tenant, jobs)}
+
+    async def is_awaited(self, tenant: str, id_: UUID, parent: Parent) -> bool:
+        """Whether the step still waits for this job: whoever started it may have been too late."""
+        arguments = (tenant, parent.job_id, parent.step, -1 if parent.item is None else parent.item, id_)
+        awaited: bool = await self._pool.fetchval(self._queries["is_awaited"], *arguments)
+        return awaited
+
     async def start_child(self, state: JobState, key: Key, child: UUID, parameters: Any) -> ChildEnded | None:
         """Start what a step waits for, unless it was started before. Not None if it cannot be started."""
         action = state.plan.action(key[0])
@@ -90,20 +101,20 @@ class Starter:
         return ChildEnded(child, key, JobStatus.FAILED, error=exceeded.model_dump())
 
     async def _check_place(self, tenant: str, created: JobCreated, parent: UUID) -> None:
-        """A job that waits for a place which its ancestors keep would wait for ever, and they for it."""
+        """A job that waits for a place which its ancestors keep would wait for ever, and they for it. So would several
+        families of such jobs for each other: it does not matter how many places there are."""
         if created.workflow_limit is None and created.key_limit is None:
             return
         key = created.key if created.workflow_limit is None else None
         if await self._pool.fetchval(self._queries["has_ancestor"], tenant, parent, created.workflow, key):
             raise Conflict(
                 f"A job of {created.workflow} already waits for this one, and its workflow says how many there may "
-                "be at once: both would wait for ever."
+                "be at once: they could wait for each other for ever."
             )
 
     async def end_child(self, state: JobState, key: Key, child: UUID) -> ChildEnded | None:
         """Cancel what a step waits for. Not None if it has ended already, or never began."""
-        reason = "The job that waits for it was stopped."
-        if await self._postbox.post(derived_id(child, "end"), state.tenant, child, "cancel", {"reason": reason}):
+        if await self._postbox.post(derived_id(child, "end"), state.tenant, child, "cancel", {"reason": UNWANTED}):
             return None
         row = await self._pool.fetchrow(self._queries["how_it_ended"], state.tenant, child)
         if row is None:

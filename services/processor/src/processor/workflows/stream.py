@@ -25,7 +25,13 @@ def heard_id(message: UUID) -> UUID:
     return derived_id(message, JobSignalled.event_type)
 
 
+class UnknownEvent(Exception):
+    """Another release has written it, and can read it."""
+
+
 def payload_of(event: RecordedEvent) -> JobEvent:
+    if event.type not in CATALOG:
+        raise UnknownEvent(f"This release knows no events of the type {event.type}.")
     return cast(JobEvent, CATALOG[event.type].model_validate_json(bytes(event.data)))
 
 

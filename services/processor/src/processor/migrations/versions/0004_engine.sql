@@ -41,6 +41,16 @@ CREATE TABLE processor.steps (
     PRIMARY KEY (tenant, job_id, step, item)
 ) WITH (fillfactor = 80);
 
+-- Jobs whose history a worker could not read, at this version, and since when. No projection: another release may read it.
+CREATE TABLE processor.unreadable (
+    tenant text COLLATE "C" NOT NULL,
+    job_id uuid NOT NULL,
+    version bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now(),  -- the last time
+    PRIMARY KEY (tenant, job_id)
+);
+
 -- Apply the events from `first` to `last` to the projections. Every job event says the resulting state, so only each
 -- job's newest one counts, and it does not matter how the log is cut into ranges.
 CREATE OR REPLACE FUNCTION processor.project(first bigint, last bigint) RETURNS void

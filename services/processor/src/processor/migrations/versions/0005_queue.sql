@@ -14,26 +14,21 @@ CREATE TABLE processor.queue (
     due_at timestamptz NOT NULL,  -- not before; infinity: only mail wakes it
     ready boolean NOT NULL DEFAULT false,  -- its time has come, as a claim has noticed
     under_way boolean NOT NULL DEFAULT false,  -- it was begun, and counts against the limits until its end
-    blocked_by text,  -- the limit that it waits for: workflow or key
+    blocked_by text,  -- the limit that it waits for: workflow or key; until there is room, no claim sees it again
     mail boolean NOT NULL DEFAULT false,  -- somebody has something to say to it
     worker text,  -- who holds it
     token bigint NOT NULL DEFAULT 0,  -- the fence: rises each time that somebody takes the job
     failures int NOT NULL DEFAULT 0,  -- how often in a row its worker died or failed
     expires_at timestamptz,  -- from then on, anybody may take it
-    -- Where it waits: with those that the same limit of a workflow may keep from being begun.
-    lane text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
-        CASE
-            WHEN under_way OR coalesce(workflow_limit, key_limit) IS NULL THEN ''
-            ELSE workflow || ' ' || coalesce(workflow_limit::text, '')
-        END) STORED,
     PRIMARY KEY (tenant, job_id)
 ) WITH (  -- each row changes several times in a short life
     fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX queue_in_order ON processor.queue (tenant, (-priority), computes, lane, due_at, job_id)
+CREATE INDEX queue_in_order ON processor.queue (computes, tenant, (-priority), due_at, job_id)
 WHERE ready AND worker IS NULL AND blocked_by IS NULL;
 CREATE INDEX queue_later ON processor.queue (due_at) WHERE NOT ready AND worker IS NULL;
+CREATE INDEX queue_later_of_tenant ON processor.queue (tenant, due_at) WHERE NOT ready AND worker IS NULL;
 -- An expression, so that no index of all jobs can seem to do as well. Renewals change nothing in it.
 CREATE INDEX queue_held ON processor.queue ((CASE WHEN worker IS NOT NULL THEN tenant END)) WHERE worker IS NOT NULL;
 CREATE INDEX queue_mail ON processor.queue (worker) WHERE mail;
@@ -44,6 +39,10 @@ WHERE blocked_by = 'workflow';
 CREATE INDEX queue_blocked_by_key ON processor.queue (tenant, workflow, key, (-priority), due_at, job_id)
 WHERE blocked_by = 'key';
 CREATE UNIQUE INDEX queue_unique ON processor.queue (tenant, workflow, unique_key) WHERE unique_key IS NOT NULL;
+
+-- Where the last claim has stopped, if it did not come to all tenants who wait: the next one goes on after this one.
+CREATE TABLE processor.claimed_to (tenant text COLLATE "C" NOT NULL);
+INSERT INTO processor.claimed_to VALUES ('');
 
 -- What people, schedules and other jobs say to a job, until its holder has had the log record it.
 CREATE TABLE processor.mail (
@@ -162,85 +161,6 @@ BEGIN
 END;
 $$;
 
--- In which lanes jobs wait that are ready, each of one tenant, one priority, one limit, and such that compute or not. From
--- one to the next by the index.
-CREATE FUNCTION processor.lanes(from_tenant text DEFAULT '', to_tenant text DEFAULT NULL)
-RETURNS TABLE (tenant text, rank int, computes boolean, lane text)
-LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    WITH RECURSIVE lanes AS (
-        (
-            SELECT job.tenant, -job.priority AS rank, job.computes, job.lane FROM processor.queue AS job
-            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant >= from_tenant
-            ORDER BY job.tenant, -job.priority, job.computes, job.lane LIMIT 1
-        )
-        UNION ALL
-        SELECT next.tenant, next.rank, next.computes, next.lane
-        FROM lanes
-        CROSS JOIN LATERAL (
-            SELECT job.tenant, -job.priority AS rank, job.computes, job.lane FROM processor.queue AS job
-            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL
-                AND (job.tenant, -job.priority, job.computes, job.lane)
-                    > (lanes.tenant, lanes.rank, lanes.computes, lanes.lane)
-            ORDER BY job.tenant, -job.priority, job.computes, job.lane LIMIT 1
-        ) AS next
-        WHERE to_tenant IS NULL OR lanes.tenant <= to_tenant
-    )
-    SELECT lanes.tenant, lanes.rank, lanes.computes, lanes.lane FROM lanes
-    WHERE to_tenant IS NULL OR lanes.tenant <= to_tenant;
-END;
-$$;
-
-CREATE TYPE processor.lane_name AS (tenant text, lane text);
-
--- Up to `wanted` jobs that somebody may begin or go on with now, and up to `computing` among them that compute: of each
--- tenant in its own order, and among tenants those first who have least under way. None of a lane that is `full`.
-CREATE FUNCTION processor.in_turn(wanted int, computing int, per_tenant int, full_ones processor.lane_name[])
-RETURNS TABLE (tenant text, job_id uuid)
-LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    WITH waiting AS (
-        SELECT
-            lane.tenant, job.job_id, lane.rank, lane.computes, job.due_at,
-            held.jobs + row_number() OVER (PARTITION BY lane.tenant ORDER BY lane.rank, job.due_at, job.job_id) AS turn
-        FROM processor.lanes() AS lane
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS jobs FROM processor.queue AS job
-            WHERE CASE WHEN job.worker IS NOT NULL THEN job.tenant END = lane.tenant AND job.worker IS NOT NULL
-        ) AS held
-        CROSS JOIN LATERAL (
-            SELECT job.job_id, job.due_at FROM processor.queue AS job
-            WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL AND job.tenant = lane.tenant
-                AND -job.priority = lane.rank AND job.computes = lane.computes AND job.lane = lane.lane
-            ORDER BY job.due_at, job.job_id
-            LIMIT CASE WHEN lane.computes THEN computing ELSE wanted END
-        ) AS job
-        WHERE (lane.tenant, lane.lane)::processor.lane_name <> ALL (full_ones)
-    ),
-    numbered AS (
-        SELECT
-            waiting.*,
-            row_number() OVER (PARTITION BY computes ORDER BY turn, rank, due_at, waiting.job_id) AS among_its_kind
-        FROM waiting
-        WHERE waiting.turn <= per_tenant
-    )
-    SELECT numbered.tenant, numbered.job_id FROM numbered
-    WHERE NOT numbered.computes OR numbered.among_its_kind <= computing
-    ORDER BY numbered.turn, numbered.rank, numbered.due_at, numbered.job_id
-    LIMIT wanted;
-END;
-$$;
-
 -- How many jobs of the same tenant come before one that waits; 1000 are that many or more.
 CREATE FUNCTION processor.jobs_before(job processor.queue) RETURNS bigint
 LANGUAGE plpgsql STABLE
@@ -262,16 +182,14 @@ BEGIN
             LIMIT 1000) AS earlier);
     END IF;
     RETURN (SELECT count(*) FROM (
-        SELECT FROM processor.lanes(job.tenant, job.tenant) AS lane
+        SELECT FROM (VALUES (false), (true)) AS kind (computes)
         CROSS JOIN LATERAL (
             SELECT FROM processor.queue AS other
-            WHERE other.ready AND other.worker IS NULL AND other.blocked_by IS NULL AND other.tenant = lane.tenant
-                AND -other.priority = lane.rank AND other.computes = lane.computes AND other.lane = lane.lane
-                AND (other.due_at, other.job_id)
-                    < (CASE WHEN lane.rank < -job.priority THEN 'infinity' ELSE job.due_at END, job.job_id)
+            WHERE other.ready AND other.worker IS NULL AND other.blocked_by IS NULL
+                AND other.computes = kind.computes AND other.tenant = job.tenant
+                AND (-other.priority, other.due_at, other.job_id) < (-job.priority, job.due_at, job.job_id)
             LIMIT 1000
         ) AS one
-        WHERE lane.rank <= -job.priority
         LIMIT 1000) AS earlier);
 END;
 $$;
@@ -437,141 +355,330 @@ BEGIN
 END;
 $$;
 
--- Which limit keeps a job from being begun.
-CREATE FUNCTION processor.limit_of(job processor.queue) RETURNS text
+-- Those whose time has come wait for their turn from now on. However many they are that wait for theirs, nobody walks past
+-- them. Returns whether there may be more.
+CREATE FUNCTION processor.notice() RETURNS boolean
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    at_once CONSTANT int := 500;
+    noticed CONSTANT timestamptz := clock_timestamp();
+    due processor.job_name;
+    found_ones int := 0;
+BEGIN
+    FOR due IN
+        SELECT later.tenant, later.job_id FROM processor.queue AS later
+        WHERE NOT later.ready AND later.worker IS NULL AND later.due_at <= noticed
+        ORDER BY later.due_at
+        LIMIT at_once
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        UPDATE processor.queue AS later SET ready = true
+        WHERE later.tenant = due.tenant AND later.job_id = due.job_id;
+        found_ones := found_ones + 1;
+    END LOOP;
+    IF found_ones < at_once THEN
+        RETURN false;
+    END IF;
+    -- Perhaps they are all of one tenant: nobody else is to wait until they are done.
+    FOR due IN
+        WITH RECURSIVE tenants AS (
+            SELECT '' COLLATE "C" AS tenant
+            UNION ALL
+            SELECT next.tenant
+            FROM tenants
+            CROSS JOIN LATERAL (
+                SELECT later.tenant FROM processor.queue AS later
+                WHERE NOT later.ready AND later.worker IS NULL AND later.tenant > tenants.tenant
+                ORDER BY later.tenant, later.due_at
+                LIMIT 1
+            ) AS next
+        ),
+        firsts AS (
+            SELECT later.tenant, later.job_id
+            FROM tenants
+            CROSS JOIN LATERAL (
+                SELECT one.tenant, one.job_id, one.due_at, row_number() OVER (ORDER BY one.due_at) AS number
+                FROM processor.queue AS one
+                WHERE NOT one.ready AND one.worker IS NULL AND one.tenant = tenants.tenant AND one.due_at <= noticed
+                ORDER BY one.due_at
+                LIMIT 10
+            ) AS later
+            ORDER BY later.number, later.due_at
+            LIMIT at_once
+        )
+        SELECT later.tenant, later.job_id
+        FROM firsts
+        CROSS JOIN LATERAL (
+            SELECT * FROM processor.queue AS one
+            WHERE one.tenant = firsts.tenant AND one.job_id = firsts.job_id
+            FOR UPDATE SKIP LOCKED
+        ) AS later
+    LOOP
+        UPDATE processor.queue AS later SET ready = true
+        WHERE later.tenant = due.tenant AND later.job_id = due.job_id;
+    END LOOP;
+    RETURN true;
+END;
+$$;
+
+-- How many jobs each of those tenants holds who are next, by their names. From one to the next by the index, however many
+-- wait for each; if very many tenants have some that wait, some tenants in this claim and some in the next.
+CREATE FUNCTION processor.tenants_in_turn(wanted int, computing int, per_tenant int, OUT tenants jsonb, OUT others boolean)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    in_one_claim CONSTANT int := greatest(wanted, 100);
+    place CONSTANT text := (SELECT tenant FROM processor.claimed_to);
+    stopped text := place;
+    found_ones jsonb;
+BEGIN
+    tenants := '{}';
+    FOR round IN 1..2 LOOP
+        WITH RECURSIVE walk AS (
+            SELECT stopped COLLATE "C" AS tenant
+            UNION ALL
+            SELECT next.tenant
+            FROM walk
+            CROSS JOIN LATERAL (
+                SELECT first.tenant
+                FROM (VALUES (false), (true)) AS kind (computes)
+                CROSS JOIN LATERAL (
+                    SELECT job.tenant FROM processor.queue AS job
+                    WHERE job.ready AND job.worker IS NULL AND job.blocked_by IS NULL
+                        AND job.computes = kind.computes AND job.tenant > walk.tenant
+                    ORDER BY job.tenant, -job.priority, job.due_at, job.job_id
+                    LIMIT 1
+                ) AS first
+                WHERE NOT kind.computes OR computing > 0
+                ORDER BY first.tenant
+                LIMIT 1
+            ) AS next
+        ),
+        seen AS MATERIALIZED (SELECT walk.tenant FROM walk OFFSET 1 LIMIT in_one_claim)
+        SELECT
+            jsonb_object_agg(seen.tenant, held.jobs) FILTER (WHERE held.jobs < per_tenant),
+            CASE WHEN count(*) < in_one_claim THEN '' ELSE max(seen.tenant) END
+        INTO found_ones, stopped
+        FROM seen
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS jobs FROM processor.queue AS job
+            WHERE CASE WHEN job.worker IS NOT NULL THEN job.tenant END = seen.tenant AND job.worker IS NOT NULL
+        ) AS held;
+        tenants := tenants || coalesce(found_ones, '{}');
+        EXIT WHEN place = '' OR stopped <> '';
+    END LOOP;
+    UPDATE processor.claimed_to SET tenant = stopped WHERE tenant <> stopped;
+    others := stopped <> '';
+END;
+$$;
+
+-- Up to `wanted` jobs of these tenants that somebody may begin or go on with now, and up to `computing` among them that
+-- compute: of each tenant in its own order, and among tenants those first who have had fewest.
+CREATE FUNCTION processor.in_turn(tenants jsonb, wanted int, computing int, per_tenant int)
+RETURNS SETOF processor.job_name
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    -- If those who have had fewest are brought to one level, how high is it? Beyond that, none of a tenant are looked at.
+    WITH levels AS (
+        SELECT one.key COLLATE "C" AS tenant, one.value::int AS had,
+            (wanted + sum(one.value::int) OVER fewest_first) / count(*) OVER fewest_first + 1 AS level
+        FROM jsonb_each_text(tenants) AS one
+        WINDOW fewest_first AS (ORDER BY one.value::int ROWS UNBOUNDED PRECEDING)
+    ),
+    turns AS (
+        SELECT
+            levels.tenant, job.*, levels.had + row_number() OVER (
+                PARTITION BY levels.tenant ORDER BY job.rank, job.due_at, job.job_id) AS turn
+        FROM levels
+        CROSS JOIN (VALUES (false), (true)) AS kind (computes)
+        CROSS JOIN LATERAL (
+            SELECT one.job_id, one.computes, -one.priority AS rank, one.due_at FROM processor.queue AS one
+            WHERE one.ready AND one.worker IS NULL AND one.blocked_by IS NULL
+                AND one.computes = kind.computes AND one.tenant = levels.tenant
+            ORDER BY -one.priority, one.due_at, one.job_id
+            LIMIT greatest(0, least(
+                CASE WHEN kind.computes THEN computing ELSE wanted END,
+                (SELECT min(level) FROM levels) - levels.had))
+        ) AS job
+    ),
+    numbered AS (
+        SELECT turns.*, row_number() OVER (PARTITION BY computes ORDER BY turn, rank, due_at, job_id) AS among_its_kind
+        FROM turns
+        WHERE turn <= per_tenant
+    )
+    SELECT tenant, job_id FROM numbered
+    WHERE NOT computes OR among_its_kind <= computing
+    ORDER BY turn, rank, due_at, job_id
+    LIMIT wanted;
+END;
+$$;
+
+-- How many of a workflow, or of one key of it, were begun.
+CREATE FUNCTION processor.under_way(of_tenant text, of_workflow text, of_key text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 BEGIN
-    IF job.key_limit IS NOT NULL AND job.key_limit <= (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-            AND other.tenant = job.tenant AND other.workflow = job.workflow AND other.key = job.key
-    ) THEN
-        RETURN 'key';
+    IF of_key IS NULL THEN
+        RETURN (
+            SELECT count(*) FROM processor.queue
+            WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL
+                AND tenant = of_tenant AND workflow = of_workflow);
     END IF;
-    IF job.workflow_limit IS NOT NULL AND job.workflow_limit <= (
-        SELECT count(*) FROM processor.queue AS other
-        WHERE other.under_way AND coalesce(other.workflow_limit, other.key_limit) IS NOT NULL
-            AND other.tenant = job.tenant AND other.workflow = job.workflow
-    ) THEN
-        RETURN 'workflow';
-    END IF;
-    RETURN NULL;
+    RETURN (
+        SELECT count(*) FROM processor.queue
+        WHERE under_way AND coalesce(workflow_limit, key_limit) IS NOT NULL
+            AND tenant = of_tenant AND workflow = of_workflow AND key = of_key);
 END;
 $$;
 
+-- The same counts, with one more of this name if it is counted there.
+CREATE FUNCTION processor.one_more(counts jsonb, name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN counts ? name THEN counts || jsonb_build_object(name, (counts -> name)::int + 1) ELSE counts END
+$$;
+
 -- Take up to `wanted` jobs: first those whose holder has died, then those that have mail, then those whose turn it is.
--- One claims at a time, so that limits hold.
+-- `more`: not all were looked at that wait for their turn. One claims at a time, so that limits hold.
 CREATE FUNCTION processor.take(
-    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
-RETURNS SETOF processor.taken
+    by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int,
+    OUT mine processor.taken[], OUT more boolean)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
-    until timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
-    left_over int := wanted;
-    found_one record;
+    until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => lease_seconds);
+    enough CONSTANT int := 500;  -- are turned away by one claim
+    found_one processor.job_name;
     job processor.queue;
-    noticed timestamptz;
-    turned_away boolean;
+    given processor.taken;
+    tenants jsonb;
+    begun jsonb := '{}';  -- how many of each limited workflow and key are under way, as far as we have counted
+    of_workflow text;
+    of_key text;
     reached text;
-    full_ones processor.lane_name[] := '{}';
+    noticed boolean;
+    others boolean := false;
+    turned_away int := 0;
+    looked boolean := false;
 BEGIN
+    mine := '{}';
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(hashtextextended('processor.claim', 0));
-
-    -- Those that wait for their time are in no lane: however many they are, nobody walks past them.
-    noticed := clock_timestamp();
-    FOR found_one IN
-        SELECT later.tenant, later.job_id FROM processor.queue AS later
-        WHERE NOT later.ready AND later.worker IS NULL AND later.due_at <= noticed
-        ORDER BY later.due_at
-        LIMIT 1000
-        FOR UPDATE SKIP LOCKED
-    LOOP
-        UPDATE processor.queue AS later SET ready = true
-        WHERE later.tenant = found_one.tenant AND later.job_id = found_one.job_id;
-    END LOOP;
+    noticed := processor.notice();
 
     FOR found_one IN
         SELECT lost.tenant, lost.job_id FROM processor.queue AS lost
         WHERE lost.worker IS NOT NULL AND lost.expires_at <= clock_timestamp()
-        LIMIT left_over
+        LIMIT wanted
         FOR UPDATE SKIP LOCKED
     LOOP
-        RETURN NEXT processor.give(found_one.tenant, found_one.job_id, by_worker, until, lost => true);
-        left_over := left_over - 1;
+        given := processor.give(found_one.tenant, found_one.job_id, by_worker, until, lost => true);
+        mine := mine || given;
+        computing := computing - given.computes::int;
     END LOOP;
 
     FOR found_one IN
         SELECT told.tenant, told.job_id FROM processor.queue AS told
         WHERE told.mail AND told.worker IS NULL
-        LIMIT left_over
+        LIMIT wanted - cardinality(mine)
         FOR UPDATE SKIP LOCKED
     LOOP
-        RETURN NEXT processor.give(found_one.tenant, found_one.job_id, by_worker, until);
-        left_over := left_over - 1;
+        given := processor.give(found_one.tenant, found_one.job_id, by_worker, until);
+        mine := mine || given;
+        computing := computing - given.computes::int;
     END LOOP;
 
-    FOR pass IN 1..8 LOOP  -- what was turned away by then stays so, and the next claim goes on
-        EXIT WHEN left_over <= 0;
-        turned_away := false;
+    IF cardinality(mine) < wanted THEN
+        SELECT turn.* INTO tenants, others FROM processor.tenants_in_turn(wanted, computing, per_tenant) AS turn;
+    END IF;
+    FOR pass IN 1..8 LOOP
+        EXIT WHEN cardinality(mine) >= wanted OR turned_away >= enough OR tenants = '{}';
+        looked := false;
         FOR job IN
             SELECT waiting.*
-            FROM processor.in_turn(left_over, computing, per_tenant, full_ones) AS turn
+            FROM processor.in_turn(
+                tenants, greatest(wanted - cardinality(mine), CASE WHEN pass > 1 THEN 64 END),
+                greatest(computing, 0), per_tenant) AS turn
             CROSS JOIN LATERAL (
                 SELECT * FROM processor.queue AS waiting
                 WHERE waiting.tenant = turn.tenant AND waiting.job_id = turn.job_id
                 FOR UPDATE SKIP LOCKED
             ) AS waiting
         LOOP
-            reached := CASE
-                WHEN job.lane = '' THEN NULL
-                WHEN (job.tenant, job.lane)::processor.lane_name = ANY (full_ones) THEN 'workflow'
-                ELSE processor.limit_of(job)
-            END;
+            looked := true;
+            -- Also if it is turned away: so others have theirs in this claim.
+            tenants := processor.one_more(tenants, job.tenant);
+            of_workflow := json_build_array(job.tenant, job.workflow);
+            of_key := json_build_array(job.tenant, job.workflow, job.key);
+            reached := NULL;
+            IF NOT job.under_way THEN
+                IF job.key_limit IS NOT NULL AND job.key IS NOT NULL AND NOT begun ? of_key THEN
+                    begun := begun || jsonb_build_object(
+                        of_key, processor.under_way(job.tenant, job.workflow, job.key));
+                END IF;
+                IF job.workflow_limit IS NOT NULL AND NOT begun ? of_workflow THEN
+                    begun := begun || jsonb_build_object(of_workflow, processor.under_way(job.tenant, job.workflow));
+                END IF;
+                reached := CASE
+                    WHEN job.key_limit <= (begun -> of_key)::int THEN 'key'
+                    WHEN job.workflow_limit <= (begun -> of_workflow)::int THEN 'workflow'
+                END;
+            END IF;
             IF reached IS NULL THEN
-                RETURN NEXT processor.give(job.tenant, job.job_id, by_worker, until, turn => true);
-                left_over := left_over - 1;
+                given := processor.give(job.tenant, job.job_id, by_worker, until, turn => true);
+                mine := mine || given;
+                computing := computing - given.computes::int;
+                IF NOT job.under_way AND coalesce(job.workflow_limit, job.key_limit) IS NOT NULL THEN
+                    begun := processor.one_more(processor.one_more(begun, of_workflow), of_key);
+                END IF;
+                EXIT WHEN cardinality(mine) >= wanted;
                 CONTINUE;
             END IF;
-            turned_away := true;
+            -- It is in nobody's way any more. The next claim goes on with those that this one does not come to.
             UPDATE processor.queue AS waiting SET blocked_by = reached
             WHERE waiting.tenant = job.tenant AND waiting.job_id = job.job_id;
-            IF reached = 'workflow' THEN
-                -- None of those behind it can come in now: they are left where they are.
-                full_ones := full_ones || (job.tenant, job.lane)::processor.lane_name;
-            ELSE
-                -- Whatever room the workflow has, somebody with another key may use.
+            turned_away := turned_away + 1;
+            IF reached = 'key' AND coalesce((begun -> of_workflow)::int < job.workflow_limit, true) THEN
+                -- What room the workflow has, somebody with another key may use.
                 PERFORM processor.unblock(job.tenant, job.workflow, NULL, 'workflow');
             END IF;
+            EXIT WHEN turned_away >= enough;
         END LOOP;
-        EXIT WHEN NOT turned_away;
+        EXIT WHEN NOT looked;
     END LOOP;
+    more := noticed OR turned_away > 0 OR cardinality(mine) >= wanted OR cardinality(mine) > 0 AND (others OR looked);
 END;
 $$;
 
 DROP FUNCTION processor.claim(text, int, double precision);
 
 -- The same with what a worker must know of them: the version of each, and of one that has not begun its first event.
+-- If there are none, a row without a job says whether there may be more.
 CREATE FUNCTION processor.claim(
     by_worker text, wanted int, lease_seconds double precision, computing int, per_tenant int)
 RETURNS TABLE (
-    tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean, mail boolean,
+    more boolean, tenant text, job_id uuid, token bigint, failures int, lost boolean, under_way boolean, mail boolean,
     computes boolean, version bigint, created json)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
-    mine processor.taken[];
+    claimed record := processor.take(by_worker, wanted, lease_seconds, computing, per_tenant);
 BEGIN
-    mine := ARRAY(
-        SELECT taken FROM processor.take(by_worker, wanted, lease_seconds, computing, per_tenant) AS taken);
     -- A statement of its own: one that began before a job was there would not see it, although it has just taken it.
     RETURN QUERY
     SELECT
+        claimed.more,
         one.tenant, one.job_id, one.token, one.failures, one.lost, one.under_way, one.mail, one.computes, job.version,
         CASE WHEN job.status = 'PENDING' THEN (
             SELECT event.data FROM events.events AS event
@@ -579,10 +686,13 @@ BEGIN
                 SELECT stream.id FROM events.streams AS stream
                 WHERE stream.tenant = one.tenant AND stream.stream = 'job:' || one.job_id::text)
         ) END
-    FROM unnest(mine) AS one
+    FROM unnest(claimed.mine) AS one
     CROSS JOIN LATERAL (
         SELECT * FROM processor.jobs AS job WHERE job.tenant = one.tenant AND job.id = one.job_id OFFSET 0
-    ) AS job;
+    ) AS job
+    UNION ALL
+    SELECT claimed.more, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    WHERE cardinality(claimed.mine) = 0;
 END;
 $$;
 

@@ -1,0 +1,142 @@
+"""Bytes that are durable long before they are whole: segments, of which a blob is made in the end.
+
+A segment is what one writer wrote without a break. On local disk it is a file that grows; in an object store it is a
+row of objects, `<key>/<number>`. Nobody but its writer ever writes to it, so that a writer that has been given up, and
+does not know it yet, spoils nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import obstore
+from obstore.store import ObjectStore
+
+from events.blob_errors import StorageUnavailable, storage_errors
+from events.chunk_work import ChunkWork
+
+# A writer that has so many bytes that are not durable seals them: an object store keeps them in memory until then.
+SEAL_BYTES = 8 << 20
+
+_READ_BYTES = 1 << 20
+
+
+class Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPart:
+    """The first so many bytes of a segment. What lies behind them was written, and never promised to anybody."""
+
+    key: str
+    bytes: int
+
+
+class SegmentSink(Protocol):
+    """Where a segment's bytes go. It blocks: it is called in worker threads, one call at a time, but for what `seal`
+    has returned, which is called while more is written."""
+
+    def write(self, chunks: list[bytes]) -> None: ...
+    def seal(self) -> Callable[[], None]:
+        """What makes all durable that was written until now."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A point in a segment."""
+
+    bytes: int
+    _sync: Callable[[], None]
+
+    async def make_durable(self) -> None:
+        """All up to it. More may be written meanwhile, but only one is made durable at a time."""
+        with storage_errors():
+            await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(self._sync)))
+
+
+class SegmentWriter:
+    def __init__(self, sink: SegmentSink, hashes: Sequence[Hash]) -> None:
+        self._sink = sink
+        self._work = ChunkWork(*(_hashing(each) for each in hashes), sink.write)
+        self.bytes = 0
+
+    async def write(self, data: bytes) -> None:
+        self.bytes += len(data)
+        await self._work.take(data)
+
+    async def seal(self) -> Seal:
+        """Of all that was written until now. When it returns, the hashes are of exactly that."""
+        await self._work.settle()
+        return Seal(self.bytes, self._sink.seal())
+
+    async def close(self) -> None:
+        """What was not made durable may be lost."""
+        await self._work.stop()
+        await asyncio.to_thread(self._sink.close)
+
+
+def _hashing(hash_: Hash) -> Callable[[list[bytes]], None]:
+    def update(chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            hash_.update(chunk)
+
+    return update
+
+
+class SegmentObjects:
+    """A segment in an object store. An object is durable when its PUT is answered."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._gathered: list[bytes] = []
+        self._objects = 0
+
+    def write(self, chunks: list[bytes]) -> None:
+        self._gathered += chunks
+
+    def seal(self) -> Callable[[], None]:
+        chunks, self._gathered = self._gathered, []
+        name = f"{self._key}/{self._objects:08d}"
+        self._objects += bool(chunks)
+
+        def put() -> None:
+            if chunks:
+                obstore.put(self._store, name, b"".join(chunks))
+
+        return put
+
+    def close(self) -> None:
+        self._gathered = []
+
+
+async def join_objects(store: ObjectStore, parts: Sequence[SegmentPart], into: str) -> None:
+    async with contextlib.AsyncExitStack() as closing:
+        writer = obstore.open_writer_async(store, into)
+        for part in parts:
+            missing = part.bytes
+            for name, size in await _objects(store, part.key):
+                taken = min(size, missing)
+                for start in range(0, taken, _READ_BYTES):
+                    length = min(_READ_BYTES, taken - start)
+                    await writer.write(await obstore.get_range_async(store, name, start=start, length=length))
+                missing -= taken
+            if missing:
+                raise StorageUnavailable(f"The segment {part.key} lacks {missing} bytes.")
+        closing.push_async_callback(writer.close)  # only of a whole blob: that makes it visible
+
+
+async def remove_objects(store: ObjectStore, key: str) -> None:
+    names = [name for name, _ in await _objects(store, key)]
+    if names:
+        await obstore.delete_async(store, names)
+
+
+async def _objects(store: ObjectStore, key: str) -> list[tuple[str, int]]:
+    found = await obstore.list(store, f"{key}/").collect_async()
+    return sorted((entry["path"], entry["size"]) for entry in found)

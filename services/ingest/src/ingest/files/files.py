@@ -1,0 +1,214 @@
+"""Files on their way by the tus protocol: made, continued, ended."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from uuid import UUID
+
+import asyncpg
+
+from events.database import load_queries
+from events.envelope import encode_json, stream_name
+from events.errors import Conflict, FieldError, Forbidden, MillraceError, NotFound, TooLarge
+from events.ids import derived_id, new_id
+from events.lifecycle import Parts
+from events.log import Connection, EventLog
+from events.outbox import Outbox
+from ingest.fields import wrong_header
+from ingest.files.checksum import Checksum
+from ingest.files.completion import FileCompletion
+from ingest.files.file import File, FileWish, file_of
+from ingest.files.lock import FileLock, FileLocks
+from ingest.files.parts import in_order
+from ingest.files.writing import FileWriting
+from ingest.progress import Progress
+from ingest.quota import Quota, Reservation
+from ingest.settings import IngestSettings
+from ingest.uploads import EmptyUpload, Uploads
+
+# A reservation outlives its file, whose end settles it.
+_LONGER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request that continues a file."""
+
+    offset: int  # where it says that its body belongs
+    length: int | None  # of the file, if it says that now
+    checksum: Checksum | None
+    body_length: int | None  # if it says that
+    body: Callable[[int, TooLarge], AsyncIterator[bytes]]  # at most so many bytes; what is raised with the next
+
+
+class Files:
+    def __init__(
+        self,
+        parts: Parts,
+        uploads: Uploads,
+        locks: FileLocks,
+        writing: FileWriting,
+        completion: FileCompletion,
+        quota: Quota,
+        outbox: Outbox,
+        settings: IngestSettings,
+    ) -> None:
+        self._pool = parts.pool
+        self._log = EventLog(parts.pool)
+        self._uploads = uploads
+        self._locks = locks
+        self._writing = writing
+        self._completion = completion
+        self._quota = quota
+        self._outbox = outbox
+        self._settings = settings
+        self._queries = load_queries("ingest", "files/files.sql")
+
+    async def create(self, tenant: str, wish: FileWish) -> File:
+        """Its stream is reserved with it, so that a client may follow it from the start."""
+        self._check_length(wish.length, is_part=wish.is_part)
+        id_ = new_id()
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await self._insert(connection, tenant, id_, wish, stored=0)
+            assert row is not None
+            if self._quota.is_set and wish.length:
+                await self._quota.reserve(
+                    id_, tenant, least=wish.length, most=wish.length, lasts=self._reserved_for, connection=connection
+                )
+        return file_of(row)
+
+    async def create_of_parts(self, tenant: str, wish: FileWish) -> File:
+        """Parts are used once, and by whoever asks again for the same file of them: it has the same id."""
+        id_ = derived_id(wish.parts[0], f"{wish.parts} {wish.metadata}")
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(self._queries["parts"], tenant, wish.parts)
+            parts = in_order(wish.parts, [file_of(row) for row in rows], into=id_)
+            ends = list(accumulate(part.stored for part in parts))
+            self._check_length(ends[-1], is_part=False)
+            if await self._insert(connection, tenant, id_, replace(wish, length=ends[-1]), stored=ends[-1]) is not None:
+                await connection.execute(self._queries["take_parts"], tenant, id_, wish.parts, [0, *ends[:-1]])
+        return await self.settled(tenant, id_)
+
+    async def one(self, tenant: str, id_: UUID) -> File:
+        row = await self._pool.fetchrow(self._queries["file"], tenant, id_)
+        if row is None:
+            raise NotFound("There is no such file.")
+        file = file_of(row)
+        file.check_there()
+        return file
+
+    async def settled(self, tenant: str, id_: UUID) -> File:
+        """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload."""
+        file = await self.one(tenant, id_)
+        if file.completed_at is not None or (file.holder is None and not _to_complete(file)):
+            return file
+        async with self._locks.holding(tenant, id_) as (held, lock):
+            if _to_complete(held):
+                await self._completion.complete(held, lock)
+        return await self.one(tenant, id_)
+
+    async def append(self, tenant: str, id_: UUID, arrival: Arrival) -> File:
+        if (await self.one(tenant, id_)).is_final:
+            raise Forbidden("This file is made of others. Nothing can be appended to it.")
+        async with self._locks.holding(tenant, id_) as (file, lock):
+            if arrival.offset != file.stored:
+                raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
+            if arrival.length is not None:
+                file = await self._with_length(file, lock, arrival.length)
+            if arrival.body_length != 0:
+                file = replace(file, stored=await self._receive(file, lock, arrival))
+            if _to_complete(file):
+                await self._completion.complete(file, lock)
+        return await self.one(tenant, id_)
+
+    async def begin(self, file: File, arrival: Arrival) -> File:
+        """Append what came with the creation. If that fails nothing is left: its client does not know of the file."""
+        try:
+            return await self.append(file.tenant, file.id, arrival)
+        except MillraceError:
+            await self.delete(file.tenant, file.id)
+            raise
+
+    async def delete(self, tenant: str, id_: UUID) -> None:
+        file = await self.one(tenant, id_)
+        if file.completed_at is not None:
+            await self._uploads.delete(tenant, id_)
+            return
+        async with self._locks.holding(tenant, id_) as (held, lock):
+            await self._pool.execute(self._queries["end_file"], tenant, id_, lock.token)
+        if held.completed_at is not None:  # just now
+            await self._uploads.delete(tenant, id_)
+        await self._completion.remove_segments(tenant, id_)
+
+    async def _insert(
+        self, connection: Connection, tenant: str, id_: UUID, wish: FileWish, *, stored: int
+    ) -> asyncpg.Record | None:
+        row = await connection.fetchrow(
+            self._queries["insert_file"],
+            tenant,
+            id_,
+            wish.length,
+            stored,
+            wish.metadata,
+            wish.concat,
+            wish.workflow,
+            encode_json(wish.options).decode(),
+            wish.filename,
+            wish.content_type,
+            self._settings.file_expires_seconds,
+        )
+        if not wish.is_part:  # no upload comes of one
+            await self._log.reserve(connection, tenant, stream_name("upload", id_))
+        return row
+
+    async def _receive(self, file: File, lock: FileLock, arrival: Arrival) -> int:
+        if file.length is None:
+            room = self._settings.max_upload_bytes - file.stored
+            beyond = TooLarge(f"An upload may have {self._settings.max_upload_bytes} bytes.")
+        else:
+            room = file.length - file.stored
+            beyond = TooLarge(f"The body goes beyond the {file.length} bytes that the file has altogether.")
+        if arrival.body_length is not None and arrival.body_length > room:
+            raise beyond
+        body = arrival.body(room, beyond)
+        reservation = await self._reservation(file)
+        progress = Progress(self._outbox, file.tenant, file.id, file.length)
+        tell = _tell_nobody if file.is_part else progress.reached
+        return await self._writing.receive(file, lock, body, arrival.checksum, reservation, tell)
+
+    async def _reservation(self, file: File) -> Reservation | None:
+        """What a file of unknown length takes, it reserves as it comes."""
+        if not self._quota.is_set or file.length is not None:
+            return None
+        return await self._quota.resumed(file.tenant, file.id, self._reserved_for)
+
+    async def _with_length(self, file: File, lock: FileLock, length: int) -> File:
+        if file.length == length:
+            return file
+        if file.length is not None or length < file.stored:
+            raise wrong_header("upload-length", "changed", "It is said once, and is not less than what is stored.")
+        self._check_length(length, is_part=file.is_part)
+        if self._quota.is_set:
+            reservation = await self._quota.resumed(file.tenant, file.id, self._reserved_for)
+            await reservation.cover(length, ahead=False)
+        await self._pool.execute(self._queries["set_length"], file.tenant, file.id, lock.token, length)
+        return replace(file, length=length)
+
+    def _check_length(self, length: int | None, *, is_part: bool) -> None:
+        if length is not None and length > self._settings.max_upload_bytes:
+            raise TooLarge(f"An upload may have {self._settings.max_upload_bytes} bytes.")
+        if length == 0 and not is_part:
+            detail = "The file is empty. Send one that has bytes."
+            raise EmptyUpload(detail, errors=[FieldError("header.upload-length", "empty_upload", detail)])
+
+    @property
+    def _reserved_for(self) -> float:
+        return self._settings.file_expires_seconds + _LONGER_SECONDS
+
+
+def _to_complete(file: File) -> bool:
+    return file.is_whole and not file.is_part and file.completed_at is None
+
+
+def _tell_nobody(_: int) -> None:
+    """A part has no stream of its own."""

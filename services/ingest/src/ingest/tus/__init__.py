@@ -1,0 +1,1 @@
+"""The tus protocol, version 1.0, over files."""

@@ -1,0 +1,158 @@
+"""Two replicas on one folder and one database: whoever asks for a file gets it, and whoever had it spoils nothing."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.provision import Database
+from events.broker_memory import MemoryBroker
+from events.chunk_work import CHUNK_BYTES
+from fixtures.ingest import Answer, RunningIngest, fetchval, open_ingest, until
+from fixtures.log import as_owner
+from fixtures.parts import OpenParts
+from fixtures.tus import Tus
+
+TAKEN_OVER_SECONDS = 2.0
+NOBODY = "01a1fbea-6e13-7d45-ac0a-768cee331159"
+FIRST = b"x" * CHUNK_BYTES  # what ingest writes as soon as it has it
+REST = b"y" * 4
+LENGTH = len(FIRST + REST)
+
+
+@dataclass
+class Sending:
+    """A body whose rest comes when the test says so, or never."""
+
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self) -> AsyncIterator[bytes]:
+        yield FIRST
+        await self.go_on.wait()
+        yield REST
+
+
+def open_replica(
+    database: Database, open_parts_for: OpenParts, folder: Path
+) -> AbstractAsyncContextManager[RunningIngest]:
+    return open_ingest(
+        database, open_parts_for, MemoryBroker(), folder, body_idle_seconds=30.0, max_upload_bytes=10 * CHUNK_BYTES
+    )
+
+
+@pytest_asyncio.fixture
+async def replicas(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[list[RunningIngest]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(open_replica(database, open_parts_for, tmp_path)) for _ in range(2)]
+
+
+@pytest.fixture
+def here(replicas: list[RunningIngest]) -> Tus:
+    return Tus(replicas[0])
+
+
+@pytest.fixture(params=["the same replica", "another replica"])
+def there(request: pytest.FixtureRequest, replicas: list[RunningIngest]) -> Tus:
+    return Tus(replicas[request.param == "another replica"])
+
+
+async def began(tus: Tus, path: str, sending: Sending) -> "asyncio.Task[Answer]":
+    """A PATCH whose first bytes are with ingest."""
+    task = asyncio.create_task(tus.patch(path, 0, sending()))
+    id_ = path.rpartition("/")[2]
+    segments = tus.ingest.blobs / "segments" / "acme"
+    await until(lambda: any(file.stat().st_size == len(FIRST) for file in segments.glob(f"{id_}.*")))
+    return task
+
+
+async def test_who_asks_for_the_offset_stops_whoever_sends(here: Tus, there: Tus) -> None:
+    path = await here.created(LENGTH)
+    stopped = await began(here, path, Sending())
+    asked = time.monotonic()
+    assert await there.offset(path) == len(FIRST)
+    assert time.monotonic() - asked < TAKEN_OVER_SECONDS
+    answer = await stopped
+    assert (answer.status, answer.json["code"]) == (423, "locked")
+    assert (await there.patch(path, len(FIRST), REST)).status == 204
+    upload = (await there.ingest.get(path.replace("files", "uploads"))).json
+    assert upload["sha256"] == hashlib.sha256(FIRST + REST).hexdigest()
+    assert await there.ingest.count("ingest.segments") == 0
+
+
+async def test_who_sends_from_the_offset_before_has_to_ask_first(here: Tus, there: Tus) -> None:
+    path = await here.created(LENGTH)
+    stopped = await began(here, path, Sending())
+    assert (await there.patch(path, 0, FIRST)).status == 409
+    assert (await stopped).status == 423
+    assert await there.offset(path) == len(FIRST)
+
+
+async def test_who_deletes_a_file_stops_whoever_sends(here: Tus, there: Tus) -> None:
+    path = await here.created(LENGTH)
+    stopped = await began(here, path, Sending())
+    assert (await there.ask("DELETE", path)).status == 204
+    assert (await stopped).status in (410, 423)
+    assert (await here.head(path)).status == (await there.head(path)).status == 410
+    assert (there.ingest.files(), await there.ingest.count("ingest.segments")) == ([], 0)
+
+
+async def test_many_who_want_one_file_all_get_it(here: Tus, there: Tus) -> None:
+    path = await here.created(LENGTH)
+    stopped = await began(here, path, Sending())
+    offsets = await asyncio.gather(*(tus.offset(path) for tus in (here, there, here, there)))
+    assert offsets == [len(FIRST)] * 4
+    assert (await stopped).status == 423
+
+
+async def test_who_has_lost_the_file_records_nothing(here: Tus, there: Tus) -> None:
+    """He did not renew: his replica was stopped, or far from the database. His successor's offset stays true."""
+    path = await here.created(LENGTH)
+    sending = Sending()
+    zombie = await began(here, path, sending)
+    async with as_owner(here.ingest.database) as owner:
+        await owner.execute("UPDATE ingest.files SET token = token + 100, holder = NULL")
+    assert (await there.patch(path, 0, b"y" * 5)).status == 204
+    sending.go_on.set()
+    assert (await zombie).status == 423
+    assert await there.offset(path) == 5
+    assert (await there.patch(path, 5, b"y" * (LENGTH - 5))).status == 204
+    assert (await there.ingest.get(f"{path.replace('files', 'uploads')}/content")).body == b"y" * LENGTH
+
+
+async def test_a_holder_that_does_not_let_go_is_waited_for_only_so_long(here: Tus) -> None:
+    path = await here.created(LENGTH)
+    async with as_owner(here.ingest.database) as owner:
+        await owner.execute("UPDATE ingest.files SET holder = $1, lease_until = now() + interval '1 hour'", NOBODY)
+    answer = await here.patch(path, 0, b"x")
+    assert (answer.status, answer.json["code"]) == (423, "locked")
+    assert await fetchval(here.ingest.database, "SELECT wanted FROM ingest.files") is True
+
+
+async def test_bodies_on_their_way_hold_no_connection_to_the_database(here: Tus) -> None:
+    pool = here.ingest.parts.pool
+    paths = [await here.created(LENGTH) for _ in range(2 * pool.get_max_size())]
+    sending = Sending()
+    sent = [await began(here, path, sending) for path in paths]
+    await until(lambda: pool.get_size() == pool.get_idle_size())
+    assert (await here.create(5, body=b"12345")).status == 201
+    sending.go_on.set()
+    assert {answer.status for answer in await asyncio.gather(*sent)} == {204}
+
+
+async def test_a_replica_that_shuts_down_keeps_what_it_has(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path, here: Tus
+) -> None:
+    path = await here.created(LENGTH)
+    async with AsyncExitStack() as stack:
+        leaving = await stack.enter_async_context(open_replica(database, open_parts_for, tmp_path))
+        stopped = await began(Tus(replace(leaving, session=here.ingest.session)), path, Sending())
+        closing = asyncio.create_task(stack.aclose())
+        assert (await stopped).status == 423
+        await closing
+    assert await here.offset(path) == len(FIRST)
