@@ -1,6 +1,7 @@
 """What ingest does not take: a clear answer that names the field, and nothing left of it."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
+from fixtures.archives import gzipped
 from fixtures.ingest import CSV, LIMIT, READER, UPLOADER, RunningIngest, open_ingest, until
 from fixtures.parts import OpenParts
 
@@ -50,6 +52,19 @@ REFUSED_BODIES = {
     "a header without end": (b"--xx\r\n" + b"X" * 50_000, FORM, "invalid_input", "body"),
     "headers without end": (b"--xx\r\n" + b"X: y\r\n" * 5000, FORM, "invalid_input", "body"),
     "parts without end": (b"--xx\r\n" + b"\r\n--xx" * 5000, FORM, "invalid_input", "body"),
+    "an epilogue without end": (PART + END + b"x" * 70_000, FORM, "invalid_input", "body"),
+    "a part that is written as mail": (
+        PART.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n") + END,
+        FORM,
+        "invalid_input",
+        "body.file.content-transfer-encoding",
+    ),
+    "a boundary that is too long": (
+        PART,
+        {"Content-Type": f"multipart/form-data; boundary={'x' * 201}"},
+        "invalid_input",
+        "header.content-type",
+    ),
     "bytes that are no text in a header": (PART.replace(b'"a"', b'"\xff"') + END, FORM, "invalid_input", "body"),
 }
 
@@ -122,13 +137,34 @@ async def test_a_body_that_does_not_say_its_size_is_cut_off_at_the_limit(ingest:
     assert await ingest.nothing_is_left()
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "identity, gzip", "GZIP"])
+async def test_a_body_with_a_content_encoding_is_refused_and_told_what_is_taken(
+    ingest: RunningIngest, coding: str
+) -> None:
+    answer = await ingest.ask("POST", "/api/v1/uploads", body=gzipped(), headers={"Content-Encoding": coding})
+    assert (answer.status, answer.json["code"]) == (415, "unsupported_media_type")
+    assert [error["field"] for error in answer.json["errors"]] == ["header.content-encoding"]
+    assert answer.headers["Accept-Encoding"] == "identity"
+    assert await ingest.nothing_is_left()
+
+
+async def test_a_compressed_file_is_stored_as_it_was_sent(ingest: RunningIngest) -> None:
+    content = gzipped()
+    status, promise = await ingest.post(content, headers={"Content-Encoding": "identity"})
+    assert (status, promise["sha256"]) == (202, hashlib.sha256(content).hexdigest())
+    stored = await ingest.get(f"/api/v1/uploads/{promise['upload_id']}/content", headers={"Accept-Encoding": "gzip"})
+    assert (stored.body, "Content-Encoding" in stored.headers) == (content, False)
+
+
 async def test_a_preamble_without_end_is_cut_off(ingest: RunningIngest) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 1000
 
     answer = await ingest.raw_stream(ingest.head("Transfer-Encoding: chunked", *header_lines(True)), endless())
-    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert b"more than 65536 bytes around its file" in answer
+    assert await ingest.nothing_is_left()
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])

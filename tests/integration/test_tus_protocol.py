@@ -107,6 +107,7 @@ async def test_what_does_not_follow_on_is_refused_and_changes_nothing(ingest: Ru
         (await tus.patch(path, 6, b"x"), 409, "conflict"),
         (await tus.patch(path, 5, b"x" * 6), 413, "too_large"),
         (await tus.patch(path, 5, b"x", {"Content-Type": "text/csv"}), 415, "unsupported_media_type"),
+        (await tus.patch(path, 5, b"x", {"Content-Encoding": "gzip"}), 415, "unsupported_media_type"),
         (await tus.ask("PATCH", path, BYTES, b"x"), 400, "bad_request"),
         (await tus.patch(path, 5, b"x", {"Upload-Offset": "-1"}), 400, "bad_request"),
         (await tus.patch(path, 5, b"x", {"Upload-Length": "11"}), 400, "bad_request"),

@@ -3,14 +3,15 @@
 from collections.abc import AsyncIterator
 
 from fastapi import Request
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, parse_options_header
 
 from events.errors import TooLarge
 from ingest.arriving import CLOSE, arriving, content_length
 from ingest.fields import checked_filename, checked_media_type, invalid
 from ingest.settings import IngestSettings
+from ingest.wrapping import FormParser, broken, check_around, check_transfer_encoding, checked_boundary
 
-# What surrounds the file in a multipart body: delimiters, the part's headers, a preamble.
+# What surrounds the file in a multipart body: delimiters, the part's headers, a preamble, an epilogue.
 _MULTIPART_OVERHEAD = 64 * 1024
 
 
@@ -26,9 +27,7 @@ class Body:
         self.content_type = checked_media_type(media_type, "header.content-type")
         self.filename: str | None = None
         if media_type == "multipart/form-data":
-            self._boundary = options.get("boundary")
-            if not self._boundary or len(self._boundary) > 200:
-                raise invalid("header.content-type", "boundary", "A multipart body needs its boundary here.")
+            self._boundary = checked_boundary(options.get("boundary"))
         self._most = self._limit + (_MULTIPART_OVERHEAD if self._boundary else 0)
         self.length = content_length(request)
         if self.length is not None and self.length > self._most:
@@ -45,10 +44,11 @@ class Body:
         return arriving(self._request, self._settings, self._most, self._too_large())
 
     async def _file_part(self, boundary: str) -> AsyncIterator[bytes]:
-        files = size = 0
+        files = size = received = 0
         try:
-            parser = PushMultipartParser(boundary, max_segment_count=8, max_header_count=8)
+            parser = FormParser(boundary, max_segment_count=8, max_header_count=8)
             async for chunk in self._raw():
+                received += len(chunk)
                 for found in parser.parse(chunk):
                     if isinstance(found, MultipartSegment):
                         files += 1
@@ -58,9 +58,10 @@ class Body:
                         if size > self._limit:
                             raise self._too_large()
                         yield found
+                check_around(received - size, _MULTIPART_OVERHEAD)
             parser.close()
-        except MultipartError as broken:
-            raise invalid("body", "multipart", f"The multipart body is broken: {broken.args[0]}.") from None
+        except MultipartError as error:
+            raise broken(error.args[0]) from None
         if files == 0:
             raise invalid("body.file", "missing", "The multipart body has no part named `file`.")
 
@@ -69,6 +70,7 @@ class Body:
             raise invalid(f"body.{part.name}"[:100], "unexpected", "The only part of an upload is named `file`.")
         if files > 1:
             raise invalid("body.file", "repeated", "One upload is one file: send the others by themselves.")
+        check_transfer_encoding(part)
         self.filename = checked_filename(part.filename, "body.file.filename")
         self.content_type = checked_media_type(part.content_type, "body.file.content-type")
 

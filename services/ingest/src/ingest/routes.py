@@ -17,6 +17,7 @@ from events.errors import (
     QuotaExceeded,
     RequestTimeout,
     TooLarge,
+    UnsupportedMedia,
 )
 from events.identity import Principal
 from events.openapi import Page, Responses, answers, links, problems
@@ -28,6 +29,7 @@ from ingest.files.file import Gone
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
+from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
@@ -77,7 +79,14 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
             Promise, PROMISE, status=202, description="Accepted: it will become exactly one job", links=_LINKS
         )
         | problems(
-            BadRequest, EmptyUpload, IdempotencyKeyReused, InvalidInput, QuotaExceeded, RequestTimeout, TooLarge
+            BadRequest,
+            EmptyUpload,
+            IdempotencyKeyReused,
+            InvalidInput,
+            QuotaExceeded,
+            RequestTimeout,
+            TooLarge,
+            UnsupportedMedia,
         ),
         openapi_extra=_BODY,
     )
@@ -90,6 +99,7 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")] = None,
     ) -> Response:
         """Upload a file as the raw body, or as the multipart part `file`. Starts a job for it."""
+        refuse_codings(request)
         wish = Wish(
             workflow=workflow,
             options=checked_options(options, "query.options"),

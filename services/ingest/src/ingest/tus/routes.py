@@ -24,6 +24,7 @@ from ingest.tus.headers import (
     wish_of,
 )
 from ingest.tus.middleware import PREFIX, has_body_in
+from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
 
@@ -68,6 +69,7 @@ def tus_router(files: Files, settings: IngestSettings) -> APIRouter:
 
     def _arrival(request: Request, *, offset: int, length: int | None) -> Arrival:
         check_bytes(request)
+        refuse_codings(request)
         has_body = has_body_in(request.headers)
         body: partial[AsyncIterator[bytes]] = partial(arriving, request, settings)
         return Arrival(offset, length, checksum_of(request), content_length(request) if has_body else 0, body)
