@@ -61,3 +61,14 @@ def test_the_defaults_of_retries_are_what_they_are() -> None:
 def test_an_opening_is_written_as_the_page_shows() -> None:
     (written, gives) = re.search(r'`"(\S.*\}\})"` gives `(.*?)`', PAGE).groups()  # type: ignore[union-attr]
     assert Template.parse(written).evaluate({}) == gives
+
+
+def test_the_example_of_remote_steps_survives_the_death_of_its_worker() -> None:
+    page = (ROOT / "deploy" / "examples" / "remote-workers.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    verdict = validate(read(example.encode(), "yaml"))
+    assert verdict.problems == ()
+    assert verdict.definition is not None
+    retry = verdict.definition.steps["count"].retry
+    assert retry is not None
+    assert "worker_lost" in retry.on
