@@ -49,8 +49,11 @@ async def stack() -> None:
     async with Stack.open(settings.data_dir / "stack", host=settings.host, port=settings.port) as running:
         configure_logging(running.logs / "stack.log", settings.log_level)
         _welcome(running.base_url, running.admin_key_file)
-        print(f"Workers of your own reach the broker by MILLRACE_BROKER_URL=$(cat {_quoted(running.broker_url_file)}).")
-        print(f"Each process writes its log to {running.logs}/<service>.log.\n")
+        worker = (
+            f"MILLRACE_BROKER_URL=$(cat {_quoted(running.broker_url_file)}) .venv/bin/python deploy/examples/worker.py"
+        )
+        print(f"Do steps of workflows in a process of your own:\n\n  {worker}\n")
+        print(f"Each process writes its log to {running.logs}/<service>.log.\n", flush=True)
         supervising = asyncio.create_task(running.supervise())
         await stop.wait()
         supervising.cancel()
