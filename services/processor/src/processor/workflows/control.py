@@ -24,6 +24,7 @@ from processor.quota import JobQuota
 from processor.results import INLINE_BYTES
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
+from processor.workflows.signals import check_signal
 from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE, heard_id
 
@@ -136,6 +137,17 @@ class Control:
             if new:
                 retried.append(job)
         return retried
+
+    async def signal(self, tenant: str, job_id: UUID, name: str, data: Any, said: Said) -> Job:
+        """What a step waits for, or will wait for."""
+        job = await self._jobs.one(tenant, job_id)
+        edition = None
+        if job.workflow is not None and job.workflow_version is not None:
+            edition = await self._library.edition(tenant, job.workflow, job.workflow_version)
+        if edition is not None:
+            maps = await self._pool.fetch(self._queries["map_sizes"], tenant, job_id)
+            check_signal(edition.plan, {row["step"]: row["items"] for row in maps}, name, data)
+        return await self.say(tenant, job_id, "signal", {"name": name, "data": data}, said)
 
     async def say(self, tenant: str, job_id: UUID, kind: str, data: dict[str, Any], said: Said) -> Job:
         """Something to a job that is not finished. Its holder does what follows from it."""

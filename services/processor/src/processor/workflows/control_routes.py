@@ -151,10 +151,10 @@ def router(control: Control) -> APIRouter:
         data: Annotated[Any, Body()] = None,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        """What a step waits for, or will wait for: any JSON. An approval takes `{"approved": true, "comment": "…"}`."""
+        """What a step waits for, or will wait for: any JSON. An approval takes `{"approved": true, "comment": "…"}`, or
+        `false`, and nothing that says neither. A name that no step of the job ever waits for is a 422."""
         said = Said(principal.subject, idempotency_key)
-        told = {"name": name, "data": data}
-        return _answer(await control.say(principal.tenant, job_id, "signal", told, said), 202)
+        return _answer(await control.signal(principal.tenant, job_id, name, data, said), 202)
 
     return routes
 

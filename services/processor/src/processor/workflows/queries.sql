@@ -89,6 +89,11 @@ SELECT coalesce(
     ),
     (SELECT data FROM processor.mail WHERE tenant = $1 AND id = $2));
 
+-- name: map_sizes
+-- How many items each map of a job has that was begun.
+SELECT step, items FROM processor.steps
+WHERE tenant = $1 AND job_id = $2 AND item = -1 AND items IS NOT NULL;
+
 -- name: unfinished_unique
 SELECT job_id FROM processor.queue WHERE tenant = $1 AND workflow = $2 AND unique_key = $3;
 
