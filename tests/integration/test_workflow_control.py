@@ -239,10 +239,13 @@ async def test_a_paused_job_begins_nothing_and_goes_on_where_it_was(
         assert notes.read_text().split() == ["a", "b"]
 
 
-async def test_a_paused_job_can_be_cancelled(processor: Processor) -> None:
+async def test_a_paused_job_can_be_cancelled_and_what_is_not_known_is_refused(processor: Processor) -> None:
     job_id = await processor.flow({"a": {"wait": {"signal": "go"}}})
     await processor.watch.became(job_id, "a", "WAITING")
-    await processor.say(job_id, "pause")
+    for what in ("retry", "pause", "resume"):
+        status, problem = await processor.post(f"/jobs/{job_id}/{what}", {"from_step": "a"})
+        assert (status, problem["errors"][0]["field"]) == (422, "body.from_step"), "it was passed over"
+    await processor.say(job_id, "pause", {})
     await processor.watch.until(job_id, "job.paused")
     await processor.say(job_id, "cancel")
     assert (await processor.finished(job_id))["status"] == "CANCELLED"

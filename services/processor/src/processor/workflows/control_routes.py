@@ -64,6 +64,10 @@ class Reason(_Strict):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
+class Nothing(_Strict):
+    """No field is known."""
+
+
 class RetryWish(_Strict):
     """Which jobs to retry: those that have failed or were cancelled, and were not retried yet."""
 
@@ -122,7 +126,9 @@ def router(control: Control) -> APIRouter:
         return Response(encode_json(Page(retried, None)), 202, media_type="application/json")
 
     @routes.post("/jobs/{job_id}/retry", status_code=202, responses=_STARTED)
-    async def retry(principal: JobWriter, job_id: UUID, idempotency_key: IdempotencyKey = None) -> Response:
+    async def retry(
+        principal: JobWriter, job_id: UUID, wish: Nothing | None = None, idempotency_key: IdempotencyKey = None
+    ) -> Response:
         """A new job, linked to this one, that reuses the steps and map items that it has finished."""
         return _answer(await control.retry(principal.tenant, job_id, Said(principal.subject, idempotency_key)), 202)
 
@@ -134,12 +140,12 @@ def router(control: Control) -> APIRouter:
         return _answer(await control.say(principal.tenant, job_id, "cancel", said, Said(principal.subject)), 202)
 
     @routes.post("/jobs/{job_id}/pause", status_code=202, responses=_TOLD)
-    async def pause(principal: JobWriter, job_id: UUID) -> Response:
+    async def pause(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """What runs ends; nothing new begins."""
         return _answer(await control.say(principal.tenant, job_id, "pause", {}, Said(principal.subject)), 202)
 
     @routes.post("/jobs/{job_id}/resume", status_code=202, responses=_TOLD)
-    async def resume(principal: JobWriter, job_id: UUID) -> Response:
+    async def resume(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """Go on after a pause."""
         return _answer(await control.say(principal.tenant, job_id, "resume", {}, Said(principal.subject)), 202)
 
