@@ -23,6 +23,12 @@ async def _retried(processor: Processor, job_id: UUID, **how: Any) -> UUID:
     return UUID(job["id"])
 
 
+async def _retried_or_told(processor: Processor, job_id: UUID) -> UUID:
+    """The retry, whether it has come of this or of another request."""
+    status, answer = await processor.post(f"/jobs/{job_id}/retry")
+    return UUID(answer["id"] if status == 202 else answer["detail"].split()[3])
+
+
 async def test_what_was_finished_is_not_run_again_neither_steps_nor_items(
     open_processor: OpenProcessor, tmp_path: Path
 ) -> None:
@@ -105,11 +111,17 @@ async def test_a_cancelled_job_can_be_retried_and_a_finished_or_running_one_not(
     await processor.finished(job_id)
     again = await _retried(processor, job_id, key="k")
     assert await _retried(processor, job_id, key="k") == again
-    assert await _retried(processor, job_id, key="l") != again
+    for key in ("l", ""):
+        status, problem = await processor.post(f"/jobs/{job_id}/retry", key=key)
+        assert (status, problem["detail"]) == (409, f"The unfinished job {again} retries this one already.")
     await processor.say(again, "signals/go")
     job = await processor.finished(again)
     assert (job["status"], step_of(job, "a")["reused"]) == ("COMPLETED", True)
     assert (await processor.post(f"/jobs/{again}/retry"))[0] == 409
+    assert await _retried(processor, job_id, key="k") == again
+    at_once = await asyncio.gather(*(_retried_or_told(processor, job_id) for _ in range(4)))
+    assert len({*at_once}) == 1
+    assert at_once[0] != again
 
 
 async def test_a_retry_does_not_go_on_with_what_is_not_there_any_more(

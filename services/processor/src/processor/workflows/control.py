@@ -108,7 +108,15 @@ class Control:
         former = await self._jobs.one(tenant, job_id)
         if former.status not in RETRYABLE:
             raise Conflict(f"Only a job that has failed or was cancelled can be retried; this one is {former.status}.")
-        job, new = await self._start(tenant, await self._again(tenant, job_id), said.event_id(f"retry:{job_id}"))
+        retries = await self._pool.fetchrow(self._queries["retries"], tenant, job_id)
+        assert retries is not None
+        # Without a key, those who ask at once mean the same retry.
+        event_id = _retry_id(job_id, retries["so_far"])
+        if said.idempotency_key is not None:
+            event_id = said.event_id(f"retry:{job_id}")
+        if retries["unfinished"] is not None and await self._known(tenant, event_id) is None:
+            raise Conflict(f"The unfinished job {retries['unfinished']} retries this one already.")
+        job, new = await self._start(tenant, await self._again(tenant, job_id), event_id)
         if not new:
             raise Conflict(f"The unfinished job {job.id} has the unique name of this one.")
         return job
@@ -126,10 +134,8 @@ class Control:
         )
         retried: list[Job] = []
         for row in found:
-            # One id for each, so that somebody who asks twice at once retries once.
-            event_id = derived_id(row["id"], "job.created by retry of all")
             try:
-                job, new = await self._start(tenant, await self._again(tenant, row["id"]), event_id)
+                job, new = await self._start(tenant, await self._again(tenant, row["id"]), _retry_id(row["id"], 0))
             except QuotaExceeded:
                 if not retried:  # else whoever asks again goes on from here
                     raise
@@ -263,6 +269,10 @@ class Control:
                 return said
         detail = "There is no such upload."
         raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
+
+
+def _retry_id(job_id: UUID, so_far: int) -> UUID:
+    return derived_id(job_id, f"job.created by retry {so_far}")
 
 
 def _as_json(value: Any) -> bytes:

@@ -129,7 +129,8 @@ def router(control: Control) -> APIRouter:
     async def retry(
         principal: JobWriter, job_id: UUID, wish: Nothing | None = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        """A new job, linked to this one, that reuses the steps and map items that it has finished."""
+        """A new job, linked to this one, that reuses the steps and map items that it has finished. While that is not
+        finished, another one is a 409 that names it."""
         return _answer(await control.retry(principal.tenant, job_id, Said(principal.subject, idempotency_key)), 202)
 
     @routes.post("/jobs/{job_id}/cancel", status_code=202, responses=_TOLD)

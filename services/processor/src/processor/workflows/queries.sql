@@ -154,6 +154,13 @@ WHERE tenant = $1 AND status IN ('FAILED', 'CANCELLED') AND ($2::text IS NULL OR
 ORDER BY id
 LIMIT $6;
 
+-- name: retries
+-- How many a job has, and one that is not finished.
+SELECT
+    count(*) AS so_far,
+    (array_agg(id) FILTER (WHERE status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')))[1] AS unfinished
+FROM processor.jobs WHERE tenant = $1 AND retry_of = $2;
+
 -- name: editions
 -- The newest version of each workflow, by name, after $2.
 SELECT DISTINCT ON (name) name, version, published_at, published_by, retired_at
