@@ -170,7 +170,7 @@ async def test_all_that_match_are_retried_once(open_processor: OpenProcessor, tm
         options = {"do": f"unless {there}"}
         failing = {"a": {"uses": "csv-profile", "with": {"blob": blob, "options": options}}}
         await processor.publish({"name": "w", "steps": failing})
-        await processor.publish({"name": "v", "steps": failing})
+        await processor.publish({"name": "v", "steps": {"sub": {"workflow": "w"}}})
         failed = [await processor.start("w") for _ in range(5)] + [await processor.start("v")]
         cancelled = await processor.start("w", start_at="2100-01-01T00:00:00Z")
         await processor.say(cancelled, "cancel")
@@ -187,8 +187,12 @@ async def test_all_that_match_are_retried_once(open_processor: OpenProcessor, tm
         for job_id in retried:
             assert (await processor.finished(UUID(job_id)))["status"] == "COMPLETED"
         assert (await processor.post("/jobs/retry", wish))[1]["items"] == []
-        assert (await processor.post("/jobs/retry", {}, principal=STRANGER))[1]["items"] == []
-        status, page = await processor.post("/jobs/retry", {})
+        for everything in ({}, {"limit": 5}, {"status": None}):
+            status, problem = await processor.post("/jobs/retry", everything)
+            assert (status, problem["errors"][0]["field"]) == (422, "body")
+        ever = {"created_after": "2000-01-01T00:00:00Z"}
+        assert (await processor.post("/jobs/retry", ever, principal=STRANGER))[1]["items"] == []
+        status, page = await processor.post("/jobs/retry", ever)
         assert {job["retry_of"] for job in page["items"]} == {str(failed[5]), str(cancelled)}
 
 

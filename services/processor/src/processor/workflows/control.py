@@ -122,14 +122,15 @@ class Control:
         return job
 
     async def retry_all(self, tenant: str, wanted: Filter, limit: int) -> list[Job]:
-        """The same for all that match. One that was retried is left alone."""
+        """The same for all that match. One that was retried is left alone, and one that another job has waited for."""
+        named = (wanted.status, wanted.workflow, wanted.created_after, wanted.created_before)
+        if all(one is None for one in named):
+            detail = "Say which jobs: give at least one of status, workflow, created_after and created_before."
+            raise InvalidInput(detail, errors=[FieldError("body", "missing", detail)])
         found = await self._pool.fetch(
             self._queries["retryable"],
             tenant,
-            wanted.status,
-            wanted.workflow,
-            wanted.created_after,
-            wanted.created_before,
+            *named,
             limit,
         )
         retried: list[Job] = []

@@ -115,7 +115,8 @@ def router(control: Control) -> APIRouter:
         responses=answers(Page[Job], JOBS, status=202, description="Accepted") | problems(QuotaExceeded),
     )
     async def retry_all(principal: JobWriter, wish: RetryWish) -> Response:
-        """Retry every job that matches, as new jobs linked to them."""
+        """Retry every job that matches, as new jobs linked to them. At least one of `status`, `workflow`,
+        `created_after` and `created_before` says which; those that are steps of other jobs are left to these."""
         wanted = Filter(
             status=wish.status,
             workflow=wish.workflow,

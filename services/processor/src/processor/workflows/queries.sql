@@ -144,12 +144,14 @@ ORDER BY coalesce(step.started_at, step.updated_at), step.step, step.item
 LIMIT 100;
 
 -- name: retryable
--- Jobs that have failed or were cancelled, the oldest first, and were not retried yet.
+-- Jobs that have failed or were cancelled, the oldest first, and were not retried yet. A retry of one that is a step of
+-- another would be nobody's: that one's own retry does it again.
 SELECT id FROM processor.jobs AS job
 WHERE tenant = $1 AND status IN ('FAILED', 'CANCELLED') AND ($2::text IS NULL OR status = $2)
     AND ($3::text IS NULL OR workflow = $3)
     AND ($4::timestamptz IS NULL OR created_at > $4)
     AND ($5::timestamptz IS NULL OR created_at < $5)
+    AND parent IS NULL
     AND NOT EXISTS (SELECT FROM processor.jobs AS again WHERE again.tenant = job.tenant AND again.retry_of = job.id)
 ORDER BY id
 LIMIT $6;
