@@ -172,8 +172,13 @@ async def test_a_cancelled_job_undoes_what_it_did_each_item_of_a_map_too(
         job_id = await processor.flow({"each": each, "wait": wait})
         await processor.watch.became(job_id, "wait", "WAITING")
         await processor.say(job_id, "cancel")
-        assert (await processor.finished(job_id))["status"] == "CANCELLED"
+        job = await processor.finished(job_id)
+        assert job["status"] == "CANCELLED"
         assert notes.read_text().split() == ["z", "y", "x"]
+        assert [step["id"] for step in job["steps"]] == ["each", "wait", "compensate:each"]
+        undone = step_of(job, "compensate:each")
+        assert (undone["status"], undone["items"], undone["items_completed"]) == ("COMPLETED", 3, 3)
+        assert undone["finished_at"]
         sub_statuses = [msgspec.json.decode(e.data)["sub_status"] for e in processor.watch.of_job(job_id)]
         assert "compensating" in sub_statuses
 
