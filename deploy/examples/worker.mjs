@@ -6,8 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const shout = async ({ text }) => ({ text: text.toUpperCase() });
 
+const url = process.env.MILLRACE_BROKER_URL ?? "";
+if (!/^amqps?:/.test(url)) {
+  console.error("Set MILLRACE_BROKER_URL to the RabbitMQ that Millrace uses: `make stack` writes it to .millrace/stack/broker-url.");
+  process.exit(1);
+}
 const queue = "millrace.tasks.shout", worker = `node-${process.pid}`;
-const channel = await (await amqp.connect(process.env.MILLRACE_BROKER_URL)).createConfirmChannel();
+const channel = await (await amqp.connect(url)).createConfirmChannel();
 await channel.assertExchange("millrace.tasks", "direct");
 await channel.assertQueue(queue, { arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1000000 } });
 await channel.bindQueue(queue, "millrace.tasks", "shout");

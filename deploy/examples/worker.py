@@ -7,6 +7,7 @@ Run as many as you like, stop and kill them as you like.
 
 import asyncio
 import os
+import sys
 
 from events.lifecycle import stop_signal
 from events.remote import StepFailed, Task, remote_worker
@@ -26,8 +27,14 @@ async def count_words(task: Task) -> dict[str, int]:
 
 
 async def main() -> None:
+    broker_url = os.environ.get("MILLRACE_BROKER_URL", "")
+    if not broker_url.startswith(("amqp://", "amqps://")):
+        sys.exit(
+            "Set MILLRACE_BROKER_URL to the RabbitMQ that Millrace uses, amqp://user:password@host:5672/vhost: "
+            "`make stack` writes it to .millrace/stack/broker-url, and `make run` has none."
+        )
     stop = stop_signal()
-    async with remote_worker(os.environ["MILLRACE_BROKER_URL"], "words", count_words, concurrency=4):
+    async with remote_worker(broker_url, "words", count_words, concurrency=4):
         print("taking tasks of remote/words", flush=True)
         await stop.wait()
 

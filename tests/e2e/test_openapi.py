@@ -101,9 +101,13 @@ async def test_its_page_needs_nothing_from_elsewhere(client: aiohttp.ClientSessi
 
 
 async def test_an_operator_sees_how_far_the_log_is_and_what_waits(client: aiohttp.ClientSession) -> None:
-    async with client.get("/health/detailed") as answer:
-        processor = (await answer.json())["details"]["processor"]
-    assert processor["log"]["head"] > 0
+    async with client.post("/api/v1/uploads", data=b"a,b\n1,2\n") as promised:
+        assert promised.status == 202
+    while True:
+        async with client.get("/health/detailed") as answer:
+            processor = (await answer.json())["details"]["processor"]
+        if processor["log"]["head"] > 0:
+            break
     assert set(processor["relay_lag"]) == {"relay.events", "relay.feed"}
     assert set(processor["jobs"]) == {"waiting", "working", "oldest_waiting_seconds"}
     assert set(processor["queue_depth"]) == {"millrace.intake", "millrace.dead"}

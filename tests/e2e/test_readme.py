@@ -3,10 +3,12 @@
 import asyncio
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
 
+from deploy.stack import Stack
 from fixtures.millrace import running
 
 ROOT = Path(__file__).parents[2]
@@ -51,8 +53,10 @@ async def test_the_first_job_goes_as_the_readme_shows(tmp_path: Path) -> None:
     assert watched[0].split() == ["1", "job.created", "PENDING", "0%"]
     assert watched[-1].split()[1:] == ["job.completed", "COMPLETED", "100%"]
     assert [int(line.split()[0]) for line in watched] == list(range(1, len(watched) + 1))
-    for name, value in re.findall(r'^    "(\w+)": (.*?),?$', FIRST_JOB, re.MULTILINE):
-        assert name in job
+    fields = re.findall(r'^    "(\w+)": (.*?),?$', FIRST_JOB, re.MULTILINE)
+    assert [name for name, _ in fields] == list(job)
+    assert re.findall(r'^            "(\w+)":', FIRST_JOB.split('"steps": [')[1], re.MULTILINE) == list(job["steps"][0])
+    for name, value in fields:
         if name in ("workflow", "status", "progress_percent", "current_step", "step_message", "attempts"):
             assert json.dumps(job[name]) == value
     assert job["result"]["rows"] == 2_000_000
@@ -67,7 +71,29 @@ async def test_a_workflow_goes_as_the_readme_shows(tmp_path: Path) -> None:
     async with running(tmp_path / ".millrace") as millrace:
         script = "\necho\n".join([PRELUDE, *commands(section)]).replace("http://127.0.0.1:8080", millrace.url)
         printed = await sh(script, tmp_path)
+        schedules = README.split("### Schedules\n")[1].split("\n### ")[0]
+        make, look = (
+            f"{PRELUDE}\n{command}".replace("http://127.0.0.1:8080", millrace.url) for command in commands(schedules)
+        )
+        made = json.loads(await sh(make, tmp_path))
+        looked = await sh(look, tmp_path)
     assert [line.rstrip() for line in printed.splitlines() if line] == shown.splitlines()
+    its_json, its_end = re.findall(r"```(?:json)?\n(\{.*?)```", schedules, re.DOTALL)
+    differ = ("id", "next_at", "created_at", "created_by", "updated_at")
+    assert {**made, **dict.fromkeys(differ)} == {**json.loads(its_json), **dict.fromkeys(differ)}
+    assert looked == its_end
+
+
+async def test_a_service_of_your_own_does_a_step_as_the_readme_shows(tmp_path: Path, stack: Stack) -> None:
+    section = README.split("### Steps that your own services do")[1].split("\n## ")[0]
+    (command,) = commands(section)
+    (shown,) = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / ".millrace").mkdir()
+    (tmp_path / ".millrace" / "stack").symlink_to(stack.admin_key_file.parent)
+    assert await sh(command.replace("http://127.0.0.1:8080", stack.base_url), tmp_path) == shown
+    assert stat.S_IMODE(stack.broker_url_file.stat().st_mode) == 0o600
 
 
 async def test_the_commands_for_tickets_keys_and_people_do_what_they_say(tmp_path: Path) -> None:

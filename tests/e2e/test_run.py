@@ -115,6 +115,13 @@ async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     assert (await refusal(tmp_path / "data", port=70_000)).startswith("Settings are wrong: MILLRACE_PORT:")
 
 
+async def test_a_broker_that_it_would_not_use_is_refused(tmp_path: Path) -> None:
+    said = await refusal(tmp_path / "data", settings={"MILLRACE_BROKER_URL": "amqp://millrace:hunter2@127.0.0.1/x"})
+    assert said.startswith("MILLRACE_BROKER_URL is set, and `make run` has a broker of its own")
+    assert said.count("\n") == 1
+    assert "hunter2" not in said
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [

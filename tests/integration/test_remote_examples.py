@@ -48,6 +48,20 @@ async def test_the_python_worker_counts_words_and_stops_in_order(
         assert await broker.depth(task_queue("words")) == 0
 
 
+@pytest.mark.parametrize("broker_url", ["", "memory://"])
+async def test_the_python_worker_says_what_it_needs(broker_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(EXAMPLES / "worker.py"),
+        env=os.environ | {"MILLRACE_BROKER_URL": broker_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.startswith(b"Set MILLRACE_BROKER_URL to the RabbitMQ that Millrace uses")
+    assert said.count(b"\n") == 1
+
+
 @pytest.mark.timeout(600)  # the first time, Node is fetched
 async def test_the_worker_in_node_shouts_and_says_what_it_cannot(
     broker_url: str, open_processor: OpenProcessor, node_command: NodeCommand

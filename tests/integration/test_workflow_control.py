@@ -87,7 +87,9 @@ async def test_dbos_443_a_job_that_is_cancelled_as_a_step_begins_does_not_hang(
     open_, scratch = tmp_path / "open", tmp_path / "scratch"
     async with open_processor(**QUICK) as processor, as_owner(database) as owner:
         blob = await processor.store(b"")
-        job_id = await processor.flow({"a": _work(blob, f"until {open_}"), "b": {**_work(blob), "depends": ["a"]}})
+        never = {"wait": {"signal": "nobody"}, "depends": ["b"]}
+        steps = {"a": _work(blob, f"until {open_}"), "b": {**_work(blob), "depends": ["a"]}, "never": never}
+        job_id = await processor.flow(steps)
         await processor.watch.until(job_id, "job.progressed")
         async with owner.transaction():
             await owner.execute("SELECT FROM events.head FOR UPDATE")  # while somebody else appends …
@@ -170,8 +172,13 @@ async def test_a_cancelled_job_undoes_what_it_did_each_item_of_a_map_too(
         job_id = await processor.flow({"each": each, "wait": wait})
         await processor.watch.became(job_id, "wait", "WAITING")
         await processor.say(job_id, "cancel")
-        assert (await processor.finished(job_id))["status"] == "CANCELLED"
+        job = await processor.finished(job_id)
+        assert job["status"] == "CANCELLED"
         assert notes.read_text().split() == ["z", "y", "x"]
+        assert [step["id"] for step in job["steps"]] == ["each", "wait", "compensate:each"]
+        undone = step_of(job, "compensate:each")
+        assert (undone["status"], undone["items"], undone["items_completed"]) == ("COMPLETED", 3, 3)
+        assert undone["finished_at"]
         sub_statuses = [msgspec.json.decode(e.data)["sub_status"] for e in processor.watch.of_job(job_id)]
         assert "compensating" in sub_statuses
 
@@ -237,10 +244,13 @@ async def test_a_paused_job_begins_nothing_and_goes_on_where_it_was(
         assert notes.read_text().split() == ["a", "b"]
 
 
-async def test_a_paused_job_can_be_cancelled(processor: Processor) -> None:
+async def test_a_paused_job_can_be_cancelled_and_what_is_not_known_is_refused(processor: Processor) -> None:
     job_id = await processor.flow({"a": {"wait": {"signal": "go"}}})
     await processor.watch.became(job_id, "a", "WAITING")
-    await processor.say(job_id, "pause")
+    for what in ("retry", "pause", "resume"):
+        status, problem = await processor.post(f"/jobs/{job_id}/{what}", {"from_step": "a"})
+        assert (status, problem["errors"][0]["field"]) == (422, "body.from_step"), "it was passed over"
+    await processor.say(job_id, "pause", {})
     await processor.watch.until(job_id, "job.paused")
     await processor.say(job_id, "cancel")
     assert (await processor.finished(job_id))["status"] == "CANCELLED"
@@ -252,12 +262,12 @@ async def test_signals_are_kept_until_a_step_waits_and_each_ends_one_wait(proces
         "second": {"wait": {"signal": "go"}, "depends": ["first"]},
         "other": {"wait": {"signal": "other"}},
     }
-    await processor.publish({"name": "w", "steps": steps})
+    await processor.publish({"name": "w", "steps": steps, "on_exit": {"wait": {"signal": "bye"}}})
     job_id = await processor.start("w")
     await processor.say(job_id, "signals/go", {"n": 1}, key="one")
     await processor.say(job_id, "signals/go", {"n": 1}, key="one")  # it is the same one again
     await processor.watch.became(job_id, "second", "WAITING")
-    await processor.say(job_id, "signals/nobody", {"waits": "for this"})
+    await processor.say(job_id, "signals/bye", {"waits": "for this"})
     await processor.say(job_id, "signals/other", None)
     await processor.watch.became(job_id, "other", "COMPLETED")
     await processor.say(job_id, "signals/go", [1, 2], key="two")
@@ -305,12 +315,16 @@ async def test_an_approval_says_by_whom_and_a_no_fails_it(processor: Processor) 
         {"approved": True, "by": "user:1", "comment": None},
         {"approved": True, "by": "user:boss", "comment": "Fine."},
     ]
-    for no in ({"approved": False, "comment": "Too dear."}, {"approved": "true"}, "yes", None):
-        job_id = await processor.flow({"sure": {"uses": "approve", "with": {"question": "Is it?"}}})
-        await processor.say(job_id, "signals/sure", no, principal=boss)
-        job = await processor.finished(job_id)
-        assert (job["status"], job["error"]["code"]) == ("FAILED", "rejected")
-        assert "user:boss" in job["error"]["detail"]
+    job_id = await processor.flow({"sure": {"uses": "approve", "with": {"question": "Is it?"}}})
+    for slip in ({"approved": "true"}, {"approve": True}, {}, "yes", None):
+        status, problem = await processor.post(f"/jobs/{job_id}/signals/sure", slip, principal=boss)
+        assert (status, problem["code"]) == (422, "invalid_input"), "a slip is no no"
+    status, problem = await processor.post(f"/jobs/{job_id}/signals/shure", {"approved": True})
+    assert (status, problem["errors"][0]["field"]) == (422, "path.name")
+    await processor.say(job_id, "signals/sure", {"approved": False, "comment": "Too dear."}, principal=boss)
+    job = await processor.finished(job_id)
+    assert (job["status"], job["error"]["code"]) == ("FAILED", "rejected")
+    assert "user:boss" in job["error"]["detail"]
 
 
 async def test_a_wait_that_takes_too_long_fails(processor: Processor) -> None:

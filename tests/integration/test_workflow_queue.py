@@ -169,7 +169,9 @@ async def test_never_more_are_under_way_than_the_limits_allow(open_processor: Op
             "concurrency": {"limit": 3, "key": "inputs.key", "limit_per_key": 2},
         }
         await one.publish(document)
-        jobs = [(n % 3, await part.start("w", input={"key": n % 3})) for n in range(15) for part in (one, other)]
+        keys = [n % 3 for n in range(30)]
+        starting = [(one, other)[n % 2].start("w", input={"key": key}) for n, key in enumerate(keys)]
+        jobs = list(zip(keys, await asyncio.gather(*starting), strict=True))
         for _, job_id in jobs:
             assert (await one.finished(job_id))["status"] == "COMPLETED"
         assert 1 < _most_at_once(one, [job_id for _, job_id in jobs]) <= 3

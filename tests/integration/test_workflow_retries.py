@@ -23,6 +23,12 @@ async def _retried(processor: Processor, job_id: UUID, **how: Any) -> UUID:
     return UUID(job["id"])
 
 
+async def _retried_or_told(processor: Processor, job_id: UUID) -> UUID:
+    """The retry, whether it has come of this or of another request."""
+    status, answer = await processor.post(f"/jobs/{job_id}/retry")
+    return UUID(answer["id"] if status == 202 else answer["detail"].split()[3])
+
+
 async def test_what_was_finished_is_not_run_again_neither_steps_nor_items(
     open_processor: OpenProcessor, tmp_path: Path
 ) -> None:
@@ -105,11 +111,17 @@ async def test_a_cancelled_job_can_be_retried_and_a_finished_or_running_one_not(
     await processor.finished(job_id)
     again = await _retried(processor, job_id, key="k")
     assert await _retried(processor, job_id, key="k") == again
-    assert await _retried(processor, job_id, key="l") != again
+    for key in ("l", ""):
+        status, problem = await processor.post(f"/jobs/{job_id}/retry", key=key)
+        assert (status, problem["detail"]) == (409, f"The unfinished job {again} retries this one already.")
     await processor.say(again, "signals/go")
     job = await processor.finished(again)
     assert (job["status"], step_of(job, "a")["reused"]) == ("COMPLETED", True)
     assert (await processor.post(f"/jobs/{again}/retry"))[0] == 409
+    assert await _retried(processor, job_id, key="k") == again
+    at_once = await asyncio.gather(*(_retried_or_told(processor, job_id) for _ in range(4)))
+    assert len({*at_once}) == 1
+    assert at_once[0] != again
 
 
 async def test_a_retry_does_not_go_on_with_what_is_not_there_any_more(
@@ -158,7 +170,7 @@ async def test_all_that_match_are_retried_once(open_processor: OpenProcessor, tm
         options = {"do": f"unless {there}"}
         failing = {"a": {"uses": "csv-profile", "with": {"blob": blob, "options": options}}}
         await processor.publish({"name": "w", "steps": failing})
-        await processor.publish({"name": "v", "steps": failing})
+        await processor.publish({"name": "v", "steps": {"sub": {"workflow": "w"}}})
         failed = [await processor.start("w") for _ in range(5)] + [await processor.start("v")]
         cancelled = await processor.start("w", start_at="2100-01-01T00:00:00Z")
         await processor.say(cancelled, "cancel")
@@ -175,8 +187,12 @@ async def test_all_that_match_are_retried_once(open_processor: OpenProcessor, tm
         for job_id in retried:
             assert (await processor.finished(UUID(job_id)))["status"] == "COMPLETED"
         assert (await processor.post("/jobs/retry", wish))[1]["items"] == []
-        assert (await processor.post("/jobs/retry", {}, principal=STRANGER))[1]["items"] == []
-        status, page = await processor.post("/jobs/retry", {})
+        for everything in ({}, {"limit": 5}, {"status": None}):
+            status, problem = await processor.post("/jobs/retry", everything)
+            assert (status, problem["errors"][0]["field"]) == (422, "body")
+        ever = {"created_after": "2000-01-01T00:00:00Z"}
+        assert (await processor.post("/jobs/retry", ever, principal=STRANGER))[1]["items"] == []
+        status, page = await processor.post("/jobs/retry", ever)
         assert {job["retry_of"] for job in page["items"]} == {str(failed[5]), str(cancelled)}
 
 

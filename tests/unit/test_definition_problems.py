@@ -106,6 +106,8 @@ STEP = [
     ("{uses: noop, with: {x: '${{ steps }}'}}", {("with.x", "unnamed_step")}),
     ("{uses: noop, with: {x: '${{ steps[inputs.s].output }}'}}", {("with.x", "unnamed_step")}),
     ("{uses: noop, depends: [a], with: {x: '${{ steps.a.outputs }}'}}", {("with.x", "unknown_member")}),
+    ("{uses: noop, depends: [a], with: {x: '${{ steps.a.failed.x }}'}}", {("with.x", "unknown_member")}),
+    ("{uses: noop, depends: [a], with: {x: '${{ steps.a.failed }}'}}", set()),
     ("{uses: noop, depends: [a], with: {x: '${{ steps.a.output.boddy }}'}}", {("with.x", "unknown_member")}),
     ("{uses: noop, depends: [a], with: {x: '${{ steps.a.output.status.code }}'}}", {("with.x", "unknown_member")}),
     ("{uses: noop, depends: [a], with: {x: '${{ steps.a.output[0] }}'}}", {("with.x", "unknown_member")}),

@@ -182,13 +182,20 @@ def test_an_item_that_fails_stops_the_others_and_fails_the_map() -> None:
     assert job.last.error.code == "bad_row"
 
 
-def test_a_map_goes_on_without_items_that_it_can_do_without() -> None:
-    job = started({"each": mapped(3, 1, continue_on_failure=True), "b": after("each")})
+def test_a_map_goes_on_without_items_that_it_can_do_without_and_says_how_many_failed() -> None:
+    failing = {
+        "b": after("each", when="steps.each.failed == 1"),
+        "c": after("b", when="steps.b.failed + steps.each.failed > 1"),
+    }
+    job = started({"each": mapped(3, 1, continue_on_failure=True), **failing})
     job.complete("each", "zero", item=0)
     job.fail("each", item=1)
     job.complete("each", "two", item=2)
     assert job.statuses["each"] == "COMPLETED"
     assert job.state.output_of(("each", None)) == ["zero", None, "two"]
+    assert job.running == ["b"], "it was told nowhere that one of them failed"
+    job.complete("b")
+    assert job.statuses["c"] == "SKIPPED"
     assert job.finish() is JobStatus.COMPLETED
 
 

@@ -28,6 +28,11 @@ from processor.projections import rebuild
 async def up() -> None:
     """Run everything in this process."""
     settings = DeploySettings.from_environment()
+    if settings.broker_url.get_secret_value() not in ("", "memory://"):
+        raise StartupError(
+            "MILLRACE_BROKER_URL is set, and `make run` has a broker of its own, in its memory. Unset it, "
+            "or use `make stack`, which runs RabbitMQ."
+        )
     stop = stop_signal()
     with open_data_directory(settings.data_dir) as data:
         configure_logging(data.logs / "millrace.log", settings.log_level)
@@ -44,7 +49,11 @@ async def stack() -> None:
     async with Stack.open(settings.data_dir / "stack", host=settings.host, port=settings.port) as running:
         configure_logging(running.logs / "stack.log", settings.log_level)
         _welcome(running.base_url, running.admin_key_file)
-        print(f"Each process writes its log to {running.logs}/<service>.log.\n")
+        worker = (
+            f"MILLRACE_BROKER_URL=$(cat {_quoted(running.broker_url_file)}) .venv/bin/python deploy/examples/worker.py"
+        )
+        print(f"Do steps of workflows in a process of your own:\n\n  {worker}\n")
+        print(f"Each process writes its log to {running.logs}/<service>.log.\n", flush=True)
         supervising = asyncio.create_task(running.supervise())
         await stop.wait()
         supervising.cancel()
@@ -114,8 +123,12 @@ async def _database(variable: str) -> str:
 
 
 def _welcome(url: str, admin_key_file: Path) -> None:
-    authorization = f'"Authorization: Bearer $(cat {shlex.quote(str(admin_key_file))})"'
+    authorization = f'"Authorization: Bearer $(cat {_quoted(admin_key_file)})"'
     body = "\"$(printf 'name,age\\nAda,36\\nGrace,45\\n')\""
     upload = f"'{url}/api/v1/uploads?workflow=csv-profile&filename=people.csv'"
     print(f"Millrace {version('millrace-deploy')} is ready at {url}. Upload a first file:\n")
     print(f"  curl -H {authorization} -H 'Content-Type: text/csv' --data-binary {body} {upload}\n", flush=True)
+
+
+def _quoted(file: Path) -> str:
+    return shlex.quote(str(file))

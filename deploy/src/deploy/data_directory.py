@@ -4,6 +4,7 @@ version      which layout the directory has
 lock         held while a Millrace runs on it
 secrets.json passwords of the servers' roles, and the secret that the services share; mode 600
 admin-key    the first API key, for the person who runs it; mode 600
+broker-url   where remote workers find the broker of `make stack`; mode 600
 postgres/ rabbitmq/ blobs/ logs/
 """
 
@@ -44,6 +45,13 @@ class DataDirectory:
     @property
     def admin_key_file(self) -> Path:
         return self.path / "admin-key"
+
+    @property
+    def broker_url_file(self) -> Path:
+        return self.path / "broker-url"
+
+    def keep_broker_url(self, url: str) -> None:
+        _write_secret(self.broker_url_file, f"{url}\n")
 
     def admin_key(self, new_key: Callable[[], str]) -> str:
         """The key in the file; made by `new_key` if there is no file."""

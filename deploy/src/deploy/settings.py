@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from events.errors import StartupError
@@ -15,6 +15,7 @@ class DeploySettings(BaseSettings):
     host: str = "127.0.0.1"  # address that the gateway listens on
     port: int = Field(default=8080, ge=0, le=65535)  # port that the gateway listens on; 0 takes a free one
     data_dir: Path = Path(".millrace")  # where everything is kept
+    broker_url: SecretStr = SecretStr("memory://")  # only to be refused where it would not be used
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # what reaches the console
 
     @classmethod

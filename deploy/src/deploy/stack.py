@@ -43,6 +43,7 @@ class Stack:
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.broker_url = rabbitmq.url(_VHOST)
+        self.broker_url_file = data.broker_url_file
         self.admin_key = data.admin_key(new_key)
         self.admin_key_file = data.admin_key_file
         self.logs = data.logs
@@ -76,6 +77,7 @@ class Stack:
             database = await provision(postgres.admin_url(), _DATABASE, data.secrets.roles)
             await rabbitmq.create_vhost(_VHOST)
             stack = cls(data, postgres, rabbitmq, database, (host, port or free_port()))
+            data.keep_broker_url(stack.broker_url)
             parts.push_async_callback(stack.stop_services)
             await asyncio.gather(*(stack.start(service) for service in SERVICES))
             yield stack

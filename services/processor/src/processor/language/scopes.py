@@ -45,7 +45,9 @@ def objects(members: Mapping[str, Schema]) -> Schema:
 
 
 def step_schema(output: Schema) -> Schema:
-    return objects({"output": output, "status": {"type": "string"}, "error": {"type": ["object", "null"]}})
+    """`failed` counts a map's items."""
+    members = {"output": output, "status": {"type": "string"}, "error": {"type": ["object", "null"]}}
+    return objects({**members, "failed": {"type": "integer"}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from processor.quota import JobQuota
 from processor.results import INLINE_BYTES
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
+from processor.workflows.signals import check_signal
 from processor.workflows.start import first_event
 from processor.workflows.stream import SOURCE, heard_id
 
@@ -107,28 +108,35 @@ class Control:
         former = await self._jobs.one(tenant, job_id)
         if former.status not in RETRYABLE:
             raise Conflict(f"Only a job that has failed or was cancelled can be retried; this one is {former.status}.")
-        job, new = await self._start(tenant, await self._again(tenant, job_id), said.event_id(f"retry:{job_id}"))
+        retries = await self._pool.fetchrow(self._queries["retries"], tenant, job_id)
+        assert retries is not None
+        # Without a key, those who ask at once mean the same retry.
+        event_id = _retry_id(job_id, retries["so_far"])
+        if said.idempotency_key is not None:
+            event_id = said.event_id(f"retry:{job_id}")
+        if retries["unfinished"] is not None and await self._known(tenant, event_id) is None:
+            raise Conflict(f"The unfinished job {retries['unfinished']} retries this one already.")
+        job, new = await self._start(tenant, await self._again(tenant, job_id), event_id)
         if not new:
             raise Conflict(f"The unfinished job {job.id} has the unique name of this one.")
         return job
 
     async def retry_all(self, tenant: str, wanted: Filter, limit: int) -> list[Job]:
-        """The same for all that match. One that was retried is left alone."""
+        """The same for all that match. One that was retried is left alone, and one that another job has waited for."""
+        named = (wanted.status, wanted.workflow, wanted.created_after, wanted.created_before)
+        if all(one is None for one in named):
+            detail = "Say which jobs: give at least one of status, workflow, created_after and created_before."
+            raise InvalidInput(detail, errors=[FieldError("body", "missing", detail)])
         found = await self._pool.fetch(
             self._queries["retryable"],
             tenant,
-            wanted.status,
-            wanted.workflow,
-            wanted.created_after,
-            wanted.created_before,
+            *named,
             limit,
         )
         retried: list[Job] = []
         for row in found:
-            # One id for each, so that somebody who asks twice at once retries once.
-            event_id = derived_id(row["id"], "job.created by retry of all")
             try:
-                job, new = await self._start(tenant, await self._again(tenant, row["id"]), event_id)
+                job, new = await self._start(tenant, await self._again(tenant, row["id"]), _retry_id(row["id"], 0))
             except QuotaExceeded:
                 if not retried:  # else whoever asks again goes on from here
                     raise
@@ -136,6 +144,17 @@ class Control:
             if new:
                 retried.append(job)
         return retried
+
+    async def signal(self, tenant: str, job_id: UUID, name: str, data: Any, said: Said) -> Job:
+        """What a step waits for, or will wait for."""
+        job = await self._jobs.one(tenant, job_id)
+        edition = None
+        if job.workflow is not None and job.workflow_version is not None:
+            edition = await self._library.edition(tenant, job.workflow, job.workflow_version)
+        if edition is not None:
+            maps = await self._pool.fetch(self._queries["map_sizes"], tenant, job_id)
+            check_signal(edition.plan, {row["step"]: row["items"] for row in maps}, name, data)
+        return await self.say(tenant, job_id, "signal", {"name": name, "data": data}, said)
 
     async def say(self, tenant: str, job_id: UUID, kind: str, data: dict[str, Any], said: Said) -> Job:
         """Something to a job that is not finished. Its holder does what follows from it."""
@@ -251,6 +270,10 @@ class Control:
                 return said
         detail = "There is no such upload."
         raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
+
+
+def _retry_id(job_id: UUID, so_far: int) -> UUID:
+    return derived_id(job_id, f"job.created by retry {so_far}")
 
 
 def _as_json(value: Any) -> bytes:

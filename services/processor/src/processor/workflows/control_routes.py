@@ -64,6 +64,10 @@ class Reason(_Strict):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
+class Nothing(_Strict):
+    """No field is known."""
+
+
 class RetryWish(_Strict):
     """Which jobs to retry: those that have failed or were cancelled, and were not retried yet."""
 
@@ -111,7 +115,8 @@ def router(control: Control) -> APIRouter:
         responses=answers(Page[Job], JOBS, status=202, description="Accepted") | problems(QuotaExceeded),
     )
     async def retry_all(principal: JobWriter, wish: RetryWish) -> Response:
-        """Retry every job that matches, as new jobs linked to them."""
+        """Retry every job that matches, as new jobs linked to them. At least one of `status`, `workflow`,
+        `created_after` and `created_before` says which; those that are steps of other jobs are left to these."""
         wanted = Filter(
             status=wish.status,
             workflow=wish.workflow,
@@ -122,8 +127,11 @@ def router(control: Control) -> APIRouter:
         return Response(encode_json(Page(retried, None)), 202, media_type="application/json")
 
     @routes.post("/jobs/{job_id}/retry", status_code=202, responses=_STARTED)
-    async def retry(principal: JobWriter, job_id: UUID, idempotency_key: IdempotencyKey = None) -> Response:
-        """A new job, linked to this one, that reuses the steps and map items that it has finished."""
+    async def retry(
+        principal: JobWriter, job_id: UUID, wish: Nothing | None = None, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """A new job, linked to this one, that reuses the steps and map items that it has finished. While that is not
+        finished, another one is a 409 that names it."""
         return _answer(await control.retry(principal.tenant, job_id, Said(principal.subject, idempotency_key)), 202)
 
     @routes.post("/jobs/{job_id}/cancel", status_code=202, responses=_TOLD)
@@ -134,12 +142,12 @@ def router(control: Control) -> APIRouter:
         return _answer(await control.say(principal.tenant, job_id, "cancel", said, Said(principal.subject)), 202)
 
     @routes.post("/jobs/{job_id}/pause", status_code=202, responses=_TOLD)
-    async def pause(principal: JobWriter, job_id: UUID) -> Response:
+    async def pause(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """What runs ends; nothing new begins."""
         return _answer(await control.say(principal.tenant, job_id, "pause", {}, Said(principal.subject)), 202)
 
     @routes.post("/jobs/{job_id}/resume", status_code=202, responses=_TOLD)
-    async def resume(principal: JobWriter, job_id: UUID) -> Response:
+    async def resume(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """Go on after a pause."""
         return _answer(await control.say(principal.tenant, job_id, "resume", {}, Said(principal.subject)), 202)
 
@@ -151,10 +159,10 @@ def router(control: Control) -> APIRouter:
         data: Annotated[Any, Body()] = None,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        """What a step waits for, or will wait for: any JSON. An approval takes `{"approved": true, "comment": "…"}`."""
+        """What a step waits for, or will wait for: any JSON. An approval takes `{"approved": true, "comment": "…"}`, or
+        `false`, and nothing that says neither. A name that no step of the job ever waits for is a 422."""
         said = Said(principal.subject, idempotency_key)
-        told = {"name": name, "data": data}
-        return _answer(await control.say(principal.tenant, job_id, "signal", told, said), 202)
+        return _answer(await control.signal(principal.tenant, job_id, name, data, said), 202)
 
     return routes
 

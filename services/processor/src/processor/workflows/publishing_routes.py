@@ -129,7 +129,8 @@ def router(publishing: Publishing) -> APIRouter:
 
     @routes.delete("/{name}", status_code=204, responses=problems(NotFound, Conflict))
     async def retire(principal: Writer, name: Name) -> Response:
-        """Nobody can start it any more; its jobs go on, and its versions stay. PUT brings it back."""
+        """Nobody can start it any more; its jobs go on, and its versions stay. Its schedules stay too, and skip their
+        times (`not_startable`). PUT brings it back."""
         await publishing.retire(principal.tenant, name, principal.subject)
         return Response(status_code=204)
 

@@ -28,21 +28,39 @@ ORDER BY id DESC
 LIMIT $3;
 
 -- name: steps
--- The steps of a job as a whole, in the order in which they began; the items of maps are counted.
-SELECT
-    step.step AS id, step.status, step.attempt, step.output, step.error, step.due_at, step.child, step.reused,
-    step.items, items.completed AS items_completed, items.failed AS items_failed,
-    step.started_at, step.finished_at
-FROM processor.steps AS step
-LEFT JOIN LATERAL (
+-- The steps of a job as a whole, in the order in which they began; the items of maps are counted. What undoes a map has
+-- no row of its own, and as many items as were begun to be undone.
+SELECT * FROM (
     SELECT
-        count(*) FILTER (WHERE item.status = 'COMPLETED') AS completed,
-        count(*) FILTER (WHERE item.status = 'FAILED') AS failed
-    FROM processor.steps AS item
-    WHERE item.tenant = step.tenant AND item.job_id = step.job_id AND item.step = step.step AND item.item >= 0
-) AS items ON step.items IS NOT NULL
-WHERE step.tenant = $1 AND step.job_id = $2 AND step.item = -1 AND step.step <> 'job'
-ORDER BY coalesce(step.started_at, step.finished_at), step.step;
+        step.step AS id, step.status, step.attempt, step.output, step.error, step.due_at, step.child, step.reused,
+        step.items, items.completed AS items_completed, items.failed AS items_failed,
+        step.started_at, step.finished_at
+    FROM processor.steps AS step
+    LEFT JOIN LATERAL (
+        SELECT
+            count(*) FILTER (WHERE item.status = 'COMPLETED') AS completed,
+            count(*) FILTER (WHERE item.status = 'FAILED') AS failed
+        FROM processor.steps AS item
+        WHERE item.tenant = step.tenant AND item.job_id = step.job_id AND item.step = step.step AND item.item >= 0
+    ) AS items ON step.items IS NOT NULL
+    WHERE step.tenant = $1 AND step.job_id = $2 AND step.item = -1 AND step.step <> 'job'
+    UNION ALL
+    SELECT
+        step,
+        coalesce(
+            min(status) FILTER (WHERE finished_at IS NULL),
+            min(status) FILTER (WHERE status = 'FAILED'),
+            min(status) FILTER (WHERE status <> 'SKIPPED'),
+            'SKIPPED'),
+        max(attempt), NULL, (array_agg(error ORDER BY item) FILTER (WHERE status = 'FAILED'))[1],
+        min(due_at), NULL, false,
+        count(*)::int, count(*) FILTER (WHERE status = 'COMPLETED'), count(*) FILTER (WHERE status = 'FAILED'),
+        min(coalesce(started_at, finished_at)), CASE WHEN bool_and(finished_at IS NOT NULL) THEN max(finished_at) END
+    FROM processor.steps
+    WHERE tenant = $1 AND job_id = $2 AND item >= 0 AND step >= 'compensate:' AND step < 'compensate;'
+    GROUP BY step
+) AS step
+ORDER BY coalesce(started_at, finished_at), id;
 
 -- name: items
 -- The items of a map that have ended, wait or are tried again, after $4.
@@ -88,6 +106,11 @@ SELECT coalesce(
         WHERE known.tenant = $1 AND known.id = $3
     ),
     (SELECT data FROM processor.mail WHERE tenant = $1 AND id = $2));
+
+-- name: map_sizes
+-- How many items each map of a job has that was begun.
+SELECT step, items FROM processor.steps
+WHERE tenant = $1 AND job_id = $2 AND item = -1 AND items IS NOT NULL;
 
 -- name: unfinished_unique
 SELECT job_id FROM processor.queue WHERE tenant = $1 AND workflow = $2 AND unique_key = $3;
@@ -139,15 +162,24 @@ ORDER BY coalesce(step.started_at, step.updated_at), step.step, step.item
 LIMIT 100;
 
 -- name: retryable
--- Jobs that have failed or were cancelled, the oldest first, and were not retried yet.
+-- Jobs that have failed or were cancelled, the oldest first, and were not retried yet. A retry of one that is a step of
+-- another would be nobody's: that one's own retry does it again.
 SELECT id FROM processor.jobs AS job
 WHERE tenant = $1 AND status IN ('FAILED', 'CANCELLED') AND ($2::text IS NULL OR status = $2)
     AND ($3::text IS NULL OR workflow = $3)
     AND ($4::timestamptz IS NULL OR created_at > $4)
     AND ($5::timestamptz IS NULL OR created_at < $5)
+    AND parent IS NULL
     AND NOT EXISTS (SELECT FROM processor.jobs AS again WHERE again.tenant = job.tenant AND again.retry_of = job.id)
 ORDER BY id
 LIMIT $6;
+
+-- name: retries
+-- How many a job has, and one that is not finished.
+SELECT
+    count(*) AS so_far,
+    (array_agg(id) FILTER (WHERE status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')))[1] AS unfinished
+FROM processor.jobs WHERE tenant = $1 AND retry_of = $2;
 
 -- name: editions
 -- The newest version of each workflow, by name, after $2.

@@ -20,7 +20,8 @@ class _Steps(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         node = self._state.nodes[name, None]
         output = self._state.output_of((name, None)) if name in self._state.plan.read else None
-        return {"output": output, "status": node.status.value, "error": node.error}
+        failed = 0 if node.map is None else node.map.failed
+        return {"output": output, "status": node.status.value, "error": node.error, "failed": failed}
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._state.plan.steps if (name, None) in self._state.nodes)

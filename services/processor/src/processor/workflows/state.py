@@ -65,6 +65,7 @@ class MapItems:
     begun: int = 0  # items before this one were begun
     open: int = 0  # begun and not finished
     finished: int = 0
+    failed: int = 0
     error: StepError | None = None  # of the item that made it fail
 
 
@@ -308,6 +309,7 @@ def _item_finished(state: JobState, key: Key, node: Node, items: MapItems, step:
     _report(state, key, node, _counts(node, step))
     items.open -= 1
     items.finished += 1
+    items.failed += node.status is StepStatus.FAILED
     if node.status is StepStatus.FAILED and not step.continue_on_failure:
         items.error = node.error
         _fail(state, node)
