@@ -96,6 +96,14 @@ async def test_a_service_of_your_own_does_a_step_as_the_readme_shows(tmp_path: P
     assert stat.S_IMODE(stack.broker_url_file.stat().st_mode) == 0o600
 
 
+async def test_a_file_arrives_in_pieces_as_the_readme_shows(tmp_path: Path) -> None:
+    section = README.split("### Files that arrive in pieces\n")[1].split("\n### ")[0]
+    (command,) = commands(section)
+    (shown,) = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
+    async with running(tmp_path / ".millrace") as millrace:
+        assert await sh(f"{PRELUDE}\n{command}".replace("http://127.0.0.1:8080", millrace.url), tmp_path) == shown
+
+
 async def test_the_commands_for_tickets_keys_and_people_do_what_they_say(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     async with running(tmp_path / ".millrace") as millrace:
