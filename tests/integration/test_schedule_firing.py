@@ -13,6 +13,7 @@ from events.log import EventLog
 from fixtures.schedules import NIGHTLY, START, TENANT, HandClock, Killed, OpenReplica, Replica, wanted
 from processor.language.expressions import Template
 from processor.projections import rebuild
+from processor.queue import JobQueue
 from processor.schedules.clock import clock_of
 from processor.schedules.schedule import known_of
 from processor.workflows.scope import scope_of
@@ -440,8 +441,8 @@ async def test_the_time_is_the_databases(open_replica: OpenReplica) -> None:
 
 
 async def _claimed(replica: Replica) -> list[UUID]:
-    rows = await replica.parts.pool.fetch("SELECT job_id FROM processor.claim('worker', 10, 60, 10, 100)")
-    return [row["job_id"] for row in rows]
+    queue = JobQueue(replica.parts.pool, "worker", seconds=60, per_tenant=100)
+    return [lease.job_id for lease in await queue.claim(10)]
 
 
 async def _told_to_cancel(replica: Replica) -> set[UUID]:
