@@ -16,7 +16,6 @@ T = TypeVar("T")
 PROBLEM_JSON = "application/problem+json"
 _NULL = "\0"  # FastAPI drops nulls from examples: this stands for one until it is through
 _NO_LINKS: Mapping[str, Any] = {}
-NO_SUMMARIES: Mapping[str, str] = {}
 PROBLEM = {
     "title": "Problem",
     "description": "What went wrong, as RFC 9457 has it. `code` is stable, and `errors` names the wrong fields.",
@@ -114,9 +113,7 @@ ALWAYS = problems(InvalidInput, InternalError, Unavailable)
 
 
 class DescribedApp(FastAPI):
-    """`summaries` are what operations are called where a function's name does not say of what it is, by their ids."""
-
-    def __init__(self, title: str, openapi_url: str | None, summaries: Mapping[str, str] = NO_SUMMARIES) -> None:
+    def __init__(self, title: str, openapi_url: str | None) -> None:
         super().__init__(
             title=title,
             openapi_url=openapi_url,
@@ -125,7 +122,6 @@ class DescribedApp(FastAPI):
             responses=ALWAYS,
             generate_unique_id_function=lambda route: operation_id(*map(str, route.tags[:1]), route.name),
         )
-        self._summaries = summaries
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -133,8 +129,6 @@ class DescribedApp(FastAPI):
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas["Problem"] = PROBLEM
             document["paths"] = _finished(document["paths"], schemas)
-            for operation in (one for methods in document["paths"].values() for one in methods.values()):
-                operation["summary"] = self._summaries.get(operation["operationId"], operation["summary"])
         return super().openapi()
 
 

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ from events.errors import (
 )
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.lifecycle import Loops, Parts
-from events.openapi import NO_SUMMARIES, PROBLEM_JSON, DescribedApp
+from events.openapi import PROBLEM_JSON, DescribedApp
 from events.status import Facts, Status
 from events.telemetry import Telemetry
 
@@ -49,12 +49,11 @@ def new_app(
     draining: Callable[[], bool] = lambda: False,
     facts: Facts | None = None,
     openapi_url: str | None = "/openapi.json",
-    summaries: Mapping[str, str] = NO_SUMMARIES,
 ) -> FastAPI:
     """An app that answers every error as a problem, and has `/livez`, `/readyz`, `/statusz` and `/metrics`. It is not
     ready while it is draining. `facts` are what its status says besides."""
     status = Status(parts, running, draining, facts)
-    app = DescribedApp(title, openapi_url, summaries)
+    app = DescribedApp(title, openapi_url)
     for kind in (MillraceError, RequestValidationError, HTTPException, *DATABASE_GONE, Exception):
         app.add_exception_handler(kind, _answer_problem)
 

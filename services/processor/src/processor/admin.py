@@ -59,7 +59,7 @@ def router(dead_letters: DeadLetters) -> APIRouter:
         prefix="/api/v1/admin/dead-letters", tags=["operations"], dependencies=[Depends(no_unknown_parameters)]
     )
 
-    @routes.get("", responses=answers(Page[DeadLetter], _PAGE))
+    @routes.get("", summary="List dead letters", responses=answers(Page[DeadLetter], _PAGE))
     async def page(
         request: Request,
         principal: Operator,
@@ -75,7 +75,7 @@ def router(dead_letters: DeadLetters) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.post("/replay", responses=example(_REPLAYED))
+    @routes.post("/replay", summary="Replay dead letters", responses=example(_REPLAYED))
     async def replay(principal: Operator, wish: Replay) -> Replayed:
         """Publish parked messages to where they came from."""
         selection = Selection(principal.tenant, ids=wish.ids, queue=wish.queue, routing_key=wish.routing_key)

@@ -32,7 +32,6 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
-from processor.summaries import SUMMARIES
 from processor.turns import Turns
 from processor.upload_progress import UploadProgress
 from processor.worker import Worker
@@ -124,13 +123,8 @@ async def open_service(
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
-        app = new_app(
-            parts,
-            title="Millrace processor",
-            running=running,
-            facts=Backlog(parts.pool, parts.broker).facts,
-            summaries=SUMMARIES,
-        )
+        facts = Backlog(parts.pool, parts.broker).facts
+        app = new_app(parts, title="Millrace processor", running=running, facts=facts)
         jobs = Jobs(parts.pool, parts.blobs, log, library, postbox)
         control = Control(
             parts.pool,

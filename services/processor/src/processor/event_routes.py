@@ -64,21 +64,23 @@ def router(log: EventLog) -> APIRouter:
         found = await log.read_stream(reader.tenant, stream, _reached(after, epoch, newest), limit)
         return _answer(request, reader, found, epoch, [event.version for event in found], limit)
 
-    @routes.get("/jobs/{job_id}/events", tags=["jobs"], responses=_PAGES | problems(NotFound))
+    @routes.get(
+        "/jobs/{job_id}/events", summary="List a job's events", tags=["jobs"], responses=_PAGES | problems(NotFound)
+    )
     async def job_events(
         request: Request, job_id: UUID, principal: JobReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened to the job, after a version."""
         return await stream_page(request, principal, stream_name("job", job_id), after, limit)
 
-    @routes.get("/streams/{stream}/events", responses=_PAGES | problems(NotFound))
+    @routes.get("/streams/{stream}/events", summary="List a stream's events", responses=_PAGES | problems(NotFound))
     async def stream_events(
         request: Request, stream: Stream, principal: EventReader, after: After = "0", limit: Limit = 100
     ) -> Response:
         """What has happened in a stream, after a version."""
         return await stream_page(request, principal, stream, after, limit)
 
-    @routes.get("/events", responses=_PAGES)
+    @routes.get("/events", summary="List the events of the tenant's log", responses=_PAGES)
     async def all_events(request: Request, principal: EventReader, after: After = "0", limit: Limit = 100) -> Response:
         """The tenant's whole log, after a position. Positions rise, but are not dense."""
         head = await log.head()

@@ -96,13 +96,13 @@ Wish = Annotated[ScheduleWish, Body(examples=[_EXAMPLE])]
 def router(schedules: Schedules) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/schedules", tags=["schedules"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.post("", status_code=201, responses=_MADE, dependencies=_STARTS_JOBS)
+    @routes.post("", summary="Create a schedule", status_code=201, responses=_MADE, dependencies=_STARTS_JOBS)
     async def create(principal: Writer, wish: Wish, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a workflow again and again: by a cron expression, or at an interval."""
         said = Said(principal.subject, idempotency_key)
         return _answer(await schedules.create(principal.tenant, wish.wanted(), said), 201)
 
-    @routes.get("", responses=answers(Page[Schedule], SCHEDULES))
+    @routes.get("", summary="List schedules", responses=answers(Page[Schedule], SCHEDULES))
     async def page(
         request: Request,
         principal: Reader,
@@ -115,27 +115,31 @@ def router(schedules: Schedules) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/{schedule_id}", responses=_ONE)
+    @routes.get("/{schedule_id}", summary="Read a schedule", responses=_ONE)
     async def one(request: Request, principal: Reader, schedule_id: UUID) -> Response:
         """When it fires next, and what became of the last time. All of that is in `/streams/schedule:{id}/events`."""
         return read_answer(request, await schedules.one(principal.tenant, schedule_id))
 
-    @routes.put("/{schedule_id}", responses=_CHANGED, dependencies=_STARTS_JOBS)
+    @routes.put("/{schedule_id}", summary="Change a schedule", responses=_CHANGED, dependencies=_STARTS_JOBS)
     async def replace(principal: Writer, schedule_id: UUID, wish: Wish) -> Response:
         """Other terms from now on. It stays paused if it is."""
         return _answer(await schedules.replace(principal.tenant, schedule_id, wish.wanted(), principal.subject), 200)
 
-    @routes.post("/{schedule_id}/pause", responses=_CHANGED)
+    @routes.post("/{schedule_id}/pause", summary="Pause a schedule", responses=_CHANGED)
     async def pause(principal: Writer, schedule_id: UUID) -> Response:
         """It starts nothing until it is resumed. Its jobs go on."""
         return _answer(await schedules.pause(principal.tenant, schedule_id, principal.subject), 200)
 
-    @routes.post("/{schedule_id}/resume", responses=_CHANGED, dependencies=_STARTS_JOBS)
+    @routes.post(
+        "/{schedule_id}/resume", summary="Resume a paused schedule", responses=_CHANGED, dependencies=_STARTS_JOBS
+    )
     async def resume(principal: Writer, schedule_id: UUID) -> Response:
         """Go on from now: nothing of the meantime is made up for."""
         return _answer(await schedules.resume(principal.tenant, schedule_id, principal.subject), 200)
 
-    @routes.delete("/{schedule_id}", status_code=204, responses=problems(NotFound, Conflict))
+    @routes.delete(
+        "/{schedule_id}", summary="Delete a schedule", status_code=204, responses=problems(NotFound, Conflict)
+    )
     async def delete(principal: Writer, schedule_id: UUID) -> Response:
         """Its jobs go on."""
         await schedules.delete(principal.tenant, schedule_id, principal.subject)

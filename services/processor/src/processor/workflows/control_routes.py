@@ -89,13 +89,14 @@ def router(control: Control) -> APIRouter:
         job, new = await control.start(principal.tenant, wanted, Said(principal.subject, key))
         return _answer(job, 202 if new else 200)
 
-    @routes.post("/jobs", status_code=202, responses=_STARTED | _THERE)
+    @routes.post("/jobs", summary="Start a job of any workflow", status_code=202, responses=_STARTED | _THERE)
     async def start(principal: JobWriter, wish: JobWish, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a workflow on an upload, a blob or inline input."""
         return await started(principal, wish.workflow, wish, idempotency_key, named_in="body.workflow")
 
     @routes.post(
         "/workflows/{name}/jobs",
+        summary="Start a job of this workflow",
         status_code=202,
         tags=["workflows"],
         responses=_STARTED | _THERE,
@@ -111,6 +112,7 @@ def router(control: Control) -> APIRouter:
 
     @routes.post(
         "/jobs/retry",
+        summary="Retry all jobs that match",
         status_code=202,
         responses=answers(Page[Job], JOBS, status=202, description="Accepted") | problems(QuotaExceeded),
     )
@@ -126,7 +128,7 @@ def router(control: Control) -> APIRouter:
         retried = await control.retry_all(principal.tenant, wanted, wish.limit)
         return Response(encode_json(Page(retried, None)), 202, media_type="application/json")
 
-    @routes.post("/jobs/{job_id}/retry", status_code=202, responses=_STARTED)
+    @routes.post("/jobs/{job_id}/retry", summary="Retry a job as a new one", status_code=202, responses=_STARTED)
     async def retry(
         principal: JobWriter, job_id: UUID, wish: Nothing | None = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -134,24 +136,29 @@ def router(control: Control) -> APIRouter:
         finished, another one is a 409 that names it."""
         return _answer(await control.retry(principal.tenant, job_id, Said(principal.subject, idempotency_key)), 202)
 
-    @routes.post("/jobs/{job_id}/cancel", status_code=202, responses=_TOLD)
+    @routes.post("/jobs/{job_id}/cancel", summary="Cancel a job", status_code=202, responses=_TOLD)
     async def cancel(principal: JobWriter, job_id: UUID, wish: Reason | None = None) -> Response:
         """Its running steps are told within a second, and ended if they do not end by themselves; then what was done is
         undone, where the workflow says how."""
         said = {"reason": None if wish is None else wish.reason}
         return _answer(await control.say(principal.tenant, job_id, "cancel", said, Said(principal.subject)), 202)
 
-    @routes.post("/jobs/{job_id}/pause", status_code=202, responses=_TOLD)
+    @routes.post("/jobs/{job_id}/pause", summary="Pause a job", status_code=202, responses=_TOLD)
     async def pause(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """What runs ends; nothing new begins."""
         return _answer(await control.say(principal.tenant, job_id, "pause", {}, Said(principal.subject)), 202)
 
-    @routes.post("/jobs/{job_id}/resume", status_code=202, responses=_TOLD)
+    @routes.post("/jobs/{job_id}/resume", summary="Resume a paused job", status_code=202, responses=_TOLD)
     async def resume(principal: JobWriter, job_id: UUID, wish: Nothing | None = None) -> Response:
         """Go on after a pause."""
         return _answer(await control.say(principal.tenant, job_id, "resume", {}, Said(principal.subject)), 202)
 
-    @routes.post("/jobs/{job_id}/signals/{name}", status_code=202, responses=_TOLD | problems(IdempotencyKeyReused))
+    @routes.post(
+        "/jobs/{job_id}/signals/{name}",
+        summary="Send a signal to a job, or answer an approval",
+        status_code=202,
+        responses=_TOLD | problems(IdempotencyKeyReused),
+    )
     async def signal(
         principal: JobWriter,
         job_id: UUID,

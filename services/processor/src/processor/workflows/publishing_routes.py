@@ -55,12 +55,21 @@ def router(publishing: Publishing) -> APIRouter:
                 raise UnsupportedMedia(str(wrong)) from None
             raise BadRequest(str(wrong)) from None
 
-    @routes.get("/schema.json", responses=answers(dict[str, Any], {"type": "object"}))
+    @routes.get(
+        "/schema.json",
+        summary="Read the JSON Schema of workflows",
+        responses=answers(dict[str, Any], {"type": "object"}),
+    )
     async def schema(request: Request, _: Reader) -> Response:
         """The JSON Schema of documents, for editors."""
         return read_answer(request, published())
 
-    @routes.post("/validate", responses=answers(Verdict, VERDICT) | _REFUSED, openapi_extra=_ANYTHING)
+    @routes.post(
+        "/validate",
+        summary="Validate a workflow without publishing it",
+        responses=answers(Verdict, VERDICT) | _REFUSED,
+        openapi_extra=_ANYTHING,
+    )
     async def validate(request: Request, principal: Reader) -> Response:
         """What is wrong with a document, all of it with its place; and its graph as Mermaid."""
         verdict = await publishing.verdict(principal.tenant, await document_in(request, principal))
@@ -68,6 +77,7 @@ def router(publishing: Publishing) -> APIRouter:
 
     @routes.post(
         "",
+        summary="Publish a new workflow",
         status_code=201,
         responses=answers(WorkflowView, WORKFLOW, status=201, description="Published") | problems(Conflict) | _REFUSED,
         openapi_extra=_DOCUMENT,
@@ -79,6 +89,7 @@ def router(publishing: Publishing) -> APIRouter:
 
     @routes.put(
         "/{name}",
+        summary="Publish a workflow's next version",
         responses=answers(WorkflowView, WORKFLOW, description="The newest version says the same")
         | answers(WorkflowView, WORKFLOW, status=201, description="Published")
         | problems(Conflict)
@@ -91,7 +102,7 @@ def router(publishing: Publishing) -> APIRouter:
         view, new = await publishing.publish(principal.tenant, document, principal.subject, name=name)
         return _answer(view, 201 if new else 200)
 
-    @routes.get("", responses=answers(Page[ListedWorkflow], WORKFLOWS))
+    @routes.get("", summary="List workflows", responses=answers(Page[ListedWorkflow], WORKFLOWS))
     async def page(
         request: Request,
         principal: Reader,
@@ -103,12 +114,20 @@ def router(publishing: Publishing) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, items[-1].id if len(found) > limit else None))
 
-    @routes.get("/{name}", responses=answers(WorkflowView, WORKFLOW) | problems(NotFound))
+    @routes.get(
+        "/{name}",
+        summary="Read a workflow's newest version",
+        responses=answers(WorkflowView, WORKFLOW) | problems(NotFound),
+    )
     async def one(request: Request, principal: Reader, name: Name) -> Response:
         """Its newest version."""
         return read_answer(request, await publishing.one(principal.tenant, name))
 
-    @routes.get("/{name}/versions", responses=answers(Page[ListedWorkflow], WORKFLOWS) | problems(NotFound))
+    @routes.get(
+        "/{name}/versions",
+        summary="List a workflow's versions",
+        responses=answers(Page[ListedWorkflow], WORKFLOWS) | problems(NotFound),
+    )
     async def versions(
         request: Request,
         principal: Reader,
@@ -122,12 +141,16 @@ def router(publishing: Publishing) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].version) if len(found) > limit else None))
 
-    @routes.get("/{name}/versions/{version}", responses=answers(WorkflowView, WORKFLOW) | problems(NotFound))
+    @routes.get(
+        "/{name}/versions/{version}",
+        summary="Read one version of a workflow",
+        responses=answers(WorkflowView, WORKFLOW) | problems(NotFound),
+    )
     async def version(request: Request, principal: Reader, name: Name, version: Version) -> Response:
         """One version, for ever the same."""
         return read_answer(request, await publishing.one(principal.tenant, name, version))
 
-    @routes.delete("/{name}", status_code=204, responses=problems(NotFound, Conflict))
+    @routes.delete("/{name}", summary="Retire a workflow", status_code=204, responses=problems(NotFound, Conflict))
     async def retire(principal: Writer, name: Name) -> Response:
         """Nobody can start it any more; its jobs go on, and its versions stay. Its schedules stay too, and skip their
         times (`not_startable`). PUT brings it back."""

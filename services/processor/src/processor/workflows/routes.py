@@ -37,7 +37,7 @@ Time = Annotated[datetime, AfterValidator(_in_utc)]
 def router(jobs: Jobs) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
-    @routes.get("/jobs", responses=answers(Page[Job], JOBS))
+    @routes.get("/jobs", summary="List jobs", responses=answers(Page[Job], JOBS))
     async def page(
         request: Request,
         principal: JobReader,
@@ -56,7 +56,11 @@ def router(jobs: Jobs) -> APIRouter:
         items = found[:limit]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/jobs/statistics", responses=answers(Page[Statistics], STATISTICS))
+    @routes.get(
+        "/jobs/statistics",
+        summary="Count jobs and their times, by workflow",
+        responses=answers(Page[Statistics], STATISTICS),
+    )
     async def statistics(
         request: Request,
         principal: JobReader,
@@ -68,14 +72,22 @@ def router(jobs: Jobs) -> APIRouter:
         found = await jobs.statistics(principal.tenant, since or utc_now() - timedelta(days=1), workflow)
         return read_answer(request, Page(found, None))
 
-    @routes.get("/jobs/{job_id}", responses=answers(WholeJob, JOB) | problems(NotFound))
+    @routes.get(
+        "/jobs/{job_id}",
+        summary="Read a job, its steps and what it waits for",
+        responses=answers(WholeJob, JOB) | problems(NotFound),
+    )
     async def one(request: Request, job_id: UUID, principal: JobReader) -> Response:
         """The job with its whole result, its steps, and what it waits for. A job that was acknowledged is PENDING until
         its work begins."""
         job = await jobs.one(principal.tenant, job_id)
         return read_answer(request, await jobs.whole(principal.tenant, job))
 
-    @routes.get("/jobs/{job_id}/steps/{step}/items", responses=answers(Page[ItemView], ITEMS) | problems(NotFound))
+    @routes.get(
+        "/jobs/{job_id}/steps/{step}/items",
+        summary="List the items of a job's map",
+        responses=answers(Page[ItemView], ITEMS) | problems(NotFound),
+    )
     async def items(
         request: Request,
         job_id: UUID,
@@ -90,7 +102,12 @@ def router(jobs: Jobs) -> APIRouter:
         shown = found[:limit]
         return read_answer(request, Page(shown, str(shown[-1].id) if len(found) > limit else None))
 
-    @routes.get("/pipelines", tags=["workflows"], responses=answers(Page[Pipeline], PIPELINES))
+    @routes.get(
+        "/pipelines",
+        summary="List the built-in workflows",
+        tags=["workflows"],
+        responses=answers(Page[Pipeline], PIPELINES),
+    )
     async def pipelines(request: Request) -> Response:
         """The built-in workflows, their steps and their options."""
         return read_answer(request, PIPELINES)
