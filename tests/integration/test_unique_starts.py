@@ -19,6 +19,7 @@ from processor.quota import JobQuota
 from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Jobs
 from processor.workflows.library import Library
+from processor.workflows.start import Starter
 
 _SAID = Said("user:1")
 _PUBLISH = """
@@ -37,10 +38,9 @@ async def _control(database: Database, open_parts_for: OpenParts) -> AsyncIterat
         await owner.execute(_PUBLISH)
         library, postbox = Library(parts.pool), Postbox(parts.pool)
         jobs = Jobs(parts.pool, parts.blobs, EventLog(parts.pool), library, postbox)
-        yield (
-            Control(parts.pool, appender, library, jobs, postbox, JobQuota(parts.pool), announce=lambda: None),
-            parts,
-        )
+        quota = JobQuota(parts.pool)
+        starter = Starter(parts.pool, appender, library, postbox, quota)
+        yield Control(parts.pool, starter, library, jobs, postbox, quota, announce=lambda: None), parts
 
 
 async def test_whoever_asks_for_a_job_that_there_is_undoes_nothing_of_what_others_append(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from events.catalog import Payload
 from events.errors import InvalidInput
 from events.ids import new_id
 
@@ -86,6 +87,29 @@ def encode_batch(batch: list[RecordedEvent]) -> bytes:
 
 def decode_batch(body: bytes) -> list[RecordedEvent]:
     return _batch_decoder.decode(body)
+
+
+def event_of(
+    payload: Payload,
+    *,
+    stream: str,
+    tenant: str,
+    source: str,
+    id: UUID | None = None,  # noqa: A002 - CloudEvents' own name
+    time: datetime | None = None,
+    traceparent: str | None = None,
+) -> Event:
+    """The event that says this."""
+    return new_event(
+        type=payload.event_type,
+        stream=stream,
+        tenant=tenant,
+        source=source,
+        data=payload.encode(),
+        id=id,
+        time=time,
+        traceparent=traceparent,
+    )
 
 
 def new_event(

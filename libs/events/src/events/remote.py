@@ -20,7 +20,7 @@ import structlog
 from events import steps
 from events.broker import Broker, Delivery, Exchange, Message, task_queue
 from events.brokers import open_broker
-from events.envelope import encode_event, new_event, stream_name
+from events.envelope import encode_event, event_of, stream_name
 from events.errors import BrokerUnavailable, Unroutable
 from events.ids import new_id
 from events.steps import RemoteTask, SaidOfTask, StopTask
@@ -254,12 +254,11 @@ class _Worker:
 
     async def _say(self, task: Task, said: SaidOfTask) -> bool:
         """False if the broker is away."""
-        event = new_event(
-            type=said.event_type,
+        event = event_of(
+            said,
             stream=stream_name("job", task.job_id),
             tenant=task.tenant,
             source=f"/workers/{self._queue}",
-            data=said.encode(),
             traceparent=task.traceparent,
         )
         headers = {"tenant": task.tenant} | ({} if task.traceparent is None else {"traceparent": task.traceparent})

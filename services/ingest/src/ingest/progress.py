@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from events.envelope import new_event, stream_name
+from events.envelope import event_of, stream_name
 from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadProgressed
@@ -30,14 +30,11 @@ class Progress:
         self._told_at, self._told = now, count
         percent = None if self._length is None else 100 * count // self._length
         self._outbox.publish_soon(
-            new_event(
-                type=UploadProgressed.event_type,
+            event_of(
+                UploadProgressed(upload_id=self._upload, bytes=count, length=self._length, percent=percent),
                 stream=stream_name("upload", self._upload),
                 tenant=self._tenant,
                 source="/millrace/ingest",
-                data=UploadProgressed(
-                    upload_id=self._upload, bytes=count, length=self._length, percent=percent
-                ).encode(),
                 traceparent=current_traceparent(),
             )
         )

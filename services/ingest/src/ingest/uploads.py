@@ -10,7 +10,7 @@ import msgspec
 
 from events.blobs import Blobs
 from events.database import Pool, load_queries
-from events.envelope import Event, encode_json, new_event, stream_name
+from events.envelope import Event, encode_json, event_of, stream_name
 from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, NotFound
 from events.ids import new_id
 from events.lifecycle import Parts
@@ -183,12 +183,8 @@ def _asked_for(upload: Upload) -> tuple[object, ...]:
 
 
 def _completed(upload: Upload) -> Event:
-    return new_event(
-        type=UploadCompleted.event_type,
-        stream=stream_name("upload", upload.id),
-        tenant=upload.tenant,
-        source="/millrace/ingest",
-        data=UploadCompleted(
+    return event_of(
+        UploadCompleted(
             upload_id=upload.id,
             job_id=upload.job_id,
             workflow=upload.workflow,
@@ -198,7 +194,10 @@ def _completed(upload: Upload) -> Event:
             bytes=upload.bytes,
             sha256=upload.sha256,
             blob=upload.blob,
-        ).encode(),
+        ),
+        stream=stream_name("upload", upload.id),
+        tenant=upload.tenant,
+        source="/millrace/ingest",
         traceparent=current_traceparent(),
     )
 

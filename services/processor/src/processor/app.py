@@ -128,7 +128,7 @@ async def open_service(
         jobs = Jobs(parts.pool, parts.blobs, log, library, postbox)
         control = Control(
             parts.pool,
-            appender,
+            starter,
             library,
             jobs,
             postbox,

@@ -9,7 +9,7 @@ from events import accounts
 from events.append import Appended, Appender, AppendRequest, Duplicate, Expected
 from events.broker import Message
 from events.catalog import P
-from events.envelope import Event, check_stream, decode_event, new_event, stream_name
+from events.envelope import Event, check_stream, decode_event, event_of, stream_name
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
@@ -116,13 +116,12 @@ def _job_for(
         )
     stream = stream_name("job", upload.job_id)
     events = tuple(
-        new_event(
+        event_of(
+            said,
             id=derived_id(event.id, said.event_type),
-            type=said.event_type,
             stream=stream,
             tenant=event.tenant,
             source=SOURCE,
-            data=said.encode(),
             traceparent=event.traceparent,
         )
         for said in life

@@ -10,7 +10,7 @@ import msgspec
 
 from events.append import AppendRequest
 from events.catalog import Payload
-from events.envelope import new_event, stream_name
+from events.envelope import event_of, stream_name
 from events.ids import derived_id
 from events.schedules import CatchUp, Overlap, ScheduleTerms, SkipReason
 from events.telemetry import current_traceparent
@@ -122,14 +122,7 @@ def said_of(
     tenant: str, id_of_schedule: UUID, payload: Payload, time: datetime, *, expected: int, id_: UUID | None = None
 ) -> AppendRequest:
     stream = stream_name("schedule", id_of_schedule)
-    event = new_event(
-        id=id_,
-        type=payload.event_type,
-        stream=stream,
-        tenant=tenant,
-        source=SOURCE,
-        data=payload.encode(),
-        time=time,
-        traceparent=current_traceparent(),
+    event = event_of(
+        payload, id=id_, stream=stream, tenant=tenant, source=SOURCE, time=time, traceparent=current_traceparent()
     )
     return AppendRequest(tenant, stream, (event,), expected)

@@ -9,14 +9,12 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.append import Appender, AppendRequest, Duplicate, Expected, IdReused
 from events.database import Pool, load_queries
-from events.envelope import encode_json, new_event, stream_name
+from events.envelope import encode_json, stream_name
 from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound, QuotaExceeded
 from events.ids import derived_id, new_id
 from events.jobs import JobCreated, JobStatus, SubStatus
 from events.log import EventLog
-from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted
 from processor.language.inputs import check_inputs
 from processor.queue import Postbox
@@ -25,8 +23,8 @@ from processor.results import INLINE_BYTES
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
 from processor.workflows.signals import check_signal
-from processor.workflows.start import first_event
-from processor.workflows.stream import SOURCE, heard_id
+from processor.workflows.start import Starter, first_event
+from processor.workflows.stream import heard_id
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
 _QUOTA_SECONDS = 60  # until another try may be worth it
@@ -64,7 +62,7 @@ class Control:
     def __init__(
         self,
         pool: Pool,
-        appender: Appender,
+        starter: Starter,
         library: Library,
         jobs: Jobs,
         postbox: Postbox,
@@ -73,7 +71,7 @@ class Control:
         announce: Callable[[], None],
     ) -> None:
         self._pool = pool
-        self._appender = appender
+        self._starter = starter
         self._library = library
         self._jobs = jobs
         self._log = EventLog(pool)
@@ -206,28 +204,13 @@ class Control:
 
     async def _started(self, tenant: str, created: JobCreated, event_id: UUID) -> Job:
         job_id = new_id()
-        stream = stream_name("job", job_id)
-        event = new_event(
-            id=event_id,
-            type=created.event_type,
-            stream=stream,
-            tenant=tenant,
-            source=SOURCE,
-            data=created.encode(),
-            traceparent=current_traceparent(),
-        )
         async with self._quota.judging(tenant) as exceeded:
-            known = None
-            if exceeded is None:
-                outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), Expected.NONE))
-                repeated = isinstance(outcome, IdReused | Duplicate)
-                known = await self._known(tenant, event_id) if repeated else None
-            else:
-                known = await self._known(tenant, event_id)
-                if known is None:
-                    raise QuotaExceeded(exceeded.detail, policies=["jobs"], retry_after=_QUOTA_SECONDS)
+            started = exceeded is None and await self._starter.start(tenant, job_id, created, event_id=event_id)
+            known = None if started else await self._known(tenant, event_id)
         if known is not None:
             return await self._repeated(tenant, created, *known)
+        if exceeded is not None:
+            raise QuotaExceeded(exceeded.detail, policies=["jobs"], retry_after=_QUOTA_SECONDS)
         self._announce()
         return await self._jobs.one(tenant, job_id)
 

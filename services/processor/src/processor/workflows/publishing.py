@@ -9,7 +9,7 @@ import msgspec
 from events.append import Appended, Appender, AppendRequest
 from events.catalog import Payload
 from events.database import Pool, load_queries
-from events.envelope import new_event, stream_name
+from events.envelope import event_of, stream_name
 from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.log import EventLog
 from events.telemetry import current_traceparent
@@ -100,14 +100,7 @@ class Publishing:
         return await self._library.beside.do(tenant, partial(validate, workflows=others), document)
 
     async def _append(self, tenant: str, stream: str, said: Payload, before: int) -> None:
-        event = new_event(
-            type=said.event_type,
-            stream=stream,
-            tenant=tenant,
-            source=SOURCE,
-            data=said.encode(),
-            traceparent=current_traceparent(),
-        )
+        event = event_of(said, stream=stream, tenant=tenant, source=SOURCE, traceparent=current_traceparent())
         outcome = await self._appender.append(AppendRequest(tenant, stream, (event,), before))
         if not isinstance(outcome, Appended):
             raise Conflict("Somebody else has changed this workflow at the same time. Look at it, and try again.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from events.append import Appended, Appender, AppendRequest, Expected
 from events.database import Pool, load_queries
-from events.envelope import encode_json, new_event, stream_name
+from events.envelope import encode_json, event_of, stream_name
 from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.ids import derived_id
 from events.jobs import JobCreated, JobEvent, JobStatus, Parent
@@ -45,14 +45,8 @@ class Starter:
         """False if the job was started before. With an end, that is all of its life."""
         stream = stream_name("job", id_)
         events = tuple(
-            new_event(
-                id=id_of_event,
-                type=said.event_type,
-                stream=stream,
-                tenant=tenant,
-                source=SOURCE,
-                data=said.encode(),
-                traceparent=current_traceparent(),
+            event_of(
+                said, id=id_of_event, stream=stream, tenant=tenant, source=SOURCE, traceparent=current_traceparent()
             )
             for id_of_event, said in ((event_id, created), (derived_id(event_id, "end"), end))
             if said is not None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from events.append import Appended, Appender, AppendRequest, Duplicate
 from events.catalog import CATALOG
-from events.envelope import Event, RecordedEvent, new_event, stream_name
+from events.envelope import Event, RecordedEvent, event_of, stream_name
 from events.errors import Fenced
 from events.ids import derived_id
 from events.jobs import JobEvent, JobSignalled
@@ -69,13 +69,12 @@ class JobStream:
         self.version = outcome.version
 
     def _event(self, payload: JobEvent, time: datetime) -> Event:
-        return new_event(
+        return event_of(
+            payload,
             id=heard_id(payload.message) if isinstance(payload, JobSignalled) else None,
-            type=payload.event_type,
             stream=self._name,
             tenant=self.tenant,
             source=SOURCE,
-            data=payload.encode(),
             time=time,
             traceparent=self.traceparent,
         )
