@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
 from events.broker import Exchange, Message, task_queue
 from events.broker_memory import MemoryBroker
@@ -18,6 +19,7 @@ from events.envelope import Event, encode_event, encode_json, new_event, stream_
 from events.ids import new_id
 from events.remote import Task, working
 from events.steps import LARGEST_BYTES, RemoteTask
+from fixtures.log import as_owner
 from fixtures.processor import WRITER, OpenProcessor, Processor, changes_of
 from fixtures.remote import HandWorker, hand_worker
 
@@ -304,12 +306,13 @@ async def test_rabbitmq_away_for_longer_than_a_worker_may_be_silent_costs_no_att
         async with working(broker, "slow", handler, 1, "w-1", 5):
             job_id = await processor.flow({"one": BY_HAND | {"uses": "remote/slow"}})
             await began.wait()
-            await taken(processor)
+            beat_at = f"beat_at FROM processor.remote_tasks WHERE job_id = '{job_id}'"
+            await until(processor, f"SELECT (SELECT {beat_at}) IS NOT NULL")
             await rabbitmq_server.stop()
             await asyncio.sleep(2.0)
             await rabbitmq_server.start()
-            last = await processor.parts.pool.fetchval("SELECT beat_at FROM processor.remote_tasks")
-            await until(processor, f"SELECT beat_at > '{last}' FROM processor.remote_tasks")
+            last = await processor.parts.pool.fetchval(f"SELECT {beat_at}")
+            await until(processor, f"SELECT (SELECT {beat_at}) > '{last}'")
             goes_on.set()
             assert (await processor.finished(job_id))["result"] == 1
 
@@ -476,6 +479,37 @@ async def test_a_task_that_a_worker_cannot_read_is_parked(processor: Processor) 
             async with asyncio.timeout(30):
                 assert (await anext(dead)).headers["queue"] == "millrace.tasks.hand"
         assert (await processor.finished(await processor.flow({"one": BY_HAND})))["result"] == {"number": 1}
+
+
+_HOLD_UP = """
+    CREATE FUNCTION processor.hold_up() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN OLD; END';
+    CREATE TRIGGER hold_up BEFORE DELETE ON processor.remote_tasks FOR EACH ROW EXECUTE FUNCTION processor.hold_up();
+"""
+
+
+async def test_a_job_that_has_ended_still_forgets_its_tasks_when_its_lease_is_renewed(
+    open_processor: OpenProcessor, database: Database
+) -> None:
+    """Its lease ends with it: the renewal took it for lost, and dropped the job before it had done so."""
+    leases = "SELECT min(expires_at) FROM processor.queue WHERE worker IS NOT NULL"
+    async with (
+        open_processor(**PATIENT, obedient=True, lease_seconds=1.0) as processor,
+        working(processor.broker, "hand", echo, 1, "w-1", 5),
+    ):
+        pool = processor.parts.pool
+        async with as_owner(database) as owner:
+            await owner.execute(_HOLD_UP)
+        other = await processor.begin(b"hang 40")
+        await processor.watch.until(other, "job.progressed")
+        async with pool.acquire() as holding, holding.transaction():
+            await holding.execute("SELECT pg_advisory_xact_lock(1)")
+            job_id = await processor.flow({"one": BY_HAND})
+            await processor.watch.until(job_id, "job.completed")
+            for _ in range(2):
+                await until(processor, f"SELECT ({leases}) > '{await pool.fetchval(leases)}'")
+        await until(processor, "SELECT count(*) = 0 FROM processor.remote_tasks")
+        await processor.say(other, "cancel")
 
 
 async def echo(task: Task) -> Any:

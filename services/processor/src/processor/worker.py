@@ -59,6 +59,11 @@ class _Held:
         """Whether it needs a process now or soon."""
         return self.lease.computes and (self._execution is None or self._execution.computes)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended, and with it the lease, or ends with what the log is being told now."""
+        return self._execution is not None and self._execution.state.status.terminal
+
     def deliver(self, mail: Mail) -> None:
         if self._execution is None:
             self._early.append(mail)
@@ -159,7 +164,7 @@ class Worker:
         if held:
             still_ours = await self._queue.renew(list(held))
             for lease, task in held.items():
-                if (lease.tenant, lease.job_id) not in still_ours and not task.done():
+                if (lease.tenant, lease.job_id) not in still_ours and not task.done() and not self._is_over(lease):
                     self._telemetry.log.warning("lease lost", tenant=lease.tenant, job_id=str(lease.job_id))
                     task.cancel()
         return False
@@ -174,6 +179,10 @@ class Worker:
             if not database_gone(error):
                 raise
             self._telemetry.log.warning("jobs not released: their leases run out by themselves", error=repr(error))
+
+    def _is_over(self, lease: Lease) -> bool:
+        held = self._held.get((lease.tenant, lease.job_id))
+        return held is not None and held.lease is lease and held.is_over
 
     def _room(self) -> int:
         return self._settings.jobs_at_once - len(self._at_work)
