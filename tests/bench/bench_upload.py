@@ -81,7 +81,7 @@ async def run() -> Result:
         async with _servers(folder, admin_key) as (bare, ingest, gateway):
             for _ in range(ROUNDS):
                 principal = signer.sign(Principal("bench", "key:bench", frozenset({"uploads:write"})))
-                speeds["sha256"].append(_hashed(BYTES))
+                speeds["sha256"].append(hashed_mb_s(BYTES))
                 speeds["bare"].append(await _upload(bare, BYTES, "X-Bare: 1"))
                 speeds["ingest"].append(await _upload(ingest, BYTES, f"{PRINCIPAL_HEADER}: {principal}"))
                 speeds["gateway"].append(await _upload(gateway, BYTES, f"Authorization: Bearer {admin_key}"))
@@ -110,7 +110,7 @@ def _remove_uploads(folder: Path) -> None:
         blob.unlink()
 
 
-def _hashed(size: int) -> float:
+def hashed_mb_s(size: int) -> float:
     """MB/s of SHA-256 by itself."""
     block = os.urandom(16 << 20)
     hashed = hashlib.sha256()

@@ -12,6 +12,9 @@ import aiohttp
 from deploy.process import ChildProcess, Command, free_port
 
 _MB = 1_000_000
+_TESTS = Path(__file__).parents[1]
+_LAST_WORDS = 2_000
+_PATIENCE_SECONDS = 600.0
 
 
 class Watched:
@@ -72,6 +75,30 @@ async def running(
 
 def python(*arguments: str | Path) -> list[str]:
     return [sys.executable, *map(str, arguments)]
+
+
+async def output(*argv: str, seconds: float = _PATIENCE_SECONDS) -> str:
+    """What a program says on its standard output, once it has ended well."""
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(_TESTS)},
+    )
+    program = " ".join(Path(word).name for word in argv[:3])  # without the URL, which holds a password
+    try:
+        async with asyncio.timeout(seconds):
+            out, complaints = await process.communicate()
+    except TimeoutError:
+        raise RuntimeError(f"{program} had not ended after {seconds:g} s.") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        last_words = complaints.decode(errors="replace")[-_LAST_WORDS:].strip()
+        raise RuntimeError(f"{program} ended with code {process.returncode}: {last_words}")
+    return out.decode()
 
 
 async def _until_listening(process: ChildProcess, port: int) -> None:

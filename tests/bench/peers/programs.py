@@ -1,17 +1,16 @@
 """Runs the contenders' programs, each in its own process: the peers' with the packages that requirements.lock pins for
 them, ours with our own."""
 
-import asyncio
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.processes import output
+
 _ROOT = Path(__file__).parents[3]
 _BOOTSTRAP = _ROOT / "deploy" / "bootstrap.py"
 _PYTHON = _ROOT / "build" / "bench" / "peers-venv" / "bin" / "python"
-_TESTS = _ROOT / "tests"
 _LAST_WORDS = 2_000
 _PEER_SECONDS = 900.0
 _INSTALL_SECONDS = 600.0
@@ -25,7 +24,7 @@ class Peer:
 
 async def install() -> None:
     """Bring the peers' environment up to date; at once if it is."""
-    await _output(sys.executable, str(_BOOTSTRAP), "peers", seconds=_INSTALL_SECONDS)
+    await output(sys.executable, str(_BOOTSTRAP), "peers", seconds=_INSTALL_SECONDS)
 
 
 async def millrace(database_url: str, **sizes: float) -> Peer:
@@ -45,33 +44,9 @@ async def procrastinate(database_url: str, **sizes: float) -> Peer:
 
 async def _program(python: str, program: str, database_url: str, sizes: dict[str, float]) -> Peer:
     options = [f"--{name.replace('_', '-')}={size}" for name, size in sizes.items()]
-    said = await _output(python, "-m", program, database_url, *options, seconds=_PEER_SECONDS)
+    said = await output(python, "-m", program, database_url, *options, seconds=_PEER_SECONDS)
     lines = said.splitlines()
     try:
         return Peer(**json.loads(lines[-1]))
     except (IndexError, ValueError, TypeError):
         raise RuntimeError(f"{program} ended well but did not say what it found: {said[-_LAST_WORDS:]!r}") from None
-
-
-async def _output(*argv: str, seconds: float) -> str:
-    """What a program says on its standard output, once it has ended well."""
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(_TESTS)},
-    )
-    program = " ".join(Path(word).name for word in argv[:3])  # without the URL, which holds a password
-    try:
-        async with asyncio.timeout(seconds):
-            out, complaints = await process.communicate()
-    except TimeoutError:
-        raise RuntimeError(f"{program} had not ended after {seconds:g} s.") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        last_words = complaints.decode(errors="replace")[-_LAST_WORDS:].strip()
-        raise RuntimeError(f"{program} ended with code {process.returncode}: {last_words}")
-    return out.decode()
