@@ -12,21 +12,17 @@ from typing import Any
 import pytest
 
 from fixtures.proxy import Fate, cutting
-from fixtures.tus_clients import PATIENT, Receiver, TusJs
+from fixtures.tus_clients import EVERYTHING, ODD_NAME, Receiver, TusClient
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
 
 KILOBYTE = 1 << 10
 MEGABYTE = 1 << 20
+PATIENT = [20] * 500  # milliseconds until it tries again
 HEADS = 8 * KILOBYTE  # what the requests of an upload have beside their bodies, and more
 
 
 LENGTH = 3 * MEGABYTE + 17
-
-# One code point of each kind that somebody takes for something else, and all of the first and the last ones.
-EVERYTHING = "".join(map(chr, [*range(0x250), 0x301, 0x5D0, 0x200B, 0x200D, 0x2028, 0x202E, 0xD7FF, 0xE000, 0xFEFF]))
-EVERYTHING += "".join(map(chr, [0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x1F468, 0x1F3FD, 0xE0001, 0x10FFFE, 0x10FFFF]))
-ODD_NAME = "".join(character for character in EVERYTHING[0x20:] if character not in "\x7f")[-254:]
 
 
 @pytest.fixture
@@ -71,7 +67,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.mark.parametrize("source", ["file", "buffer"])
 async def test_a_file_comes_in_chunks(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, source: str
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, source: str
 ) -> None:
     metadata = {"filename": "people.csv", "filetype": "text/csv"}
     told = await tus_js(path, source=source, chunkSize=MEGABYTE, metadata=metadata)
@@ -80,7 +76,9 @@ async def test_a_file_comes_in_chunks(
     assert (upload["filename"], upload["content_type"], upload["job_id"]) == ("people.csv", "text/csv", told.job)
 
 
-async def test_a_file_comes_with_its_creation(receiver: Receiver, tus_js: TusJs, path: Path, content: bytes) -> None:
+async def test_a_file_comes_with_its_creation(
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+) -> None:
     told = await tus_js(path, uploadDataDuringCreation=True)
     assert (told.event, told.requests) == ("done", ["POST 201"])
     assert told.job is not None
@@ -88,7 +86,7 @@ async def test_a_file_comes_with_its_creation(receiver: Receiver, tus_js: TusJs,
 
 
 async def test_a_file_comes_from_where_only_post_is_allowed(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, overridePatchMethod=True, chunkSize=2 * MEGABYTE)
     assert (told.event, told.requests) == ("done", ["POST 201", "POST 204", "POST 204"])
@@ -96,7 +94,7 @@ async def test_a_file_comes_from_where_only_post_is_allowed(
 
 
 async def test_a_file_that_was_paused_goes_on_in_another_process(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
 ) -> None:
     paused = await tus_js(path, wish={**storage.wish, "pauseAt": MEGABYTE}, chunkSize=MEGABYTE // 2)
     assert paused.event == "paused"
@@ -110,7 +108,7 @@ async def test_a_file_that_was_paused_goes_on_in_another_process(
 
 
 async def test_a_file_whose_connection_is_cut_goes_on_in_another_process(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
 ) -> None:
     receiver.proxy.fates = itertools.repeat(Fate(sent=2 * MEGABYTE))
     cut = await tus_js(path, wish=storage.wish)
@@ -126,7 +124,7 @@ async def test_a_file_whose_connection_is_cut_goes_on_in_another_process(
 
 
 async def test_parts_come_side_by_side_and_become_one(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, parallelUploads=3, chunkSize=MEGABYTE // 2, metadata={"filename": "people.csv"})
@@ -139,7 +137,7 @@ async def test_parts_come_side_by_side_and_become_one(
 
 @pytest.mark.parametrize("length", [2])
 async def test_a_file_may_have_more_parts_than_bytes(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, source="buffer", parallelUploads=4)
     assert told.event == "done", told.problem
@@ -147,7 +145,7 @@ async def test_a_file_may_have_more_parts_than_bytes(
 
 
 async def test_parts_that_were_cut_go_on_in_another_process(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
 ) -> None:
     receiver.proxy.fates = itertools.repeat(Fate(sent=600 * KILOBYTE))
     assert (await tus_js(path, wish=storage.wish, parallelUploads=3)).event == "failed"
@@ -166,14 +164,14 @@ async def test_parts_that_were_cut_go_on_in_another_process(
 # Of whole chunks, tus-js-client itself finds no end: https://github.com/tus/tus-js-client/issues/779
 @pytest.mark.parametrize("length", [LENGTH, 17])
 async def test_a_stream_tells_its_length_in_the_end(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, source="stream", chunkSize=MEGABYTE, uploadLengthDeferred=True)
     assert told.event == "done", told.problem
     await receiver.has_once(told.upload, content)
 
 
-async def test_metadata_has_every_character(receiver: Receiver, tus_js: TusJs, path: Path, content: bytes) -> None:
+async def test_metadata_has_every_character(receiver: Receiver, tus_js: TusClient, path: Path, content: bytes) -> None:
     metadata = {"filename": ODD_NAME, "filetype": "", "empty": "", "everything": EVERYTHING, "long": "ü" * 2_000}
     told = await tus_js(path, metadata=metadata)
     assert told.event == "done", told.problem
@@ -197,7 +195,7 @@ async def test_metadata_has_every_character(receiver: Receiver, tus_js: TusJs, p
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 async def test_metadata_that_cannot_be_is_refused_with_its_place(
-    receiver: Receiver, tus_js: TusJs, path: Path, metadata: dict[str, str], code: str
+    receiver: Receiver, tus_js: TusClient, path: Path, metadata: dict[str, str], code: str
 ) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, metadata=metadata, retryDelays=PATIENT)
@@ -210,7 +208,7 @@ async def test_metadata_that_cannot_be_is_refused_with_its_place(
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 async def test_a_chunk_that_was_damaged_does_not_count(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, storage: Storage, algorithm: str
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, algorithm: str
 ) -> None:
     checked = {**storage.wish, "checksum": algorithm}
     receiver.proxy.fates = itertools.repeat(Fate(damaged=MEGABYTE + MEGABYTE // 2))
@@ -224,7 +222,7 @@ async def test_a_chunk_that_was_damaged_does_not_count(
     await receiver.has_once(told.upload, content)
 
 
-async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusJs, path: Path) -> None:
+async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusClient, path: Path) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, wish={"terminateAt": MEGABYTE}, chunkSize=MEGABYTE)
     assert (told.event, told.requests[-1]) == ("terminated", "DELETE 204")
@@ -235,7 +233,7 @@ async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusJs, path: Path)
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_file_that_is_gone_is_sent_anew(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes, storage: Storage, status: int
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, status: int
 ) -> None:
     paused = await tus_js(path, wish={**storage.wish, "pauseAt": MEGABYTE}, chunkSize=MEGABYTE)
     begun = paused.url.rpartition("/")[2]
@@ -250,7 +248,7 @@ async def test_a_file_that_is_gone_is_sent_anew(
 
 
 async def test_two_who_send_the_same_file_both_come_to_its_end(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     before = await receiver.uploads()
     begun = await tus_js(path, wish={"pauseAt": 1}, chunkSize=100 * KILOBYTE)
@@ -261,7 +259,9 @@ async def test_two_who_send_the_same_file_both_come_to_its_end(
     await receiver.has_once(both[0].upload, content)
 
 
-async def test_every_connection_is_cut_some_time(receiver: Receiver, tus_js: TusJs, path: Path, content: bytes) -> None:
+async def test_every_connection_is_cut_some_time(
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+) -> None:
     before = await receiver.uploads()
     receiver.proxy.fates = cutting(seed=1)
     told = await tus_js(path, chunkSize=300 * KILOBYTE, retryDelays=PATIENT)
@@ -272,7 +272,7 @@ async def test_every_connection_is_cut_some_time(receiver: Receiver, tus_js: Tus
 
 
 async def test_every_connection_of_parts_is_cut_some_time(
-    receiver: Receiver, tus_js: TusJs, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
 ) -> None:
     before = await receiver.uploads()
     receiver.proxy.fates = cutting(seed=2)

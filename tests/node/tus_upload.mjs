@@ -31,7 +31,7 @@ const told = await new Promise((resolve) => {
       requests.push(`${request.getMethod()} ${answer.getStatus()}`);
     },
     onChunkComplete(_size, stored) {
-      if (wish.pauseAt && stored >= wish.pauseAt) upload.abort().then(() => tell("paused", { stored }));
+      if (wish.pauseAt && stored >= wish.pauseAt) upload.abort().then(() => tell("paused"));
       if (wish.terminateAt && stored >= wish.terminateAt) upload.abort(true).then(() => tell("terminated"));
     },
     onSuccess({ lastResponse }) {
