@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.proxy import Fate, cutting
+from fixtures.proxy import Fate
 from fixtures.tus_clients import EVERYTHING, ODD_NAME, Receiver, TusClient
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
@@ -55,6 +56,9 @@ class Storage:
     def urls_of_parts(self) -> list[str]:
         (remembered,) = json.loads(self.path.read_text()).values()
         return list(remembered["parallelUploadUrls"])
+
+    def copy(self, name: str) -> "Storage":
+        return Storage(Path(shutil.copy(self.path, self.path.with_name(name))))
 
     def replace(self, remembered: str, other: str) -> None:
         self.path.write_text(self.path.read_text().replace(remembered, other))
@@ -107,10 +111,11 @@ async def test_a_file_that_was_paused_goes_on_in_another_process(
     await receiver.has_once(told.upload, content)
 
 
+@pytest.mark.parametrize("unnoticed", [False, True], ids=["noticed", "unnoticed"])
 async def test_a_file_whose_connection_is_cut_goes_on_in_another_process(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, unnoticed: bool
 ) -> None:
-    receiver.proxy.fates = itertools.repeat(Fate(sent=2 * MEGABYTE))
+    receiver.proxy.fates = itertools.repeat(Fate(sent=2 * MEGABYTE, unnoticed=unnoticed))
     cut = await tus_js(path, wish=storage.wish)
     assert (cut.event, cut.requests) == ("failed", ["POST 201"])
     _, offset = await receiver.look(cut.url)
@@ -158,6 +163,35 @@ async def test_parts_that_were_cut_go_on_in_another_process(
     assert told.event == "done", told.problem
     assert sorted(told.requests) == sorted([*["HEAD 200"] * 3, *["PATCH 204"] * 3, "POST 201"])
     assert 0 <= receiver.proxy.sent - (len(content) - sum(offsets)) < HEADS
+    await receiver.has_once(told.upload, content)
+
+
+async def test_two_who_send_the_same_parts_get_the_same_upload(
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+) -> None:
+    before = await receiver.uploads()
+    receiver.proxy.fates = itertools.repeat(Fate(sent=600 * KILOBYTE))
+    assert (await tus_js(path, wish=storage.wish, parallelUploads=3)).event == "failed"
+    receiver.proxy.mend()
+    remembered = [storage.copy(f"{number}.json") for number in range(2)]
+    sending = (tus_js(path, wish=each.wish, parallelUploads=3, retryDelays=PATIENT) for each in remembered)
+    both = await asyncio.gather(*sending)
+    assert [told.event for told in both] == ["done", "done"]
+    assert {told.upload for told in both} == await receiver.uploads() - before
+    await receiver.has_once(both[0].upload, content)
+
+
+async def test_parts_of_an_upload_that_was_deleted_are_sent_anew(
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+) -> None:
+    first = await tus_js(path, wish=storage.wish, parallelUploads=2)
+    again = await tus_js(path, wish=storage.wish, parallelUploads=2)
+    assert (again.upload, again.requests) == (first.upload, ["HEAD 200", "HEAD 200", "POST 201"])
+    await receiver.delete(f"/uploads/{first.upload}")
+    told = await tus_js(path, wish=storage.wish, parallelUploads=2)
+    assert told.event == "done", told.problem
+    assert told.requests.count("HEAD 410") == told.requests.count("PATCH 204") == 2
+    assert told.upload != first.upload
     await receiver.has_once(told.upload, content)
 
 
@@ -257,27 +291,3 @@ async def test_two_who_send_the_same_file_both_come_to_its_end(
     assert [told.event for told in both] == ["done", "done"]
     assert {told.upload for told in both} == await receiver.uploads() - before
     await receiver.has_once(both[0].upload, content)
-
-
-async def test_every_connection_is_cut_some_time(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
-) -> None:
-    before = await receiver.uploads()
-    receiver.proxy.fates = cutting(seed=1)
-    told = await tus_js(path, chunkSize=300 * KILOBYTE, retryDelays=PATIENT)
-    assert told.event == "done", told.problem
-    assert receiver.proxy.cuts > 5
-    assert await receiver.uploads() - before == {told.upload}
-    await receiver.has_once(told.upload, content)
-
-
-async def test_every_connection_of_parts_is_cut_some_time(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
-) -> None:
-    before = await receiver.uploads()
-    receiver.proxy.fates = cutting(seed=2)
-    told = await tus_js(path, parallelUploads=3, chunkSize=300 * KILOBYTE, retryDelays=PATIENT)
-    assert told.event == "done", told.problem
-    assert receiver.proxy.cuts > 5
-    assert await receiver.uploads() - before == {told.upload}
-    await receiver.has_once(told.upload, content)

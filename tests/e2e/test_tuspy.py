@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.proxy import HEALTHY, Fate, cutting
+from fixtures.proxy import HEALTHY, Fate
 from fixtures.tus_clients import EVERYTHING, ODD_NAME, Receiver, TusClient
 
 KILOBYTE = 1 << 10
@@ -121,16 +121,3 @@ async def test_two_who_send_the_same_file_both_come_to_its_end(
     assert [told.event for told in both] == ["done", "done"]
     assert await receiver.uploads() - before == {begun.id}
     await receiver.has_once(begun.id, content)
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_every_connection_is_cut_some_time(
-    receiver: Receiver, tuspy: TusClient, path: Path, content: bytes, seed: int
-) -> None:
-    before = await receiver.uploads()
-    receiver.proxy.fates = cutting(seed)
-    told = await tuspy(path, wish={"tries": 100}, chunk_size=300 * KILOBYTE, **PATIENT)
-    assert told.event == "done", told.said
-    assert receiver.proxy.cuts > 5
-    assert await receiver.uploads() - before == {told.id}
-    await receiver.has_once(told.id, content)

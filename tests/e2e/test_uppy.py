@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.proxy import cutting
 from fixtures.tus_clients import ODD_NAME, Receiver, TusClient
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
@@ -52,18 +51,6 @@ async def test_a_page_gives_a_file_up(receiver: Receiver, uppy: TusClient, path:
     assert (told.event, told.requests[-1]) == ("terminated", "DELETE 204")
     assert await receiver.nothing_is_left()
     assert await receiver.uploads() == before
-
-
-async def test_a_page_whose_every_connection_is_cut_some_time(
-    receiver: Receiver, uppy: TusClient, path: Path, content: bytes
-) -> None:
-    before = await receiver.uploads()
-    receiver.proxy.fates = cutting(seed=3)
-    told = await uppy(path, chunkSize=MEGABYTE // 4, retryDelays=[20] * 500)
-    assert told.event == "done", told.said
-    assert receiver.proxy.cuts > 5
-    assert await receiver.uploads() - before == {told.upload}
-    await receiver.has_once(told.upload, content)
 
 
 async def test_a_page_of_nobody_we_know_sends_nothing(receiver: Receiver, uppy: TusClient, path: Path) -> None:

@@ -39,6 +39,8 @@ const told = await new Promise((resolve) => {
       tell("done", { upload: header("Upload-Id"), job: header("Millrace-Job-Id") });
     },
     onError(error) {
+      // It does not try the making of one file out of parts again by itself.
+      if (wish.tries-- > 1) return upload.start();
       const answer = error.originalResponse ?? null;
       tell("failed", { said: error.message, status: answer?.getStatus() ?? null, problem: answer?.getBody() ?? null });
     },
