@@ -97,6 +97,26 @@ async def test_a_file_comes_from_where_only_post_is_allowed(
     await receiver.has_once(told.upload, content)
 
 
+@pytest.mark.parametrize("endpoint", ["/files/", "/api/v1/files", "/api/v1/files/"])
+async def test_a_file_comes_by_any_name_of_the_endpoint(
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, endpoint: str
+) -> None:
+    told = await tus_js(path, endpoint=f"{receiver.proxy.url}{endpoint}")
+    assert (told.event, told.requests) == ("done", ["POST 201", "PATCH 204"]), told.said
+    await receiver.has_once(told.upload, content)
+
+
+@pytest.mark.parametrize(("length", "status"), [(0, 422), (11 << 30, 413)], ids=["empty", "too large"])
+async def test_a_file_that_cannot_be_is_refused_before_it_is_sent(
+    receiver: Receiver, tus_js: TusClient, tmp_path: Path, length: int, status: int
+) -> None:
+    with (tmp_path / "sparse").open("wb") as sparse:
+        sparse.truncate(length)
+    told = await tus_js(tmp_path / "sparse", retryDelays=PATIENT)
+    assert (told.event, told.requests) == ("failed", [f"POST {status}"])
+    assert receiver.proxy.sent < HEADS
+
+
 async def test_a_file_that_was_paused_goes_on_in_another_process(
     receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
 ) -> None:
@@ -281,12 +301,13 @@ async def test_a_file_that_is_gone_is_sent_anew(
     await receiver.has_once(told.upload, content)
 
 
+@pytest.mark.parametrize("chunks", [(300 * KILOBYTE, 400 * KILOBYTE), (LENGTH, LENGTH)], ids=["chunks", "one go"])
 async def test_two_who_send_the_same_file_both_come_to_its_end(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, chunks: tuple[int, int]
 ) -> None:
     before = await receiver.uploads()
     begun = await tus_js(path, wish={"pauseAt": 1}, chunkSize=100 * KILOBYTE)
-    sending = (tus_js(path, uploadUrl=begun.url, chunkSize=size * KILOBYTE, retryDelays=PATIENT) for size in (300, 400))
+    sending = (tus_js(path, uploadUrl=begun.url, chunkSize=chunk, retryDelays=PATIENT) for chunk in chunks)
     both = await asyncio.gather(*sending)
     assert [told.event for told in both] == ["done", "done"]
     assert {told.upload for told in both} == await receiver.uploads() - before

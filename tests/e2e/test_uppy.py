@@ -45,6 +45,15 @@ async def test_a_page_sends_parts_side_by_side(receiver: Receiver, uppy: TusClie
     await receiver.has_once(told.upload, content)
 
 
+async def test_a_page_sends_every_header_that_the_client_knows(
+    receiver: Receiver, uppy: TusClient, path: Path, content: bytes
+) -> None:
+    unusual = {"overridePatchMethod": True, "addRequestId": True, "uploadDataDuringCreation": True}
+    told = await uppy(path, endpoint=f"{receiver.endpoint}/", chunkSize=2 * MEGABYTE, **unusual)
+    assert (told.event, told.requests) == ("done", ["POST 201", "POST 204"])
+    await receiver.has_once(told.upload, content)
+
+
 async def test_a_page_gives_a_file_up(receiver: Receiver, uppy: TusClient, path: Path) -> None:
     before = await receiver.uploads()
     told = await uppy(path, wish={"cancelAt": MEGABYTE}, chunkSize=MEGABYTE)
