@@ -19,4 +19,5 @@ pytest_plugins = [
     "fixtures.opening",
     "fixtures.unlimited",
     "fixtures.node",
+    "fixtures.tus_clients",
 ]

@@ -58,7 +58,7 @@ async def test_a_file_is_sent_asked_for_and_completed(through: Through, prefix: 
     assert hashlib.sha256(read.body).digest() == hashlib.sha256(content).digest()
 
 
-@pytest.mark.parametrize("path", ["/files", "/api/v1/files", "/api/v1/files/x"])
+@pytest.mark.parametrize("path", ["/files", "/files/", "/api/v1/files", "/api/v1/files/x"])
 async def test_what_the_server_can_is_told_without_a_credential(through: Through, path: str) -> None:
     told = await through.gateway.ask(f"OPTIONS {path}", key=None)
     assert (told.status, told.head.get("tus-version")) == (204, "1.0.0")

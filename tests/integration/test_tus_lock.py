@@ -134,6 +134,22 @@ async def test_a_holder_that_does_not_let_go_is_waited_for_only_so_long(here: Tu
     assert await fetchval(here.ingest.database, "SELECT wanted FROM ingest.files") is True
 
 
+async def test_who_asks_while_a_file_is_completed_waits_for_that(here: Tus) -> None:
+    path = await here.created(LENGTH)
+    assert (await here.patch(path, 0, REST)).status == 204
+    async with as_owner(here.ingest.database) as owner:
+        at_work = "length = stored, holder = $1, lease_until = now() + interval '1 hour'"
+        await owner.execute(f"UPDATE ingest.files SET {at_work}", NOBODY)
+        asking = asyncio.create_task(here.head(path))
+        assert not (await asyncio.wait([asking], timeout=TAKEN_OVER_SECONDS + 0.3))[0], (
+            "copying a large file takes longer"
+        )
+        await owner.execute("UPDATE ingest.files SET holder = NULL")
+    answer = await asking
+    assert (answer.status, answer.headers["Upload-Offset"]) == (200, str(len(REST)))
+    assert answer.headers["Millrace-Job-Id"]
+
+
 async def test_bodies_on_their_way_hold_no_connection_to_the_database(here: Tus) -> None:
     pool = here.ingest.parts.pool
     paths = [await here.created(LENGTH) for _ in range(2 * pool.get_max_size())]

@@ -18,7 +18,7 @@ from ingest.fields import wrong_header
 from ingest.files.checksum import Checksum
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, FileWish, file_of
-from ingest.files.lock import FileLock, FileLocks
+from ingest.files.lock import PATIENCE_SECONDS, FileLock, FileLocks
 from ingest.files.parts import in_order
 from ingest.files.writing import FileWriting
 from ingest.progress import Progress
@@ -28,6 +28,10 @@ from ingest.uploads import EmptyUpload, Uploads
 
 # A reservation outlives its file, whose end settles it.
 _LONGER_SECONDS = 60.0
+
+# One that is whole becomes an upload as fast as disks copy and hash. That may take longer than clients try again at a
+# 423, so who asks meanwhile waits: less long than the gateway does.
+_COMPLETION_SECONDS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ class Files:
         file = await self.one(tenant, id_)
         if file.completed_at is not None or (file.holder is None and not _to_complete(file)):
             return file
-        async with self._locks.holding(tenant, id_) as (held, lock):
+        patience = _COMPLETION_SECONDS if _to_complete(file) else PATIENCE_SECONDS
+        async with self._locks.holding(tenant, id_, patience=patience) as (held, lock):
             if _to_complete(held):
                 await self._completion.complete(held, lock)
         return await self.one(tenant, id_)

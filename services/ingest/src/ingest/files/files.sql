@@ -7,13 +7,15 @@ ON CONFLICT (tenant, id) DO NOTHING
 RETURNING *, false AS expired;
 
 -- name: file
--- An upload that was deleted has taken its file with it.
+-- An upload that was deleted has taken its file with it, and the parts of that: who goes on with one sends it anew.
 SELECT
     file.*,
-    coalesce(file.deleted_at, upload.deleted_at) AS deleted_at,
+    coalesce(file.deleted_at, whole.deleted_at, upload.deleted_at) AS deleted_at,
     file.completed_at IS NULL AND file.holder IS NULL AND file.expires_at < now() AS expired
-FROM ingest.files AS file LEFT JOIN ingest.uploads AS upload USING (tenant, id)
-WHERE tenant = $1 AND id = $2;
+FROM ingest.files AS file
+LEFT JOIN ingest.files AS whole ON whole.tenant = file.tenant AND whole.id = file.part_of
+LEFT JOIN ingest.uploads AS upload ON upload.tenant = file.tenant AND upload.id = coalesce(file.part_of, file.id)
+WHERE file.tenant = $1 AND file.id = $2;
 
 -- name: note_segment
 -- Before it exists, and only for who has the lock.

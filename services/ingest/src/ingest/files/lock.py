@@ -18,8 +18,8 @@ from ingest.files.file import File, Gone, file_of
 
 LEASE_SECONDS = 1.5
 RENEW_SECONDS = 0.5
-_PATIENCE_SECONDS = 2.0
-_POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 2.0
+_POLL_SECONDS, _SLOWEST_POLL_SECONDS = 0.05, 0.5
 
 
 class Locked(MillraceError):
@@ -75,7 +75,7 @@ class FileLocks:
 
     @asynccontextmanager
     async def holding(
-        self, tenant: str, id_: UUID, *, patience: float = _PATIENCE_SECONDS
+        self, tenant: str, id_: UUID, *, patience: float = PATIENCE_SECONDS
     ) -> AsyncIterator[tuple[File, FileLock]]:
         """The file as it is once we have its lock, which is taken from whoever has it. Raises Locked if he does not
         let go in time."""
@@ -91,7 +91,7 @@ class FileLocks:
 
     async def _take(self, tenant: str, id_: UUID, patience: float) -> File:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience
+        deadline, pause = clock() + patience, _POLL_SECONDS
         while True:
             if self._draining:
                 raise Unavailable("This server is shutting down. Try again.", headers={"Retry-After": "1"})
@@ -101,7 +101,8 @@ class FileLocks:
             if clock() >= deadline:
                 raise Locked("Another request sends bytes of this file now, and does not let go.")
             await self._ask_for(tenant, id_)
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(1.1 * pause, _SLOWEST_POLL_SECONDS)
 
     async def _ask_for(self, tenant: str, id_: UUID) -> None:
         row = await self._pool.fetchrow(self._queries["want"], tenant, id_)

@@ -33,12 +33,15 @@ def tus_router(files: Files, settings: IngestSettings) -> APIRouter:
     routes = APIRouter(prefix=PREFIX, include_in_schema=False)
     versioned = [Depends(check_version)]
 
+    # Most clients are told of an endpoint that ends with a slash, and do not follow a redirect from there.
     @routes.options("")
+    @routes.options("/")
     @routes.options("/{file_id}")
     async def tell() -> Response:
         return Response(status_code=204, headers=said_of_server(settings.max_upload_bytes))
 
     @routes.post("", dependencies=versioned)
+    @routes.post("/", dependencies=versioned)
     async def create(request: Request, principal: Uploader) -> Response:
         wish, has_body = wish_of(request), has_body_in(request.headers)
         arrival = _arrival(request, offset=0, length=None) if has_body else None
