@@ -8,6 +8,8 @@ settings.load_profile("the same every time")
 
 pytest_plugins = [
     "fixtures.servers",
+    "fixtures.s3",
+    "fixtures.blobs",
     "fixtures.parts",
     "fixtures.stack",
     "fixtures.gateway",

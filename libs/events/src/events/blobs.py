@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Protocol
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, ObjectStore
 
 from events.blob_errors import StorageUnavailable, storage_errors
 from events.blobs_local import PARTIAL, FileSink, remove_abandoned
+from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, open_store
 from events.chunk_work import ChunkWork
-from events.errors import NotFound, StartupError
-from events.segments import Hash, SegmentObjects, SegmentPart, SegmentSink, SegmentWriter, join_objects, remove_objects
+from events.errors import NotFound
+from events.segments import Hash, SegmentPart, SegmentSink, SegmentWriter
 from events.segments_local import SegmentFile, join_files
+from events.segments_objects import SegmentObjects, join_objects, remove_objects
 
 _READ_BYTES = 1 << 20
 
@@ -83,7 +84,7 @@ class Blobs:
     async def writing(self, key: str) -> AsyncIterator[BlobWriter]:
         """A writer. The blob is there, durably, when the block has ended; nothing is left of it if the block fails."""
         path = self.local_path(key)
-        sink: Sink = _StoreSink(self._store, key) if path is None else FileSink(path)
+        sink: Sink = ObjectSink(self._store, key) if path is None else FileSink(path)
         writer = BlobWriter(sink)
         try:
             yield writer
@@ -175,9 +176,11 @@ class Blobs:
         return None if self._root is None else self._root / key
 
     async def ping(self) -> None:
-        """Raise `StorageUnavailable` if the store does not answer."""
-        with contextlib.suppress(NotFound), storage_errors("ping"):
-            await obstore.head_async(self._store, "ping")
+        """Raise `StorageUnavailable` if the store does not answer, or does not let us in."""
+        with storage_errors():
+            await obstore.list(
+                self._store, "ping"
+            ).collect_async()  # of an object alone, a lost bucket says nothing else
         if self._root is not None and not os.access(self._root, os.W_OK):
             raise StorageUnavailable(f"{self._root} is not writable.")
 
@@ -187,36 +190,10 @@ class Blobs:
         return 0 if self._root is None else await asyncio.to_thread(remove_abandoned, self._root, older_than)
 
 
-def open_blobs(url: str) -> Blobs:
+def open_blobs(url: str, *, patience: float = PATIENCE_SECONDS) -> Blobs:
     """Blobs in a folder, or in the store that an s3://, gs:// or az:// URL names."""
     if "://" in url and not url.startswith("file://"):
-        try:
-            return Blobs(from_url(url))
-        except (BaseError, ValueError) as unusable:
-            raise StartupError(f"MILLRACE_BLOBS_URL is not usable: {str(unusable).splitlines()[0]}.") from None
+        return Blobs(open_store(url, patience))
     root = Path(url.removeprefix("file://")).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Blobs(LocalStore(root), root)
-
-
-class _StoreSink:
-    """An object store's multipart upload: invisible until it is completed."""
-
-    def __init__(self, store: ObjectStore, key: str) -> None:
-        self._store = store
-        self._key = key
-        self._writer = obstore.open_writer(store, key)
-        self._committing = False
-
-    def write(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._writer.write(chunk)
-
-    def commit(self) -> None:
-        self._committing = True
-        self._writer.close()
-
-    def abort(self) -> None:
-        if self._committing:  # it may have been completed although we did not hear of it
-            with contextlib.suppress(BaseError):
-                obstore.delete(self._store, self._key)

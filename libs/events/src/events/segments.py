@@ -6,21 +6,15 @@ does not know it yet, spoils nothing.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import obstore
-from obstore.store import ObjectStore
-
-from events.blob_errors import StorageUnavailable, storage_errors
+from events.blob_errors import storage_errors
 from events.chunk_work import ChunkWork
 
 # A writer that has so many bytes that are not durable seals them: an object store keeps them in memory until then.
 SEAL_BYTES = 8 << 20
-
-_READ_BYTES = 1 << 20
 
 
 class Hash(Protocol):
@@ -86,57 +80,3 @@ def _hashing(hash_: Hash) -> Callable[[list[bytes]], None]:
             hash_.update(chunk)
 
     return update
-
-
-class SegmentObjects:
-    """A segment in an object store. An object is durable when its PUT is answered."""
-
-    def __init__(self, store: ObjectStore, key: str) -> None:
-        self._store = store
-        self._key = key
-        self._gathered: list[bytes] = []
-        self._objects = 0
-
-    def write(self, chunks: list[bytes]) -> None:
-        self._gathered += chunks
-
-    def seal(self) -> Callable[[], None]:
-        chunks, self._gathered = self._gathered, []
-        name = f"{self._key}/{self._objects:08d}"
-        self._objects += bool(chunks)
-
-        def put() -> None:
-            if chunks:
-                obstore.put(self._store, name, b"".join(chunks))
-
-        return put
-
-    def close(self) -> None:
-        self._gathered = []
-
-
-async def join_objects(store: ObjectStore, parts: Sequence[SegmentPart], into: str) -> None:
-    async with contextlib.AsyncExitStack() as closing:
-        writer = obstore.open_writer_async(store, into)
-        for part in parts:
-            missing = part.bytes
-            for name, size in await _objects(store, part.key):
-                taken = min(size, missing)
-                for start in range(0, taken, _READ_BYTES):
-                    length = min(_READ_BYTES, taken - start)
-                    await writer.write(await obstore.get_range_async(store, name, start=start, length=length))
-                missing -= taken
-            if missing:
-                raise StorageUnavailable(f"The segment {part.key} lacks {missing} bytes.")
-        closing.push_async_callback(writer.close)  # only of a whole blob: that makes it visible
-
-
-async def remove_objects(store: ObjectStore, key: str) -> None:
-    names = [name for name, _ in await _objects(store, key)]
-    if names:
-        await obstore.delete_async(store, names)
-
-
-async def _objects(store: ObjectStore, key: str) -> list[tuple[str, int]]:
-    found = await obstore.list(store, f"{key}/").collect_async()
-    return sorted((entry["path"], entry["size"]) for entry in found)

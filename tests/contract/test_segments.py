@@ -9,21 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from obstore.store import MemoryStore
 
 from events.blob_errors import StorageUnavailable
 from events.blobs import Blobs, open_blobs
 from events.chunk_work import CHUNK_BYTES
 from events.segments import SegmentPart
-
-
-@pytest.fixture(params=["local disk", "object store"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return open_blobs(str(tmp_path)) if request.param == "local disk" else Blobs(MemoryStore())
-
-
-async def keys(blobs: Blobs, prefix: str = "") -> list[str]:
-    return sorted([key async for key in blobs.keys(prefix)])
+from fixtures.blobs import keys
 
 
 async def grow(blobs: Blobs, key: str, sealed: Sequence[bytes], unsealed: bytes = b"") -> SegmentPart:
