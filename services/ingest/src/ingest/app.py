@@ -15,6 +15,7 @@ from ingest.files.sweeps import FileSweeps
 from ingest.files.writing import FileWriting
 from ingest.loose_blobs import LooseBlobs
 from ingest.quota import RENEW_SECONDS, Quota
+from ingest.retention import Retention
 from ingest.routes import router
 from ingest.settings import IngestSettings
 from ingest.tus.middleware import TusMiddleware
@@ -53,6 +54,8 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         sweeps = FileSweeps(parts, files, completion)
         running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
         running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
+        retention = Retention(parts, outbox, uploads, settings)
+        running.start("uploads.retention", lambda: ticking(retention.sweep, every=settings.retention_sweep_seconds))
         app.include_router(router(uploads, parts.blobs, settings))
         app.include_router(tus_router(files, settings))
         app.add_middleware(TusMiddleware)

@@ -27,7 +27,7 @@ WITH deleted AS (
 ), noted AS (
     INSERT INTO ingest.loose_blobs (blob) SELECT blob FROM deleted
 )
-SELECT blob FROM ingest.uploads WHERE tenant = $1 AND id = $2;
+SELECT blob, bytes, EXISTS (SELECT FROM deleted) AS just_now FROM ingest.uploads WHERE tenant = $1 AND id = $2;
 
 -- name: note_loose_blob
 INSERT INTO ingest.loose_blobs (blob) VALUES ($1);

@@ -135,7 +135,7 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         range_header: Annotated[str | None, Header(alias="range")] = None,
     ) -> Response:
         """The bytes as they were sent; a part of them by `Range: bytes=first-last`."""
-        return content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
+        return await content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
 
     @routes.delete("/{upload_id}", status_code=204, responses=problems(NotFound))
     async def delete(upload_id: UUID, principal: Uploader) -> None:
