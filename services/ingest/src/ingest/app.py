@@ -7,6 +7,7 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
+from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
 from ingest.files.files import Files
 from ingest.files.lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
@@ -37,7 +38,8 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     locks = FileLocks(parts.pool)
     writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
     completion = FileCompletion(parts.pool, parts.blobs, uploads, writing, quota, outbox)
-    files = Files(parts, uploads, locks, writing, completion, quota, outbox, settings)
+    completing = FilesCompleting(parts, locks, completion)
+    files = Files(parts, uploads, locks, writing, completion, completing, quota, outbox, settings)
 
     async def sweep_blobs() -> bool:
         removed = await parts.blobs.sweep(older_than=_PARTIAL_SECONDS)
@@ -51,7 +53,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         if quota.is_set:
             running.start("quota.renew", lambda: ticking(quota.renew, every=RENEW_SECONDS))
         app = new_app(parts, title="Millrace ingest", running=running)
-        sweeps = FileSweeps(parts, files, completion)
+        sweeps = FileSweeps(parts, completing, completion)
         running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
         running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
         retention = Retention(parts, outbox, uploads, settings)
@@ -60,4 +62,5 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         app.include_router(tus_router(files, settings))
         app.add_middleware(TusMiddleware)
         yield Service("ingest", app, drain=locks.drain)
+        await completing.close()
         await outbox.close()

@@ -11,7 +11,7 @@ import msgspec
 from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, event_of, stream_name
-from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, NotFound
+from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
@@ -29,6 +29,13 @@ _SOURCE = "/millrace/ingest"
 
 class EmptyUpload(InvalidInput):
     code, title = "empty_upload", "Empty upload"
+
+
+class Incomplete(MillraceError):
+    code, status, title, retryable = "incomplete", 409, "Not complete yet", True
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +172,22 @@ class Uploads:
     async def one(self, tenant: str, id_: UUID) -> Upload:
         row = await self._pool.fetchrow(self._queries["upload"], tenant, id_)
         if row is None:
-            raise NotFound("There is no such upload.")
+            raise await self._none(tenant, id_)
         upload = _upload(row)
         if upload.deleted_at is not None:
             raise Gone("This upload has been deleted.")
         return upload
+
+    async def _none(self, tenant: str, id_: UUID) -> MillraceError:
+        """Why there is no upload: a file's client knows its id from the start on."""
+        row = await self._pool.fetchrow(self._queries["file_of_upload"], tenant, id_)
+        if row is None:
+            return NotFound("There is no such upload.")
+        if row["ended"]:
+            return Gone("This upload has been deleted, or has expired before all of it had come.")
+        if row["is_whole"]:
+            return Incomplete("All bytes of this upload are here, and are put together now. Ask again.")
+        return Incomplete(f"This upload is not complete: it has {row['stored']} bytes until now.")
 
     async def page(self, tenant: str, before: UUID | None, limit: int) -> list[Upload]:
         """Newest first, those older than `before`."""
@@ -198,7 +216,7 @@ class Uploads:
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(self._queries["delete_upload"], tenant, id_)
             if row is None:
-                raise NotFound("There is no such upload.")
+                raise await self._none(tenant, id_)
             if row["just_now"] and event is not None:
                 await self._outbox.open(connection, event)
         if row["just_now"]:

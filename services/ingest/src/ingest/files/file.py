@@ -68,6 +68,10 @@ class File:
         return self.stored == self.length
 
     @property
+    def is_to_complete(self) -> bool:
+        return self.is_whole and not self.is_part and self.completed_at is None and self.deleted_at is None
+
+    @property
     def blob(self) -> str:
         return f"uploads/{self.tenant}/{self.id}"
 

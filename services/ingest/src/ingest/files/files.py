@@ -16,6 +16,7 @@ from events.log import Connection, EventLog
 from events.outbox import Outbox
 from ingest.fields import wrong_header
 from ingest.files.checksum import Checksum
+from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, FileWish, file_of
 from ingest.files.lock import FileLock, FileLocks
@@ -49,6 +50,7 @@ class Files:
         locks: FileLocks,
         writing: FileWriting,
         completion: FileCompletion,
+        completing: FilesCompleting,
         quota: Quota,
         outbox: Outbox,
         settings: IngestSettings,
@@ -59,6 +61,7 @@ class Files:
         self._locks = locks
         self._writing = writing
         self._completion = completion
+        self._completing = completing
         self._quota = quota
         self._outbox = outbox
         self._settings = settings
@@ -98,28 +101,35 @@ class Files:
         return file
 
     async def settled(self, tenant: str, id_: UUID) -> File:
-        """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload."""
+        """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload, or soon will be."""
         file = await self.one(tenant, id_)
-        if file.completed_at is not None or (file.holder is None and not _to_complete(file)):
-            return file
-        async with self._locks.holding(tenant, id_) as (held, lock):
-            if _to_complete(held):
-                await self._completion.complete(held, lock)
-        return await self.one(tenant, id_)
+        if file.holder is not None and file.completed_at is None and not file.is_to_complete:
+            async with self._locks.holding(tenant, id_) as (file, _):
+                pass
+        return await self._completed(file)
 
     async def append(self, tenant: str, id_: UUID, arrival: Arrival) -> File:
-        if (await self.one(tenant, id_)).is_final:
+        file = await self.one(tenant, id_)
+        if file.is_final:
             raise Forbidden("This file is made of others. Nothing can be appended to it.")
+        if file.is_to_complete:  # whoever is at that keeps the lock
+            _check_offset(file, arrival)
+            file = await self._completed(file)
+            if file.is_to_complete and arrival.body_length == 0:
+                return file
         async with self._locks.holding(tenant, id_) as (file, lock):
-            if arrival.offset != file.stored:
-                raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
+            _check_offset(file, arrival)
             if arrival.length is not None:
                 file = await self._with_length(file, lock, arrival.length)
             if arrival.body_length != 0:
                 file = replace(file, stored=await self._receive(file, lock, arrival))
-            if _to_complete(file):
-                await self._completion.complete(file, lock)
-        return await self.one(tenant, id_)
+        return await self._completed(file)
+
+    async def _completed(self, file: File) -> File:
+        """As it is now; one that is whole as an upload, but nobody waits for that longer than for an answer."""
+        if file.is_to_complete:
+            await self._completing.wait_for(file, self._settings.file_completion_seconds)
+        return await self.one(file.tenant, file.id)
 
     async def begin(self, file: File, arrival: Arrival) -> File:
         """Append what came with the creation. If that fails nothing is left: its client does not know of the file."""
@@ -206,8 +216,9 @@ class Files:
         return self._settings.file_expires_seconds + _LONGER_SECONDS
 
 
-def _to_complete(file: File) -> bool:
-    return file.is_whole and not file.is_part and file.completed_at is None
+def _check_offset(file: File, arrival: Arrival) -> None:
+    if arrival.offset != file.stored:
+        raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
 
 
 def _tell_nobody(_: int) -> None:

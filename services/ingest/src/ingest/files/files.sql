@@ -7,11 +7,13 @@ ON CONFLICT (tenant, id) DO NOTHING
 RETURNING *, false AS expired;
 
 -- name: file
--- An upload that was deleted has taken its file with it.
+-- An upload that was deleted has taken its file with it. One that is whole does not expire: it becomes an upload, however
+-- late.
 SELECT
     file.*,
     coalesce(file.deleted_at, upload.deleted_at) AS deleted_at,
-    file.completed_at IS NULL AND file.holder IS NULL AND file.expires_at < now() AS expired
+    file.completed_at IS NULL AND file.holder IS NULL AND file.expires_at < now()
+        AND (file.concat = 'partial' OR file.stored IS DISTINCT FROM file.length) AS expired
 FROM ingest.files AS file LEFT JOIN ingest.uploads AS upload USING (tenant, id)
 WHERE tenant = $1 AND id = $2;
 

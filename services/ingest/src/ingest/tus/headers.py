@@ -55,10 +55,10 @@ def said_of_file(file: File) -> dict[str, str]:
         said["Upload-Metadata"] = file.metadata
     if file.concat:
         said["Upload-Concat"] = file.concat
-    if file.completed_at is None:
-        said["Upload-Expires"] = format_datetime(file.expires_at, usegmt=True)
-    else:
+    if file.completed_at is not None:
         said["Millrace-Job-Id"] = str(job_of(file.id))
+    elif not file.is_to_complete:
+        said["Upload-Expires"] = format_datetime(file.expires_at, usegmt=True)
     return said
 
 
