@@ -22,7 +22,7 @@ from ingest.files.file import File, FileWish, file_of
 from ingest.files.lock import FileLock, FileLocks
 from ingest.files.parts import in_order
 from ingest.files.writing import FileWriting
-from ingest.progress import Progress
+from ingest.progress import ProgressOfFiles
 from ingest.quota import Quota, Reservation
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Uploads
@@ -63,7 +63,7 @@ class Files:
         self._completion = completion
         self._completing = completing
         self._quota = quota
-        self._outbox = outbox
+        self._progress = ProgressOfFiles(outbox)
         self._settings = settings
         self._queries = load_queries("ingest", "files/files.sql")
 
@@ -167,8 +167,7 @@ class Files:
             wish.content_type,
             self._settings.file_expires_seconds,
         )
-        if not wish.is_part:  # no upload comes of one
-            await self._log.reserve(connection, tenant, stream_name("upload", id_))
+        await self._log.reserve(connection, tenant, stream_name("upload", id_))
         return row
 
     async def _receive(self, file: File, lock: FileLock, arrival: Arrival) -> int:
@@ -182,8 +181,7 @@ class Files:
             raise beyond
         body = arrival.body(room, beyond)
         reservation = await self._reservation(file)
-        progress = Progress(self._outbox, file.tenant, file.id, file.length)
-        tell = _tell_nobody if file.is_part else progress.reached
+        tell = self._progress.of(file).reached
         return await self._writing.receive(file, lock, body, arrival.checksum, reservation, tell)
 
     async def _reservation(self, file: File) -> Reservation | None:
@@ -219,7 +217,3 @@ class Files:
 def _check_offset(file: File, arrival: Arrival) -> None:
     if arrival.offset != file.stored:
         raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
-
-
-def _tell_nobody(_: int) -> None:
-    """A part has no stream of its own."""
