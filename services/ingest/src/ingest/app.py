@@ -59,7 +59,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         retention = Retention(parts, outbox, uploads, settings)
         running.start("uploads.retention", lambda: ticking(retention.sweep, every=settings.retention_sweep_seconds))
         app.include_router(router(uploads, parts.blobs, settings))
-        app.include_router(tus_router(files, settings))
+        app.include_router(tus_router(files, uploads, settings))
         app.add_middleware(TusMiddleware)
         yield Service("ingest", app, drain=locks.drain)
         await completing.close()

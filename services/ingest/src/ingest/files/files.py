@@ -9,7 +9,7 @@ import asyncpg
 
 from events.database import load_queries
 from events.envelope import encode_json, stream_name
-from events.errors import Conflict, FieldError, Forbidden, MillraceError, NotFound, TooLarge
+from events.errors import Conflict, FieldError, Forbidden, IdempotencyKeyReused, MillraceError, NotFound, TooLarge
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
@@ -70,10 +70,13 @@ class Files:
     async def create(self, tenant: str, wish: FileWish) -> File:
         """Its stream is reserved with it, so that a client may follow it from the start."""
         self._check_length(wish.length, is_part=wish.is_part)
+        if (known := await self._known(tenant, wish)) is not None:
+            return await self.settled(tenant, known)
         id_ = new_id()
         async with self._pool.acquire() as connection, connection.transaction():
             row = await self._insert(connection, tenant, id_, wish, stored=0)
-            assert row is not None
+            if row is None:  # another request with this key was faster
+                raise Conflict("Another request with this Idempotency-Key is under way. Try again.")
             if self._quota.is_set and wish.length:
                 await self._quota.reserve(
                     id_, tenant, least=wish.length, most=wish.length, lasts=self._reserved_for, connection=connection
@@ -82,6 +85,8 @@ class Files:
 
     async def create_of_parts(self, tenant: str, wish: FileWish) -> File:
         """Parts are used once, and by whoever asks again for the same file of them: it has the same id."""
+        if (known := await self._known(tenant, wish)) is not None:
+            return await self.settled(tenant, known)
         id_ = derived_id(wish.parts[0], f"{wish.parts} {wish.metadata}")
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(self._queries["parts"], tenant, wish.parts)
@@ -91,6 +96,15 @@ class Files:
             if await self._insert(connection, tenant, id_, replace(wish, length=ends[-1]), stored=ends[-1]) is not None:
                 await connection.execute(self._queries["take_parts"], tenant, id_, wish.parts, [0, *ends[:-1]])
         return await self.settled(tenant, id_)
+
+    async def _known(self, tenant: str, wish: FileWish) -> UUID | None:
+        """The file that was made under the same key before."""
+        if wish.idempotency_key is None:
+            return None
+        row = await self._pool.fetchrow(self._queries["file_by_key"], tenant, wish.idempotency_key)
+        if row is not None and row["asked"] != wish.asked:
+            raise IdempotencyKeyReused
+        return None if row is None else row["id"]
 
     async def one(self, tenant: str, id_: UUID) -> File:
         row = await self._pool.fetchrow(self._queries["file"], tenant, id_)
@@ -137,6 +151,7 @@ class Files:
             return await self.append(file.tenant, file.id, arrival)
         except MillraceError:
             await self.delete(file.tenant, file.id)
+            await self._pool.execute(self._queries["forget_key"], file.tenant, file.id)
             raise
 
     async def delete(self, tenant: str, id_: UUID) -> None:
@@ -166,6 +181,8 @@ class Files:
             wish.filename,
             wish.content_type,
             self._settings.file_expires_seconds,
+            wish.idempotency_key,
+            wish.asked,
         )
         await self._log.reserve(connection, tenant, stream_name("upload", id_))
         return row
