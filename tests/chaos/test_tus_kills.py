@@ -15,8 +15,8 @@ KILLPOINT = Path(__file__).parent / "killpoint"
 MEGABYTE = 1 << 20
 
 # Creating, taking the lock, noting a segment, two offsets, and completing are about as many commits.
-SKIPS = {"KILL_SKIPS": "outbox.sweep,blobs.sweep,files.sweep,files.renew"}
-COMMITS = [(when, nth) for nth in range(1, 9) for when in ("before", "after")]
+SKIPS = {"KILL_SKIPS": "outbox.sweep,blobs.sweep,files.sweep,files.renew,uploads.retention"}
+COMMITS = [(when, nth) for nth in range(1, 11) for when in ("before", "after")]
 
 
 async def nothing_else_is_left(replicas: Replicas) -> bool:

@@ -27,8 +27,8 @@ from fixtures.ingest import CSV, UPLOADER, RunningIngest, fetchval, open_ingest,
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from ingest.loose_blobs import LooseBlobs
 
-QUICK = {"outbox_sweep_seconds": 0.05, "outbox_retry_seconds": 0.1}
-NEVER = {"outbox_sweep_seconds": 3600.0}
+QUICK: dict[str, Any] = {"outbox_sweep_seconds": 0.05, "outbox_retry_seconds": 0.1}
+NEVER: dict[str, Any] = {"outbox_sweep_seconds": 3600.0}
 KILLPOINT = Path(__file__).parents[1] / "chaos" / "killpoint"
 
 
@@ -119,7 +119,7 @@ async def ingest_that_dies(database: Database, data_dir: Path, kill_at: str) -> 
                 "MILLRACE_DATA_DIR": str(data_dir),
                 "MILLRACE_DATABASE_URL": database.url("ingest"),
                 "MILLRACE_PRINCIPAL_SECRET": PRINCIPAL_SECRET,
-                "KILL_SKIPS": "outbox.sweep,blobs.sweep,files.sweep",
+                "KILL_SKIPS": "outbox.sweep,blobs.sweep,files.sweep,uploads.retention",
                 "MILLRACE_OUTBOX_SWEEP_SECONDS": "3600",
             },
         )

@@ -149,6 +149,15 @@ async def test_a_deleted_upload_is_gone_with_its_bytes_and_not_unknown(ingest: R
     assert (await ingest.get("/api/v1/uploads")).json["items"] == []
 
 
+async def test_an_upload_that_is_deleted_after_we_have_read_its_row_is_gone_and_not_broken_off(
+    ingest: RunningIngest,
+) -> None:
+    _, accepted = await ingest.post()
+    (ingest.blobs / "uploads/acme" / accepted["upload_id"]).unlink()
+    answer = await ingest.get(f"/api/v1/uploads/{accepted['upload_id']}/content")
+    assert (answer.status, answer.json["code"]) == (410, "gone")
+
+
 async def test_lists_are_paged_newest_first(ingest: RunningIngest) -> None:
     ids = [(await ingest.post())[1]["upload_id"] for _ in range(5)]
     seen: list[str] = []

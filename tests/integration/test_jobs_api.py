@@ -8,9 +8,12 @@ import asyncpg
 import pytest
 
 from deploy.provision import Database
+from events.append import Appender, AppendRequest
+from events.envelope import event_of
 from events.identity import Principal
 from events.ids import new_id
-from fixtures.processor import READER, OpenProcessor, Processor
+from events.uploads import UploadProgressed
+from fixtures.processor import READER, OpenProcessor, Processor, stored_upload
 
 STRANGER = Principal("other", "key:2", READER.scopes)
 _NO_JOB = "01a1fbea-6fbc-7335-a459-98abf90680e7"
@@ -175,3 +178,24 @@ async def test_readiness_names_what_is_down(processor: Processor) -> None:
     async with processor.session.get(f"{processor.address.url}/readyz") as response:
         assert response.status == 200
         assert await response.json() == {"broker": "ok", "database": "ok", "storage": "ok"}
+
+
+async def test_a_job_starts_on_an_upload_that_has_taken_long(processor: Processor) -> None:
+    """Each second of it is an event, and its completion was looked for among the first hundred."""
+    completed, job_id = await stored_upload(processor.parts, b"a\n1\n")
+    upload = UUID(completed.subject.partition(":")[2])
+    progress = [
+        event_of(
+            UploadProgressed(upload_id=upload, bytes=count, length=None, percent=None),
+            stream=completed.subject,
+            tenant="acme",
+            source="/millrace/ingest",
+        )
+        for count in range(1, 120)
+    ]
+    async with Appender(processor.parts.pool, function="processor.append") as appender:
+        await appender.append(AppendRequest("acme", completed.subject, tuple(progress)))
+    await processor.tell(completed)
+    await processor.finished(job_id)
+    again = await processor.start("csv-profile", upload_id=str(upload))
+    assert (await processor.finished(again))["status"] == "COMPLETED"

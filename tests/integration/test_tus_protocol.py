@@ -288,3 +288,56 @@ async def break_off(ingest: RunningIngest, path: str, content: bytes, *headers: 
     await until(lambda: ingest.count("ingest.segments"))
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_creation_under_a_known_key_gets_the_same_file(tus: Tus) -> None:
+    key = {"Idempotency-Key": "mine"}
+    first = await tus.create(10, key)
+    again = await tus.create(10, key)
+    assert (first.status, again.status) == (201, 201)
+    assert again.headers["Location"] == first.headers["Location"]
+    refused = await tus.create(11, key)
+    assert (refused.status, refused.json["code"]) == (422, "idempotency_key_reused")
+    await tus.patch(first.headers["Location"], 0, b"12345")
+    assert (await tus.create(10, key)).headers["Upload-Offset"] == "5"
+    await tus.patch(first.headers["Location"], 5, b"67890")
+    done = await tus.create(10, key)
+    assert (done.status, done.headers["Upload-Offset"]) == (201, "10")
+    assert "Millrace-Job-Id" in done.headers
+    await tus.ask("DELETE", first.headers["Location"])
+    assert (await tus.create(10, key)).status == 410
+    assert (await tus.create(10)).headers["Location"] != first.headers["Location"]
+
+
+async def test_a_creation_with_bytes_that_comes_twice_makes_one_upload(tus: Tus) -> None:
+    """Its answer was lost: the bytes that come again are where they were."""
+    key = {"Idempotency-Key": "mine"}
+    first = await tus.create(10, key, b"1234567890")
+    again = await tus.create(10, key, b"1234567890")
+    assert (first.status, again.status) == (201, 201)
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Upload-Offset"] == "10"
+    assert await tus.ingest.count("ingest.uploads") == 1
+
+
+async def test_a_creation_that_came_to_nothing_may_be_tried_again_under_its_key(tus: Tus) -> None:
+    key = {"Idempotency-Key": "mine"}
+    wrong = {"Upload-Checksum": "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+    assert (await tus.create(10, key | wrong, b"1234567890")).status == 460
+    assert (await tus.create(10, key, b"1234567890")).status == 201
+
+
+async def test_creations_under_one_key_at_once_make_one_file(tus: Tus) -> None:
+    made = await asyncio.gather(*(tus.create(10, {"Idempotency-Key": "mine"}) for _ in range(5)))
+    assert {answer.status for answer in made} <= {201, 409}
+    assert len({answer.headers["Location"] for answer in made if answer.status == 201}) == 1
+    assert await tus.ingest.count("ingest.files") == 1
+
+
+async def test_a_browser_that_follows_the_location_sees_the_upload(tus: Tus) -> None:
+    path = await tus.created(5)
+    early = await tus.ingest.get(path)
+    assert (early.status, early.json["code"]) == (409, "incomplete")
+    await tus.patch(path, 0, b"12345")
+    seen = await tus.ingest.get(path)
+    assert (seen.status, seen.json) == (200, (await tus.ingest.get(path.replace("files", "uploads"))).json)

@@ -79,3 +79,34 @@ async def test_an_upload_in_one_request_is_seen_to_grow(ingest: RunningIngest) -
         body.enough.set()
         status, accepted = await sending
         assert (status, said["upload_id"]) == (202, accepted["upload_id"])
+
+
+async def test_a_file_that_comes_in_many_short_requests_is_seen_to_grow(ingest: RunningIngest) -> None:
+    """Clients send chunks of a few megabytes, each in much less than a second: nothing was told of any."""
+    tus, sent = Tus(ingest), 0
+    path = await tus.created(LENGTH)
+    async with told(ingest) as events:
+        growing = asyncio.ensure_future(anext(events))
+        while not growing.done():
+            await tus.patch(path, sent, b"0123456789")
+            sent += 10
+        kind, said = await growing
+    assert (kind, said["upload_id"]) == ("upload.progressed", path.rpartition("/")[2])
+    assert 0 < said["bytes"] <= sent
+
+
+async def test_a_part_tells_of_itself_to_its_end_and_the_file_of_parts_of_its_completion(ingest: RunningIngest) -> None:
+    tus, concat = Tus(ingest), {"Upload-Concat": "partial"}
+    async with told(ingest) as events:
+        paths = [await tus.created(5, concat), await tus.created(5, concat)]
+        for path in paths:
+            id_ = path.rpartition("/")[2]
+            assert await ingest.count(f"events.streams WHERE stream = 'upload:{id_}'") == 1, (
+                "it may be followed at once"
+            )
+            await tus.patch(path, 0, b"12345")
+            kind, said = await anext(events)
+            assert (kind, said["upload_id"], said["percent"]) == ("upload.progressed", id_, 100)
+        final = await tus.ask("POST", "/api/v1/files", {"Upload-Concat": f"final;{paths[0]} {paths[1]}"})
+        kind, said = await anext(events)
+        assert (kind, said["upload_id"]) == ("upload.completed", final.headers["Location"].rpartition("/")[2])

@@ -29,7 +29,9 @@ from processor.queue import JobQueue
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
 from processor.remote.tasks import RemoteTasks
+from processor.upload_ends import UploadEnds
 from processor.upload_progress import UploadProgress
+from processor.uploads import ToldUploads
 from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
@@ -262,7 +264,9 @@ async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
     remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
     progress = UploadProgress(appender, EventLog(parts.pool))
-    intake = Intake(appender, Library(parts.pool), JobQuota(parts.pool), remote, progress, announce_work=lambda: None)
+    ends = UploadEnds(appender, ToldUploads(parts.pool))
+    known = Library(parts.pool), JobQuota(parts.pool)
+    intake = Intake(appender, *known, remote, progress, ends, announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 

@@ -1,6 +1,6 @@
 """What is said of uploads. Streams are `upload:<id>`."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from events.catalog import Payload, event
@@ -29,3 +29,18 @@ class UploadProgressed(Payload):
     bytes: int  # that have come, or are stored where an upload can be resumed
     length: int | None  # that it will have; None if nobody has said it
     percent: int | None
+
+
+@event("upload.expired")
+class UploadExpired(Payload):
+    """Its time is over: nobody can start a job on it any more. Its bytes stay until the jobs that use it have ended."""
+
+    upload_id: UUID
+
+
+@event("upload.deleted")
+class UploadDeleted(Payload):
+    """Nobody can read its bytes any more. What jobs have found in them stays."""
+
+    upload_id: UUID
+    because: Literal["asked", "expired"]

@@ -7,6 +7,7 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.outbox import Outbox
 from events.web import new_app
 from ingest.allocator import keep_freed_buffers
+from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
 from ingest.files.files import Files
 from ingest.files.lock import RENEW_SECONDS as RENEW_LOCKS_SECONDS
@@ -15,6 +16,7 @@ from ingest.files.sweeps import FileSweeps
 from ingest.files.writing import FileWriting
 from ingest.loose_blobs import LooseBlobs
 from ingest.quota import RENEW_SECONDS, Quota
+from ingest.retention import Retention
 from ingest.routes import router
 from ingest.settings import IngestSettings
 from ingest.tus.middleware import TusMiddleware
@@ -36,7 +38,8 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     locks = FileLocks(parts.pool)
     writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
     completion = FileCompletion(parts.pool, parts.blobs, uploads, writing, quota, outbox)
-    files = Files(parts, uploads, locks, writing, completion, quota, outbox, settings)
+    completing = FilesCompleting(parts, locks, completion)
+    files = Files(parts, uploads, locks, writing, completion, completing, quota, outbox, settings)
 
     async def sweep_blobs() -> bool:
         removed = await parts.blobs.sweep(older_than=_PARTIAL_SECONDS)
@@ -50,11 +53,14 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         if quota.is_set:
             running.start("quota.renew", lambda: ticking(quota.renew, every=RENEW_SECONDS))
         app = new_app(parts, title="Millrace ingest", running=running)
-        sweeps = FileSweeps(parts, files, completion)
+        sweeps = FileSweeps(parts, completing, completion)
         running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
         running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
+        retention = Retention(parts, outbox, uploads, settings)
+        running.start("uploads.retention", lambda: ticking(retention.sweep, every=settings.retention_sweep_seconds))
         app.include_router(router(uploads, parts.blobs, settings))
-        app.include_router(tus_router(files, settings))
+        app.include_router(tus_router(files, uploads, settings))
         app.add_middleware(TusMiddleware)
         yield Service("ingest", app, drain=locks.drain)
+        await completing.close()
         await outbox.close()

@@ -1,6 +1,7 @@
 """The bytes of an upload, or the part of them that a `Range` header asks for."""
 
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -8,7 +9,8 @@ from fastapi.responses import StreamingResponse
 
 from events.answers import unchanged
 from events.blobs import Blobs
-from events.errors import MillraceError
+from events.errors import MillraceError, NotFound
+from ingest.files.file import Gone
 from ingest.uploads import Upload
 
 # Nineteen digits name every byte that a file can have.
@@ -19,7 +21,7 @@ class RangeNotSatisfiable(MillraceError):
     code, status, title = "range_not_satisfiable", 416, "Range not satisfiable"
 
 
-def content_response(request: Request, blobs: Blobs, upload: Upload, range_header: str | None) -> Response:
+async def content_response(request: Request, blobs: Blobs, upload: Upload, range_header: str | None) -> Response:
     etag = f'"{upload.sha256}"'
     headers = {
         "ETag": etag,
@@ -36,7 +38,19 @@ def content_response(request: Request, blobs: Blobs, upload: Upload, range_heade
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{upload.bytes}"
     chunks = blobs.read(upload.blob, start, end)
-    return StreamingResponse(chunks, 206 if wanted else 200, headers, media_type="application/octet-stream")
+    try:
+        first = await anext(chunks)
+    except NotFound:
+        raise Gone("This upload has been deleted.") from None  # since we have read its row
+    return StreamingResponse(
+        _all(first, chunks), 206 if wanted else 200, headers, media_type="application/octet-stream"
+    )
+
+
+async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _wanted(header: str | None, size: int) -> tuple[int, int] | None:

@@ -13,6 +13,11 @@ SELECT * FROM ingest.uploads WHERE tenant = $1 AND idempotency_key = encode(sha2
 -- name: upload
 SELECT * FROM ingest.uploads WHERE tenant = $1 AND id = $2;
 
+-- name: file_of_upload
+-- The file that an upload is to be made of.
+SELECT stored, stored IS NOT DISTINCT FROM length AS is_whole, deleted_at IS NOT NULL AS ended
+FROM ingest.files WHERE tenant = $1 AND id = $2 AND concat IS DISTINCT FROM 'partial';
+
 -- name: uploads
 -- Newest first, older than a given one.
 SELECT * FROM ingest.uploads
@@ -27,7 +32,7 @@ WITH deleted AS (
 ), noted AS (
     INSERT INTO ingest.loose_blobs (blob) SELECT blob FROM deleted
 )
-SELECT blob FROM ingest.uploads WHERE tenant = $1 AND id = $2;
+SELECT blob, bytes, EXISTS (SELECT FROM deleted) AS just_now FROM ingest.uploads WHERE tenant = $1 AND id = $2;
 
 -- name: note_loose_blob
 INSERT INTO ingest.loose_blobs (blob) VALUES ($1);

@@ -27,7 +27,7 @@ from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
 from ingest.files.file import Gone
 from ingest.settings import IngestSettings
-from ingest.uploads import EmptyUpload, Uploads, Wish
+from ingest.uploads import EmptyUpload, Incomplete, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
 from ingest.wrapping import refuse_codings
 
@@ -119,14 +119,14 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         items = [view_of(upload) for upload in found[:limit]]
         return read_answer(request, Page(items, str(items[-1].id) if len(found) > limit else None))
 
-    @routes.get("/{upload_id}", responses=answers(UploadView, UPLOAD) | problems(NotFound, Gone))
+    @routes.get("/{upload_id}", responses=answers(UploadView, UPLOAD) | problems(NotFound, Gone, Incomplete))
     async def one(request: Request, upload_id: UUID, principal: Reader) -> Response:
         return read_answer(request, view_of(await uploads.one(principal.tenant, upload_id)))
 
     @routes.get(
         "/{upload_id}/content",
         response_class=StreamingResponse,
-        responses=_CONTENT | problems(NotFound, Gone, RangeNotSatisfiable),
+        responses=_CONTENT | problems(NotFound, Gone, Incomplete, RangeNotSatisfiable),
     )
     async def content(
         request: Request,
@@ -135,9 +135,9 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         range_header: Annotated[str | None, Header(alias="range")] = None,
     ) -> Response:
         """The bytes as they were sent; a part of them by `Range: bytes=first-last`."""
-        return content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
+        return await content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
 
-    @routes.delete("/{upload_id}", status_code=204, responses=problems(NotFound))
+    @routes.delete("/{upload_id}", status_code=204, responses=problems(NotFound, Gone, Incomplete))
     async def delete(upload_id: UUID, principal: Uploader) -> None:
         """Delete its bytes. Its job, and what the job has found, stay."""
         await uploads.delete(principal.tenant, upload_id)

@@ -1,6 +1,6 @@
 """An upload becomes a blob, a row and one durable event; after that it is acknowledged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,22 +11,31 @@ import msgspec
 from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, event_of, stream_name
-from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, NotFound
-from events.ids import new_id
+from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
+from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
 from events.outbox import Outbox
 from events.telemetry import current_traceparent
-from events.uploads import UploadCompleted
+from events.uploads import UploadCompleted, UploadDeleted
 from ingest.body import Body
 from ingest.files.file import Gone
 from ingest.loose_blobs import LooseBlobs
 from ingest.progress import Progress
 from ingest.quota import Quota, Reservation
 
+_SOURCE = "/millrace/ingest"
+
 
 class EmptyUpload(InvalidInput):
     code, title = "empty_upload", "Empty upload"
+
+
+class Incomplete(MillraceError):
+    code, status, title, retryable = "incomplete", 409, "Not complete yet", True
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,9 @@ class Uploads:
         self._loose = loose
         self._quota = quota
         self._queries = load_queries("ingest", "queries.sql")
+        counter = parts.telemetry.counter
+        self._deleted = counter("millrace_uploads_deleted_total", "Uploads whose bytes were deleted.", ["because"])
+        self._deleted_bytes = counter("millrace_upload_bytes_deleted_total", "Their bytes.", ["because"])
 
     async def accept(self, tenant: str, wish: Wish, body: Body) -> Upload:
         """Store the bytes, then promise a job for them in one transaction: what is returned is durable."""
@@ -160,21 +172,59 @@ class Uploads:
     async def one(self, tenant: str, id_: UUID) -> Upload:
         row = await self._pool.fetchrow(self._queries["upload"], tenant, id_)
         if row is None:
-            raise NotFound("There is no such upload.")
+            raise await self._none(tenant, id_)
         upload = _upload(row)
         if upload.deleted_at is not None:
             raise Gone("This upload has been deleted.")
         return upload
+
+    async def _none(self, tenant: str, id_: UUID) -> MillraceError:
+        """Why there is no upload: a file's client knows its id from the start on."""
+        row = await self._pool.fetchrow(self._queries["file_of_upload"], tenant, id_)
+        if row is None:
+            return NotFound("There is no such upload.")
+        if row["ended"]:
+            return Gone("This upload has been deleted, or has expired before all of it had come.")
+        if row["is_whole"]:
+            return Incomplete("All bytes of this upload are here, and are put together now. Ask again.")
+        return Incomplete(f"This upload is not complete: it has {row['stored']} bytes until now.")
 
     async def page(self, tenant: str, before: UUID | None, limit: int) -> list[Upload]:
         """Newest first, those older than `before`."""
         return [_upload(row) for row in await self._pool.fetch(self._queries["uploads"], tenant, before, limit)]
 
     async def delete(self, tenant: str, id_: UUID) -> None:
-        blob = await self._pool.fetchval(self._queries["delete_upload"], tenant, id_)
-        if blob is None:
-            raise NotFound("There is no such upload.")
-        await self._loose.remove(blob)
+        """As its client asks, whoever uses it."""
+        event = event_of(
+            UploadDeleted(upload_id=id_, because="asked"),
+            id=derived_id(id_, "upload.deleted, since somebody has asked"),
+            stream=stream_name("upload", id_),
+            tenant=tenant,
+            source=_SOURCE,
+            traceparent=current_traceparent(),
+        )
+        if await self._take_away(tenant, id_, event):
+            self._outbox.publish_soon(event)
+
+    async def delete_expired(self, tenant: str, id_: UUID) -> None:
+        """When the log holds that nobody needs it any more."""
+        await self._take_away(tenant, id_, None)
+
+    async def _take_away(self, tenant: str, id_: UUID, event: Event | None) -> bool:
+        """First the row says that it is gone, and the log is told what it does not know; then its bytes go. False if it
+        was deleted before."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(self._queries["delete_upload"], tenant, id_)
+            if row is None:
+                raise await self._none(tenant, id_)
+            if row["just_now"] and event is not None:
+                await self._outbox.open(connection, event)
+        if row["just_now"]:
+            because = "asked" if event is not None else "expired"
+            self._deleted.labels(because).inc()
+            self._deleted_bytes.labels(because).inc(row["bytes"])
+        await self._loose.remove(row["blob"])
+        return bool(row["just_now"])
 
 
 def _asked_for(upload: Upload) -> tuple[object, ...]:
@@ -197,10 +247,13 @@ def _completed(upload: Upload) -> Event:
         ),
         stream=stream_name("upload", upload.id),
         tenant=upload.tenant,
-        source="/millrace/ingest",
+        source=_SOURCE,
         traceparent=current_traceparent(),
     )
 
 
+_NAMES = tuple(field.name for field in fields(Upload))
+
+
 def _upload(row: asyncpg.Record) -> Upload:
-    return Upload(**{**row, "options": msgspec.json.decode(row["options"])})
+    return Upload(**{name: row[name] for name in _NAMES} | {"options": msgspec.json.decode(row["options"])})

@@ -33,7 +33,9 @@ from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_process import STEP_COMMAND
 from processor.turns import Turns
+from processor.upload_ends import UploadEnds
 from processor.upload_progress import UploadProgress
+from processor.uploads import ToldUploads
 from processor.worker import Worker
 from processor.workflows import control_routes, publishing_routes, routes
 from processor.workflows.control import Control
@@ -83,7 +85,9 @@ async def open_service(
         await slots.warm_up()
         reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)
         progress = UploadProgress(appender, EventLog(parts.pool))
-        incoming = Intake(appender, library, quota, reports, progress, announce_work=queue_bell.ring)
+        uploads = ToldUploads(parts.pool)
+        ends = UploadEnds(appender, uploads)
+        incoming = Intake(appender, library, quota, reports, progress, ends, announce_work=queue_bell.ring)
         remote_watch = RemoteWatch(
             parts.pool,
             parts.broker,

@@ -17,6 +17,7 @@ from events.steps import SAID
 from events.uploads import UploadCompleted, UploadProgressed
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
+from processor.upload_ends import ENDS, UploadEnds
 from processor.upload_progress import UploadProgress
 from processor.workflows.library import NOTHING, Edition, Library
 from processor.workflows.start import first_event
@@ -31,6 +32,7 @@ class Intake:
         quota: JobQuota,
         remote: RemoteReports,
         progress: UploadProgress,
+        upload_ends: UploadEnds,
         *,
         announce_work: Callable[[], None],
     ) -> None:
@@ -39,6 +41,7 @@ class Intake:
         self._quota = quota
         self._remote = remote
         self._progress = progress
+        self._upload_ends = upload_ends
         self._announce_work = announce_work
 
     async def handle(self, message: Message) -> None:
@@ -50,6 +53,9 @@ class Intake:
             return
         if event.type == UploadProgressed.event_type:
             await self._progress.hear(event, _checked(UploadProgressed, event))
+            return
+        if event.type in ENDS:
+            await self._upload_ends.hear(event, _checked(ENDS[event.type], event))
             return
         async with self._quota.judging(event.tenant) as exceeded:
             follows = await self._consequences(event, exceeded)

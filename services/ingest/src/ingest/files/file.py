@@ -1,5 +1,6 @@
 """A file on its way by the tus protocol."""
 
+import hashlib
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from events.envelope import encode_json
 from events.errors import MillraceError
 
 PART = "partial"  # what `Upload-Concat` says of a file that others will be made of
@@ -29,10 +31,16 @@ class FileWish:
     content_type: str | None
     metadata: str | None  # as it was sent
     concat: str | None  # as it was sent
+    idempotency_key: str | None
 
     @property
     def is_part(self) -> bool:
         return self.concat == PART
+
+    @property
+    def asked(self) -> bytes:
+        """What makes two creations the same request."""
+        return hashlib.sha256(encode_json((self.length, self.metadata, self.concat))).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,10 @@ class File:
     @property
     def is_whole(self) -> bool:
         return self.stored == self.length
+
+    @property
+    def is_to_complete(self) -> bool:
+        return self.is_whole and not self.is_part and self.completed_at is None and self.deleted_at is None
 
     @property
     def blob(self) -> str:

@@ -9,29 +9,26 @@ import asyncpg
 
 from events.database import load_queries
 from events.envelope import encode_json, stream_name
-from events.errors import Conflict, FieldError, Forbidden, MillraceError, NotFound, TooLarge
+from events.errors import Conflict, FieldError, Forbidden, IdempotencyKeyReused, MillraceError, NotFound, TooLarge
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
 from events.outbox import Outbox
 from ingest.fields import wrong_header
 from ingest.files.checksum import Checksum
+from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, FileWish, file_of
-from ingest.files.lock import PATIENCE_SECONDS, FileLock, FileLocks
+from ingest.files.lock import FileLock, FileLocks
 from ingest.files.parts import in_order
 from ingest.files.writing import FileWriting
-from ingest.progress import Progress
+from ingest.progress import ProgressOfFiles
 from ingest.quota import Quota, Reservation
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Uploads
 
 # A reservation outlives its file, whose end settles it.
 _LONGER_SECONDS = 60.0
-
-# One that is whole becomes an upload as fast as disks copy and hash. That may take longer than clients try again at a
-# 423, so who asks meanwhile waits: less long than the gateway does.
-_COMPLETION_SECONDS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,7 @@ class Files:
         locks: FileLocks,
         writing: FileWriting,
         completion: FileCompletion,
+        completing: FilesCompleting,
         quota: Quota,
         outbox: Outbox,
         settings: IngestSettings,
@@ -63,18 +61,22 @@ class Files:
         self._locks = locks
         self._writing = writing
         self._completion = completion
+        self._completing = completing
         self._quota = quota
-        self._outbox = outbox
+        self._progress = ProgressOfFiles(outbox)
         self._settings = settings
         self._queries = load_queries("ingest", "files/files.sql")
 
     async def create(self, tenant: str, wish: FileWish) -> File:
         """Its stream is reserved with it, so that a client may follow it from the start."""
         self._check_length(wish.length, is_part=wish.is_part)
+        if (known := await self._known(tenant, wish)) is not None:
+            return await self.settled(tenant, known)
         id_ = new_id()
         async with self._pool.acquire() as connection, connection.transaction():
             row = await self._insert(connection, tenant, id_, wish, stored=0)
-            assert row is not None
+            if row is None:  # another request with this key was faster
+                raise Conflict("Another request with this Idempotency-Key is under way. Try again.")
             if self._quota.is_set and wish.length:
                 await self._quota.reserve(
                     id_, tenant, least=wish.length, most=wish.length, lasts=self._reserved_for, connection=connection
@@ -83,6 +85,8 @@ class Files:
 
     async def create_of_parts(self, tenant: str, wish: FileWish) -> File:
         """Parts are used once, and by whoever asks again for the same file of them: it has the same id."""
+        if (known := await self._known(tenant, wish)) is not None:
+            return await self.settled(tenant, known)
         id_ = derived_id(wish.parts[0], f"{wish.parts} {wish.metadata}")
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(self._queries["parts"], tenant, wish.parts)
@@ -93,6 +97,15 @@ class Files:
                 await connection.execute(self._queries["take_parts"], tenant, id_, wish.parts, [0, *ends[:-1]])
         return await self.settled(tenant, id_)
 
+    async def _known(self, tenant: str, wish: FileWish) -> UUID | None:
+        """The file that was made under the same key before."""
+        if wish.idempotency_key is None:
+            return None
+        row = await self._pool.fetchrow(self._queries["file_by_key"], tenant, wish.idempotency_key)
+        if row is not None and row["asked"] != wish.asked:
+            raise IdempotencyKeyReused
+        return None if row is None else row["id"]
+
     async def one(self, tenant: str, id_: UUID) -> File:
         row = await self._pool.fetchrow(self._queries["file"], tenant, id_)
         if row is None:
@@ -102,29 +115,35 @@ class Files:
         return file
 
     async def settled(self, tenant: str, id_: UUID) -> File:
-        """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload."""
+        """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload, or soon will be."""
         file = await self.one(tenant, id_)
-        if file.completed_at is not None or (file.holder is None and not _to_complete(file)):
-            return file
-        patience = _COMPLETION_SECONDS if _to_complete(file) else PATIENCE_SECONDS
-        async with self._locks.holding(tenant, id_, patience=patience) as (held, lock):
-            if _to_complete(held):
-                await self._completion.complete(held, lock)
-        return await self.one(tenant, id_)
+        if file.holder is not None and file.completed_at is None and not file.is_to_complete:
+            async with self._locks.holding(tenant, id_) as (file, _):
+                pass
+        return await self._completed(file)
 
     async def append(self, tenant: str, id_: UUID, arrival: Arrival) -> File:
-        if (await self.one(tenant, id_)).is_final:
+        file = await self.one(tenant, id_)
+        if file.is_final:
             raise Forbidden("This file is made of others. Nothing can be appended to it.")
+        if file.is_to_complete:  # whoever is at that keeps the lock
+            _check_offset(file, arrival)
+            file = await self._completed(file)
+            if file.is_to_complete and arrival.body_length == 0:
+                return file
         async with self._locks.holding(tenant, id_) as (file, lock):
-            if arrival.offset != file.stored:
-                raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
+            _check_offset(file, arrival)
             if arrival.length is not None:
                 file = await self._with_length(file, lock, arrival.length)
             if arrival.body_length != 0:
                 file = replace(file, stored=await self._receive(file, lock, arrival))
-            if _to_complete(file):
-                await self._completion.complete(file, lock)
-        return await self.one(tenant, id_)
+        return await self._completed(file)
+
+    async def _completed(self, file: File) -> File:
+        """As it is now; one that is whole as an upload, but nobody waits for that longer than for an answer."""
+        if file.is_to_complete:
+            await self._completing.wait_for(file, self._settings.file_completion_seconds)
+        return await self.one(file.tenant, file.id)
 
     async def begin(self, file: File, arrival: Arrival) -> File:
         """Append what came with the creation. If that fails nothing is left: its client does not know of the file."""
@@ -132,6 +151,7 @@ class Files:
             return await self.append(file.tenant, file.id, arrival)
         except MillraceError:
             await self.delete(file.tenant, file.id)
+            await self._pool.execute(self._queries["forget_key"], file.tenant, file.id)
             raise
 
     async def delete(self, tenant: str, id_: UUID) -> None:
@@ -161,9 +181,10 @@ class Files:
             wish.filename,
             wish.content_type,
             self._settings.file_expires_seconds,
+            wish.idempotency_key,
+            wish.asked,
         )
-        if not wish.is_part:  # no upload comes of one
-            await self._log.reserve(connection, tenant, stream_name("upload", id_))
+        await self._log.reserve(connection, tenant, stream_name("upload", id_))
         return row
 
     async def _receive(self, file: File, lock: FileLock, arrival: Arrival) -> int:
@@ -177,8 +198,7 @@ class Files:
             raise beyond
         body = arrival.body(room, beyond)
         reservation = await self._reservation(file)
-        progress = Progress(self._outbox, file.tenant, file.id, file.length)
-        tell = _tell_nobody if file.is_part else progress.reached
+        tell = self._progress.of(file).reached
         return await self._writing.receive(file, lock, body, arrival.checksum, reservation, tell)
 
     async def _reservation(self, file: File) -> Reservation | None:
@@ -211,9 +231,6 @@ class Files:
         return self._settings.file_expires_seconds + _LONGER_SECONDS
 
 
-def _to_complete(file: File) -> bool:
-    return file.is_whole and not file.is_part and file.completed_at is None
-
-
-def _tell_nobody(_: int) -> None:
-    """A part has no stream of its own."""
+def _check_offset(file: File, arrival: Arrival) -> None:
+    if arrival.offset != file.stored:
+        raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")

@@ -1,21 +1,35 @@
 -- name: insert_file
--- Nothing is inserted, and nothing returned, if it is there already: a file that is made of parts has an id of theirs.
-INSERT INTO ingest.files
-    (tenant, id, length, stored, metadata, concat, workflow, options, filename, content_type, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))
-ON CONFLICT (tenant, id) DO NOTHING
+-- Nothing is inserted, and nothing returned, if it is there already: a file that is made of parts has an id of theirs; or if
+-- the tenant has used the idempotency key, of which only a hash is kept.
+INSERT INTO ingest.files (
+    tenant, id, length, stored, metadata, concat, workflow, options, filename, content_type, expires_at,
+    idempotency_key, asked)
+VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11),
+    encode(sha256(convert_to($12, 'UTF8')), 'hex'), $13)
+ON CONFLICT DO NOTHING
 RETURNING *, false AS expired;
 
 -- name: file
--- An upload that was deleted has taken its file with it, and the parts of that: who goes on with one sends it anew.
+-- An upload that was deleted has taken its file with it, and the parts of that: who goes on with one sends it anew. One
+-- that is whole does not expire: it becomes an upload, however late.
 SELECT
     file.*,
     coalesce(file.deleted_at, whole.deleted_at, upload.deleted_at) AS deleted_at,
-    file.completed_at IS NULL AND file.holder IS NULL AND file.expires_at < now() AS expired
+    file.completed_at IS NULL AND file.holder IS NULL AND file.expires_at < now()
+        AND (file.concat = 'partial' OR file.stored IS DISTINCT FROM file.length) AS expired
 FROM ingest.files AS file
 LEFT JOIN ingest.files AS whole ON whole.tenant = file.tenant AND whole.id = file.part_of
 LEFT JOIN ingest.uploads AS upload ON upload.tenant = file.tenant AND upload.id = coalesce(file.part_of, file.id)
 WHERE file.tenant = $1 AND file.id = $2;
+
+-- name: file_by_key
+SELECT id, asked FROM ingest.files
+WHERE tenant = $1 AND idempotency_key = encode(sha256(convert_to($2, 'UTF8')), 'hex');
+
+-- name: forget_key
+-- Of a file that came to nothing.
+UPDATE ingest.files SET idempotency_key = NULL WHERE tenant = $1 AND id = $2 AND deleted_at IS NOT NULL;
 
 -- name: note_segment
 -- Before it exists, and only for who has the lock.

@@ -1,21 +1,19 @@
 """What is left behind: files that nobody continues, files that nobody completed, bytes that nobody needs."""
 
 from events.database import load_queries
-from events.errors import MillraceError
 from events.lifecycle import Parts
+from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
-from ingest.files.files import Files
 
 _MOST_EXPIRED = 100
-_MOST_COMPLETED = 10
+_MOST_COMPLETING = 10  # at once
 _FORGET_SECONDS = 7 * 86_400.0  # so long, one that has ended is told from one that never was
 
 
 class FileSweeps:
-    def __init__(self, parts: Parts, files: Files, completion: FileCompletion) -> None:
+    def __init__(self, parts: Parts, completing: FilesCompleting, completion: FileCompletion) -> None:
         self._pool = parts.pool
-        self._log = parts.telemetry.log
-        self._files = files
+        self._completing = completing
         self._completion = completion
         self._queries = load_queries("ingest", "files/files.sql")
 
@@ -38,8 +36,6 @@ class FileSweeps:
         return True
 
     async def _complete(self) -> None:
-        for row in await self._pool.fetch(self._queries["left_whole"], _MOST_COMPLETED):
-            try:
-                await self._files.settled(row["tenant"], row["id"])
-            except MillraceError as failed:  # the others may succeed
-                self._log.warning("a file waits for its completion", file=str(row["id"]), reason=failed.detail)
+        room = max(0, _MOST_COMPLETING - self._completing.count)
+        for row in await self._pool.fetch(self._queries["left_whole"], room):
+            self._completing.begin(row["tenant"], row["id"])

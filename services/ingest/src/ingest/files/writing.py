@@ -31,7 +31,10 @@ class FileWriting:
     def sha256_of(self, file: File) -> str | None:
         """Of all its bytes, if they came here in one go."""
         sha256 = self._hashes.of(file.id, file.stored)
-        return None if sha256 is None else sha256.hexdigest()
+        if sha256 is None:
+            return None
+        self._hashes.keep(file.id, file.stored, sha256)  # for another try, if this one fails
+        return sha256.hexdigest()
 
     async def receive(
         self,

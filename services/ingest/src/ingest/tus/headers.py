@@ -55,14 +55,14 @@ def said_of_file(file: File) -> dict[str, str]:
         said["Upload-Metadata"] = file.metadata
     if file.concat:
         said["Upload-Concat"] = file.concat
-    if file.completed_at is None:
-        said["Upload-Expires"] = format_datetime(file.expires_at, usegmt=True)
-    else:
+    if file.completed_at is not None:
         said["Millrace-Job-Id"] = str(job_of(file.id))
+    elif not file.is_to_complete:
+        said["Upload-Expires"] = format_datetime(file.expires_at, usegmt=True)
     return said
 
 
-def wish_of(request: Request) -> FileWish:
+def wish_of(request: Request, idempotency_key: str | None) -> FileWish:
     """What a request wants made."""
     concat = _said(request, "upload-concat")
     length, deferred = length_of(request), _said(request, "upload-defer-length")
@@ -75,7 +75,17 @@ def wish_of(request: Request) -> FileWish:
         raise wrong_header("upload-length", "length", "Say either Upload-Length, or Upload-Defer-Length: 1.")
     metadata = _said(request, "upload-metadata")
     meant = parse_metadata(metadata or "")
-    return FileWish(length, parts, meant.workflow, meant.options, meant.filename, meant.content_type, metadata, concat)
+    return FileWish(
+        length=length,
+        parts=parts,
+        workflow=meant.workflow,
+        options=meant.options,
+        filename=meant.filename,
+        content_type=meant.content_type,
+        metadata=metadata,
+        concat=concat,
+        idempotency_key=idempotency_key,
+    )
 
 
 def offset_of(request: Request) -> int:

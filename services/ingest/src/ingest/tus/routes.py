@@ -5,14 +5,19 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
+from events.answers import read_answer
+from events.errors import NotFound
 from events.identity import Principal
+from events.openapi import answers, problems
 from events.web import require
 from ingest.arriving import arriving, content_length
 from ingest.fields import wrong_header
+from ingest.files.file import Gone
 from ingest.files.files import Arrival, Files
 from ingest.settings import IngestSettings
+from ingest.tus.document import APPENDS, CREATES, DELETES, LOOKS, TELLS
 from ingest.tus.headers import (
     check_bytes,
     check_version,
@@ -24,26 +29,39 @@ from ingest.tus.headers import (
     wish_of,
 )
 from ingest.tus.middleware import PREFIX, has_body_in
+from ingest.uploads import Incomplete, Uploads
+from ingest.views import UPLOAD, UploadView, view_of
 from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
+Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
 
 
-def tus_router(files: Files, settings: IngestSettings) -> APIRouter:
-    routes = APIRouter(prefix=PREFIX, include_in_schema=False)
+def tus_router(files: Files, uploads: Uploads, settings: IngestSettings) -> APIRouter:
+    routes = APIRouter(prefix=PREFIX, tags=["files"])
     versioned = [Depends(check_version)]
 
     # Most clients are told of an endpoint that ends with a slash, and do not follow a redirect from there.
-    @routes.options("")
-    @routes.options("/")
-    @routes.options("/{file_id}")
+    @routes.options("", status_code=204, **TELLS)
+    @routes.options("/", include_in_schema=False)
     async def tell() -> Response:
+        """Which version and which extensions of tus this is. Needs no credential."""
         return Response(status_code=204, headers=said_of_server(settings.max_upload_bytes))
 
-    @routes.post("", dependencies=versioned)
-    @routes.post("/", dependencies=versioned)
-    async def create(request: Request, principal: Uploader) -> Response:
-        wish, has_body = wish_of(request), has_body_in(request.headers)
+    @routes.options("/{file_id}", status_code=204, **TELLS)
+    async def tell_of_file(file_id: str) -> Response:
+        """The same: browsers ask before they send."""
+        return await tell()
+
+    @routes.post("", status_code=201, dependencies=versioned, **CREATES)
+    @routes.post("/", status_code=201, dependencies=versioned, include_in_schema=False)
+    async def create(
+        request: Request,
+        principal: Uploader,
+        idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")] = None,
+    ) -> Response:
+        """Make a file that arrives in pieces, by the tus protocol 1.0. The first bytes may come along."""
+        wish, has_body = wish_of(request, idempotency_key), has_body_in(request.headers)
         arrival = _arrival(request, offset=0, length=None) if has_body else None
         if wish.parts and arrival is not None:
             raise wrong_header("upload-concat", "body", "A file that is made of parts has no bytes of its own.")
@@ -51,22 +69,33 @@ def tus_router(files: Files, settings: IngestSettings) -> APIRouter:
             file = await files.create_of_parts(principal.tenant, wish)
         else:
             file = await files.create(principal.tenant, wish)
-        if arrival is not None:
+        said = {"Location": f"{PREFIX}/{file.id}"}
+        if arrival is not None and file.stored == 0:
             file = await files.begin(file, arrival)
-        return Response(status_code=201, headers={"Location": f"{PREFIX}/{file.id}", **said_of_file(file)})
+        elif arrival is not None:  # it has come before: how far, Upload-Offset says
+            said["Connection"] = "close"  # the body would be read as the next request
+        return Response(status_code=201, headers=said | said_of_file(file))
 
-    @routes.head("/{file_id}", dependencies=versioned)
+    @routes.get("/{file_id}", responses=answers(UploadView, UPLOAD) | problems(NotFound, Gone, Incomplete))
+    async def one(request: Request, file_id: UUID, principal: Reader) -> Response:
+        """The upload that the file has become. Needs no header of tus."""
+        return read_answer(request, view_of(await uploads.one(principal.tenant, file_id)))
+
+    @routes.head("/{file_id}", dependencies=versioned, **LOOKS)
     async def look(file_id: UUID, principal: Uploader) -> Response:
+        """How much of it is stored. Whoever sends bytes of it is stopped, so that this stays true."""
         return Response(status_code=200, headers=said_of_file(await files.settled(principal.tenant, file_id)))
 
-    @routes.patch("/{file_id}", dependencies=versioned)
+    @routes.patch("/{file_id}", status_code=204, dependencies=versioned, **APPENDS)
     async def append(request: Request, file_id: UUID, principal: Uploader) -> Response:
+        """Send the bytes that come next. What is stored of them stays, however this ends."""
         arrival = _arrival(request, offset=offset_of(request), length=length_of(request))
         file = await files.append(principal.tenant, file_id, arrival)
         return Response(status_code=204, headers=said_of_file(file))
 
-    @routes.delete("/{file_id}", dependencies=versioned)
+    @routes.delete("/{file_id}", status_code=204, dependencies=versioned, **DELETES)
     async def delete(file_id: UUID, principal: Uploader) -> Response:
+        """Delete the file, or the upload that it has become."""
         await files.delete(principal.tenant, file_id)
         return Response(status_code=204)
 

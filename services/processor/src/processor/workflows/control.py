@@ -11,15 +11,23 @@ import msgspec
 
 from events.database import Pool, load_queries
 from events.envelope import encode_json, stream_name
-from events.errors import Conflict, FieldError, IdempotencyKeyReused, InvalidInput, NotFound, QuotaExceeded
+from events.errors import (
+    Conflict,
+    FieldError,
+    IdempotencyKeyReused,
+    InvalidInput,
+    MillraceError,
+    NotFound,
+    QuotaExceeded,
+)
 from events.ids import derived_id, new_id
 from events.jobs import JobCreated, JobStatus, SubStatus
 from events.log import EventLog
-from events.uploads import UploadCompleted
 from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.quota import JobQuota
 from processor.results import INLINE_BYTES
+from processor.uploads import ToldUploads
 from processor.workflows.jobs import Filter, Job, Jobs
 from processor.workflows.library import Edition, Library
 from processor.workflows.signals import check_signal
@@ -30,6 +38,10 @@ RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
 _QUOTA_SECONDS = 60  # until another try may be worth it
 _TRIES = 3  # to start a job under a unique name that others have just begun or ended a job under
 _KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
+
+
+class UploadGone(MillraceError):
+    code, status, title = "gone", 410, "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,7 @@ class Control:
         self._library = library
         self._jobs = jobs
         self._log = EventLog(pool)
+        self._uploads = ToldUploads(pool)
         self._postbox = postbox
         self._quota = quota
         self._announce = announce
@@ -94,7 +107,7 @@ class Control:
             edition = found
         created = first_event(
             edition,
-            await self._input(tenant, edition, wish),
+            await self._input(tenant, edition, wish, again=known is not None),
             priority=wish.priority,
             start_at=wish.start_at,
             unique=wish.unique,
@@ -233,11 +246,11 @@ class Control:
         created = JobCreated.model_validate_json(bytes(first.data))
         return created.model_copy(update={"retry_of": job_id, "start_at": None, "parent": None, "schedule": None})
 
-    async def _input(self, tenant: str, edition: Edition, wish: Wish) -> dict[str, Any]:
+    async def _input(self, tenant: str, edition: Edition, wish: Wish, *, again: bool) -> dict[str, Any]:
         given = dict(wish.input or {})
         definition = edition.plan.definition
         if wish.upload_id is not None:
-            facts = await self._upload(tenant, wish.upload_id)
+            facts = await self._upload(tenant, wish.upload_id, again=again)
             given = {name: value for name, value in facts.items() if name in definition.inputs} | given
         inputs, wrong = check_inputs(definition, given, ("input",))
         if wrong:
@@ -245,14 +258,14 @@ class Control:
             raise InvalidInput("; ".join(error.detail for error in errors[:5]), errors=errors)
         return inputs
 
-    async def _upload(self, tenant: str, upload_id: UUID) -> dict[str, Any]:
-        events = await self._log.read_stream(tenant, stream_name("upload", upload_id), 0, 100)
-        for event in events:
-            if event.type == UploadCompleted.event_type:
-                said: dict[str, Any] = msgspec.json.decode(event.data)
-                return said
-        detail = "There is no such upload."
-        raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
+    async def _upload(self, tenant: str, upload_id: UUID, *, again: bool) -> dict[str, Any]:
+        told = await self._uploads.one(tenant, upload_id)
+        if told.facts is None:
+            detail = "There is no such upload."
+            raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
+        if (told.expired or told.deleted) and not again:
+            raise UploadGone("This upload has expired, or was deleted. Send it anew.")
+        return told.facts
 
 
 def _retry_id(job_id: UUID, so_far: int) -> UUID:

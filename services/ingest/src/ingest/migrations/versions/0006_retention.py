@@ -1,0 +1,10 @@
+"""Lets uploads expire."""
+
+from events.migrate import run_sql
+
+revision = "0006"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    run_sql(__file__)
