@@ -281,7 +281,7 @@ async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusClient, path: P
     told = await tus_js(path, wish={"terminateAt": MEGABYTE}, chunkSize=MEGABYTE)
     assert (told.event, told.requests[-1]) == ("terminated", "DELETE 204")
     assert await receiver.look(told.url) == (410, None)
-    assert await receiver.nothing_is_left()
+    await receiver.until_nothing_is_left()
     assert await receiver.uploads() == before
 
 

@@ -13,6 +13,8 @@ import pytest
 from fixtures.proxy import HEALTHY, Fate
 from fixtures.tus_clients import EVERYTHING, ODD_NAME, Receiver, TusClient
 
+pytestmark = pytest.mark.timeout(600)  # the stack is started with the first of them
+
 KILOBYTE = 1 << 10
 MEGABYTE = 1 << 20
 HEADS = 8 * KILOBYTE  # what the requests of an upload have beside their bodies, and more

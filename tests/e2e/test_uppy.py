@@ -58,7 +58,7 @@ async def test_a_page_gives_a_file_up(receiver: Receiver, uppy: TusClient, path:
     before = await receiver.uploads()
     told = await uppy(path, wish={"cancelAt": MEGABYTE}, chunkSize=MEGABYTE)
     assert (told.event, told.requests[-1]) == ("terminated", "DELETE 204")
-    assert await receiver.nothing_is_left()
+    await receiver.until_nothing_is_left()
     assert await receiver.uploads() == before
 
 
