@@ -60,6 +60,25 @@ def test_whether_chunks_are_malformed_does_not_depend_on_how_they_are_cut(wire: 
     assert verdict([wire]) == verdict(cut(wire, places))
 
 
+@given(st.binary(max_size=60), st.lists(st.integers(min_value=0)), st.integers(min_value=1, max_value=4))
+def test_chunks_that_are_read_a_few_at_a_time_are_the_same(wire: bytes, places: list[int], most: int) -> None:
+    wire = b"1\r\nx\r\n02\r\nyz\r\n1;e=1\r\nw\r\n" + wire
+
+    def read(pieces: list[bytes], most: int) -> tuple[bool | None, bytes]:
+        body, payload = ChunkedBody(most), b""
+        try:
+            for piece in pieces:
+                body.unread += piece
+                while body.unread and not body.done:
+                    payload += b"".join(body.feed(body.unread))
+                    assert body.chunks <= most
+        except BadRequest:
+            return None, b""
+        return body.done, payload
+
+    assert read(cut(wire, places), most) == read([wire], 2**62)
+
+
 @pytest.mark.parametrize("line", [b"g", b"-1", b"0x1", b" 1", b"1 2", b"", b"f" * 16, b"1;\x00"])
 def test_a_chunk_size_is_hexadecimal_digits_and_nothing_else(line: bytes) -> None:
     with pytest.raises(BadRequest):

@@ -29,6 +29,7 @@ from gateway.wire.forward import Forward
 from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close
 from gateway.wire.heads import RequestHead
 from gateway.wire.own import OwnExchange
+from gateway.wire.pace import Pace
 from gateway.wire.pool import Pool
 from gateway.wire.requests import Record, Request
 from gateway.wire.tunnel import Handshake
@@ -65,12 +66,18 @@ class Door:
         self._pools = pools
         self._app = app
         self._record = record
+        self._pace = Pace()
         self._log = telemetry.log
 
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
         """What uvicorn calls for each connection."""
         return ClientConnection(
-            self.admit, self._record, self._settings, server_state, stopping=lambda: self._sockets.draining
+            self.admit,
+            self._record,
+            self._settings,
+            server_state,
+            stopping=lambda: self._sockets.draining,
+            pace=self._pace,
         )
 
     async def admit(self, client: ClientConnection, request: Request) -> None:

@@ -16,6 +16,7 @@ from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
+from gateway.wire.pace import Pace
 from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
 from gateway.wire.upstream_connection import HIGH_WATER
@@ -35,6 +36,7 @@ class ClientConnection(asyncio.Protocol):
         settings: GatewaySettings,
         server: ServerState,
         stopping: Callable[[], bool],
+        pace: Pace,
     ) -> None:
         self.transport: asyncio.Transport
         self.peer = ""  # the address at the other end, or what a trusted proxy says that it is
@@ -50,7 +52,10 @@ class ClientConnection(asyncio.Protocol):
         self._unparsed = b""
         self._stopping = stopping  # so that clients go elsewhere with their next request
         self._draining = False
-        self._paused = False
+        self._pace = pace
+        self._paused = False  # whoever takes the body is full, or not there yet
+        self._waiting: asyncio.TimerHandle | None = None  # since it came in too small pieces
+        self._stopped = False  # reading, for one of these reasons
         self._full = False  # the client takes no more for now
         # of the current request
         self._request: Request | None = None  # None between two, and for one whose head is malformed
@@ -86,16 +91,25 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         self._reading.stop()
-        if not self._paused and not self.transport.is_closing():
-            self._paused = True
-            self.transport.pause_reading()
+        self._paused = True
+        self._read_or_not()
 
     def resume_reading(self) -> None:
-        if self._paused and not self.transport.is_closing():
-            self._paused = False
-            self.transport.resume_reading()
+        self._paused = False
+        if self._body is not None and self._body.unread and self._waiting is None:
+            self._wait(0)
+        self._read_or_not()
         if self._body is not None and not self._body.done:
             self._reading.start(self._settings.body_timeout, self._body_stalled)
+
+    def _read_or_not(self) -> None:
+        stop = self._paused or self._waiting is not None
+        if stop != self._stopped and not self.transport.is_closing():
+            self._stopped = stop
+            if stop:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def continue_body(self) -> None:
         if self._answer is None and not self.transport.is_closing():
@@ -183,6 +197,7 @@ class ClientConnection(asyncio.Protocol):
         self.connections.discard(self)
         self._reading.close()
         self._writing.close()
+        self._wait_no_more()
         self._leave()
 
     def pause_writing(self) -> None:
@@ -268,8 +283,12 @@ class ClientConnection(asyncio.Protocol):
         if body.done:
             self._reading.stop()
             self._unparsed, self._receive = body.rest, self._receive_early
-        elif not self._paused:
-            self._reading.start(self._settings.body_timeout, self._body_stalled)
+        else:
+            if not self._paused:
+                self._reading.start(self._settings.body_timeout, self._body_stalled)
+            seconds = self._pace.seconds_to_wait(body.chunks, len(data) - len(body.unread))
+            if seconds or body.unread:
+                self._wait(seconds)
         side = self._side
         if side is None:
             self._held.extend(payload)
@@ -279,6 +298,26 @@ class ClientConnection(asyncio.Protocol):
             side.request_body(payload)
         if body.done and self._side is side:
             side.request_ended()
+
+    def _wait(self, seconds: float) -> None:
+        """Read on, and first what is unread, after so long."""
+        self._reading.stop()
+        self._waiting = self._loop.call_later(seconds, self._go_on)
+        self._read_or_not()
+
+    def _go_on(self) -> None:
+        self._waiting = None
+        body = self._body
+        if body is not None and body.unread and not self._paused:
+            self._receive(body.unread)
+        elif body is not None and not body.done and not self._paused:
+            self._reading.start(self._settings.body_timeout, self._body_stalled)
+        self._read_or_not()
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _receive_early(self, data: bytes) -> None:
         """What comes before its turn: the next request, or the first bytes of a tunnel."""
@@ -332,6 +371,7 @@ class ClientConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self._receive, self._body = self._drop, None
+        self._wait_no_more()
         self.resume_reading()
         self._reading.start(_LINGER_SECONDS, self.transport.abort)
         self.transport.write_eof()

@@ -11,6 +11,7 @@ import httptools
 
 from events.errors import BadRequest, MethodNotAllowed, MillraceError
 from gateway.wire.framing import BodyReader, ChunkedBody, CountedBody, EndlessBody
+from gateway.wire.pace import MOST_CHUNKS
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
@@ -69,7 +70,7 @@ class RequestHead:
         return self.chunked or bool(self.content_length)
 
     def body(self) -> BodyReader:
-        return ChunkedBody() if self.chunked else CountedBody(self.content_length or 0)
+        return ChunkedBody(MOST_CHUNKS) if self.chunked else CountedBody(self.content_length or 0)
 
     @property
     def unambiguous(self) -> bool:
