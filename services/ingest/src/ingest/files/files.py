@@ -18,7 +18,7 @@ from ingest.fields import wrong_header
 from ingest.files.checksum import Checksum
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, FileWish, file_of
-from ingest.files.lock import FileLock, FileLocks
+from ingest.files.lock import FileLock, FileLocks, Locked
 from ingest.files.parts import in_order
 from ingest.files.writing import FileWriting
 from ingest.progress import Progress
@@ -102,9 +102,14 @@ class Files:
         file = await self.one(tenant, id_)
         if file.completed_at is not None or (file.holder is None and not _to_complete(file)):
             return file
-        async with self._locks.holding(tenant, id_) as (held, lock):
-            if _to_complete(held):
-                await self._completion.complete(held, lock)
+        try:
+            async with self._locks.holding(tenant, id_) as (held, lock):
+                if _to_complete(held):
+                    await self._completion.complete(held, lock)
+        except Locked:
+            if not file.is_whole:
+                raise
+            return file  # it takes long to complete, and whatever comes of that: all of it is stored
         return await self.one(tenant, id_)
 
     async def append(self, tenant: str, id_: UUID, arrival: Arrival) -> File:
