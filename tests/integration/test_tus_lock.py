@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -172,3 +173,16 @@ async def test_a_replica_that_shuts_down_keeps_what_it_has(
         assert (await stopped).status == 423
         await closing
     assert await here.offset(path) == len(FIRST)
+
+
+async def test_a_file_that_is_whole_is_told_to_be_however_long_its_completion_takes(
+    replicas: list[RunningIngest], here: Tus
+) -> None:
+    """In an object store all of it is copied once. Clients that heard 423 meanwhile gave up a file that was there."""
+    path = await here.created(4, {"Upload-Concat": "partial"})
+    await here.patch(path, 0, b"1234")
+    async with as_owner(here.ingest.database) as owner:
+        await owner.execute(
+            "UPDATE ingest.files SET holder = $1, lease_until = now() + interval '1 hour'", UUID(NOBODY)
+        )
+    assert await here.offset(path) == 4

@@ -27,6 +27,8 @@ _DATABASE = "millrace"
 _VHOST = "millrace"
 _READY_SECONDS = 60.0
 _TICK_SECONDS = 0.05
+# Settings of ours, of traces, and of the clouds where blobs may lie.
+_PASSED_ON = ("MILLRACE_", "OTEL_", "AWS_", "GOOGLE_", "AZURE_")
 
 
 class Stack:
@@ -160,7 +162,7 @@ class Stack:
         passed_on = {
             name: value
             for name, value in os.environ.items()
-            if name.startswith(("MILLRACE_", "OTEL_")) or name in ("PATH", "HOME", "LANG", "TZ")
+            if name.startswith(_PASSED_ON) or name in ("PATH", "HOME", "LANG", "TZ")
         }
         host, port = self._addresses[service]
         settings = {

@@ -20,3 +20,8 @@ def belongs_to(key: str, tenant: str) -> bool:
         and all(_SEGMENT.fullmatch(segment) for segment in (kind, *rest))
         and not key.endswith(PARTIAL)
     )
+
+
+def segment_of(key: str) -> str:
+    """The segment that a key in the store belongs to: in an object store it is a row of objects."""
+    return "/".join(key.split("/")[:3])

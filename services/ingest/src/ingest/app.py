@@ -24,6 +24,7 @@ from ingest.tus.routes import tus_router
 from ingest.uploads import Uploads
 
 _SWEEP_BLOBS_SECONDS = 60.0
+_SWEEP_ORPHANS_SECONDS = 600.0  # each is a listing of the store
 _PARTIAL_SECONDS = 60.0  # how old a partial must be before a sweep asks whether anybody writes it
 
 
@@ -55,6 +56,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
         app = new_app(parts, title="Millrace ingest", running=running)
         sweeps = FileSweeps(parts, completing, completion)
         running.start("files.sweep", lambda: ticking(sweeps.sweep, every=settings.file_sweep_seconds))
+        running.start("files.orphans", lambda: ticking(sweeps.remove_orphans, every=_SWEEP_ORPHANS_SECONDS))
         running.start("files.renew", lambda: ticking(locks.renew, every=RENEW_LOCKS_SECONDS))
         retention = Retention(parts, outbox, uploads, settings)
         running.start("uploads.retention", lambda: ticking(retention.sweep, every=settings.retention_sweep_seconds))

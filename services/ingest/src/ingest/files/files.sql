@@ -150,3 +150,7 @@ LIMIT $3 FOR UPDATE OF segment SKIP LOCKED;
 
 -- name: forget_segment
 DELETE FROM ingest.segments WHERE key = $1;
+
+-- name: unknown_segments
+SELECT found.key FROM unnest($1::text[]) AS found (key)
+WHERE NOT EXISTS (SELECT FROM ingest.segments AS segment WHERE segment.key = found.key);

@@ -1,5 +1,6 @@
 """What is left behind: files that nobody continues, files that nobody completed, bytes that nobody needs."""
 
+from events.blob_keys import SEGMENTS, segment_of
 from events.database import load_queries
 from events.lifecycle import Parts
 from ingest.files.completing import FilesCompleting
@@ -7,12 +8,15 @@ from ingest.files.completion import FileCompletion
 
 _MOST_EXPIRED = 100
 _MOST_COMPLETING = 10  # at once
+_MOST_ORPHANS = 1_000
 _FORGET_SECONDS = 7 * 86_400.0  # so long, one that has ended is told from one that never was
 
 
 class FileSweeps:
     def __init__(self, parts: Parts, completing: FilesCompleting, completion: FileCompletion) -> None:
         self._pool = parts.pool
+        self._blobs = parts.blobs
+        self._log = parts.telemetry.log
         self._completing = completing
         self._completion = completion
         self._queries = load_queries("ingest", "files/files.sql")
@@ -28,6 +32,23 @@ class FileSweeps:
         if found["forgettable"]:
             await self._pool.execute(self._queries["forget_files"], _FORGET_SECONDS)
         return more
+
+    async def remove_orphans(self) -> bool:
+        """Segments that no row knows. A row is there before its segment and goes after it; but who was stopped in the
+        middle of a request to the store can make one when it is gone."""
+        found: set[str] = set()
+        async for key in self._blobs.keys(f"{SEGMENTS}/"):
+            found.add(segment_of(key))
+            if len(found) == _MOST_ORPHANS:
+                await self._remove_unknown(found)
+                found.clear()
+        await self._remove_unknown(found)
+        return False
+
+    async def _remove_unknown(self, found: set[str]) -> None:
+        for row in await self._pool.fetch(self._queries["unknown_segments"], list(found)):
+            await self._blobs.remove_segment(row["key"])
+            self._log.warning("a segment that nobody knows was removed", segment=row["key"])
 
     async def _expire(self) -> bool:
         for _ in range(_MOST_EXPIRED):
