@@ -2,7 +2,7 @@
 
 from events.migrate import run_sql
 
-revision = "0006"
+revision = "0005"
 down_revision = "0004"
 
 

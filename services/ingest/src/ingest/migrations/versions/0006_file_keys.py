@@ -2,8 +2,8 @@
 
 from events.migrate import run_sql
 
-revision = "0007"
-down_revision = "0006"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:
