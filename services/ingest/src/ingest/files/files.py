@@ -145,13 +145,14 @@ class Files:
             await self._completing.wait_for(file, self._settings.file_completion_seconds)
         return await self.one(file.tenant, file.id)
 
-    async def begin(self, file: File, arrival: Arrival) -> File:
-        """Append what came with the creation. If that fails nothing is left: its client does not know of the file."""
+    async def begin(self, file: File, arrival: Arrival, *, is_known: bool) -> File:
+        """Append what came with the creation. If that fails nothing is left, unless its client knows how to come back
+        to the file: it may have done so already, and have been told what is stored."""
         try:
             return await self.append(file.tenant, file.id, arrival)
         except MillraceError:
-            await self.delete(file.tenant, file.id)
-            await self._pool.execute(self._queries["forget_key"], file.tenant, file.id)
+            if not is_known:
+                await self.delete(file.tenant, file.id)
             raise
 
     async def delete(self, tenant: str, id_: UUID) -> None:

@@ -27,10 +27,6 @@ WHERE file.tenant = $1 AND file.id = $2;
 SELECT id, asked FROM ingest.files
 WHERE tenant = $1 AND idempotency_key = encode(sha256(convert_to($2, 'UTF8')), 'hex');
 
--- name: forget_key
--- Of a file that came to nothing.
-UPDATE ingest.files SET idempotency_key = NULL WHERE tenant = $1 AND id = $2 AND deleted_at IS NOT NULL;
-
 -- name: note_segment
 -- Before it exists, and only for who has the lock.
 INSERT INTO ingest.segments (key, tenant, file, starts)
