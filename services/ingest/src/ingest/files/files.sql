@@ -144,5 +144,9 @@ WHERE (file.completed_at IS NOT NULL OR file.deleted_at IS NOT NULL)
     AND ($1::text IS NULL OR (segment.tenant = $1 AND segment.file = $2))
 LIMIT $3 FOR UPDATE OF segment SKIP LOCKED;
 
+-- name: wait_for_segment
+-- Whoever removes it is through with that. Nothing is returned if it is gone.
+SELECT key FROM ingest.segments WHERE key = $1 FOR UPDATE;
+
 -- name: forget_segment
 DELETE FROM ingest.segments WHERE key = $1;
