@@ -106,11 +106,12 @@ WITH due AS (
 SELECT ingest.settle(id, 0) FROM ended;
 
 -- name: left_whole
--- Whoever was to complete these was killed, or met a store that was away.
+-- Whoever was to complete these was killed, or met a store that was away. In no order: some may fail each time, and must not
+-- keep the others waiting.
 SELECT tenant, id FROM ingest.files
 WHERE stored = length AND concat IS DISTINCT FROM 'partial' AND completed_at IS NULL AND deleted_at IS NULL
     AND (holder IS NULL OR lease_until < now())
-ORDER BY expires_at LIMIT $1;
+ORDER BY random() LIMIT $1;
 
 -- name: forget_files
 -- Those that have ended long ago without an upload.
