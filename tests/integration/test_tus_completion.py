@@ -126,6 +126,17 @@ async def test_another_replica_waits_as_long_as_the_first_is_at_it(replica: Repl
         assert (replica.blobs.joins, other.blobs.joins) == (1, 0)
 
 
+async def test_many_files_that_are_whole_at_once_take_turns(replica: Replica) -> None:
+    """Each was begun at once: six large ones took all the threads that write bodies, and stopped every upload."""
+    async with replica.open() as ingest:
+        paths = [await whole(Tus(ingest)) for _ in range(6)]
+        assert replica.blobs.joins == 4
+        replica.blobs.gate.set()
+        for path in paths:
+            await until(lambda path=path: is_an_upload(ingest, path))
+        assert replica.blobs.joins == 6
+
+
 async def lease(ingest: RunningIngest) -> float:
     until_ = await fetchval(ingest.database, "SELECT extract(epoch FROM lease_until) FROM ingest.files")
     return float(until_)
