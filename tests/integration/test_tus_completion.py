@@ -36,11 +36,17 @@ class SlowBlobs(Blobs):
         self.__dict__.update(real.__dict__)
         self.gate = asyncio.Event()
         self.joins = self.hashed = 0
+        self.is_late = False  # a join has read all before the gate, and has only to be visible
 
     async def join(self, parts: Sequence[SegmentPart], into: str) -> None:
         self.joins += 1
-        await self.gate.wait()
-        await super().join(parts, into)
+        if self.is_late:
+            read = b"".join([await self.get(part.key) for part in parts])
+            await self.gate.wait()
+            await self.put(into, read)
+        else:
+            await self.gate.wait()
+            await super().join(parts, into)
 
     async def sha256(self, key: str) -> str:
         self.hashed += 1
@@ -135,6 +141,22 @@ async def test_many_files_that_are_whole_at_once_take_turns(replica: Replica) ->
         for path in paths:
             await until(lambda path=path: is_an_upload(ingest, path))
         assert replica.blobs.joins == 6
+
+
+async def test_who_completes_a_file_too_late_leaves_nothing(replica: Replica, other: Replica) -> None:
+    """He was stopped in the middle of it. Another did it meanwhile, and the upload has been deleted since: its blob
+    came back, and belonged to nobody."""
+    async with replica.open() as ingest, other.open() as beside:
+        replica.blobs.is_late = True
+        path = await whole(Tus(ingest))
+        other.blobs.gate.set()
+        async with as_owner(ingest.database) as owner:
+            await owner.execute("UPDATE ingest.files SET token = token + 1, holder = NULL")
+        await until(lambda: is_an_upload(beside, path))
+        assert (await beside.ask("DELETE", path.replace("files", "uploads"))).status == 204
+        replica.blobs.gate.set()
+        await until(lambda: ingest.files() != [])
+        await until(lambda: ingest.count("ingest.loose_blobs"))
 
 
 async def lease(ingest: RunningIngest) -> float:

@@ -64,6 +64,15 @@ UPDATE ingest.files SET completed_at = now(), holder = NULL, lease_until = NULL
 WHERE tenant = $1 AND id = $2 AND token = $3 AND completed_at IS NULL AND deleted_at IS NULL
 RETURNING id;
 
+-- name: note_late_blob
+-- Of who was too late to complete a file: if it is gone, or its upload, it went before the blob was there.
+INSERT INTO ingest.loose_blobs (blob) SELECT $3
+WHERE NOT EXISTS (
+    SELECT FROM ingest.files AS file
+    LEFT JOIN ingest.uploads AS upload ON upload.tenant = file.tenant AND upload.id = file.id
+    WHERE file.tenant = $1 AND file.id = $2 AND coalesce(file.deleted_at, upload.deleted_at) IS NULL)
+ON CONFLICT DO NOTHING;
+
 -- name: end_file
 -- It is gone for its client. Its blob may be there already if it was whole.
 WITH ended AS (
