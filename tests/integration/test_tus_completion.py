@@ -196,6 +196,23 @@ async def test_what_was_read_to_be_hashed_is_not_read_again_when_the_database_fa
         assert replica.blobs.hashed == 1
 
 
+async def test_who_deletes_a_file_that_is_completed_meanwhile_may_try_again(replica: Replica) -> None:
+    """The file was marked as deleted before its upload was: when that failed, the second try heard that all is gone,
+    and the upload stayed."""
+    async with replica.open() as ingest, as_owner(ingest.database) as owner:
+        tus = Tus(ingest)
+        path = await whole(tus)
+        deleting = asyncio.create_task(tus.ask("DELETE", path))
+        await until(lambda: ingest.count("ingest.files WHERE wanted"))
+        await owner.execute(_FAILING.replace("INSERT", "UPDATE"))
+        replica.blobs.gate.set()
+        assert (await deleting).status == 503
+        await owner.execute("DROP TRIGGER fails ON ingest.uploads")
+        assert (await tus.ask("DELETE", path)).status == 204
+        assert (await ingest.get(path.replace("files", "uploads"))).status == 410
+        assert ingest.files() == []
+
+
 async def test_a_file_that_was_whole_becomes_an_upload_though_its_time_is_over(replica: Replica) -> None:
     """It was left alone for a day, since the store was away: it neither expired nor was it completed, ever."""
     async with replica.open() as ingest:
