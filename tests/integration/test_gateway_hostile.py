@@ -97,6 +97,7 @@ MALFORMED = {
     "a hexadecimal length": post(b"Content-Length: 0x0", body=SMUGGLED),
     "an empty length": post(b"Content-Length:", body=SMUGGLED),
     "a length beyond 64 bits": post(b"Content-Length: 99999999999999999999"),
+    "a length of thousands of digits": post(b"Content-Length: " + b"0" * 5000 + b"1", body=b"x"),
     "another encoding": post(b"Transfer-Encoding: xchunked", body=SMUGGLED),
     "two encodings": post(b"Transfer-Encoding: gzip, chunked", body=SMUGGLED),
     "chunked twice": post(CHUNKED, CHUNKED, body=SMUGGLED),

@@ -36,11 +36,17 @@ class SlowBlobs(Blobs):
         self.__dict__.update(real.__dict__)
         self.gate = asyncio.Event()
         self.joins = self.hashed = 0
+        self.is_late = False  # a join has read all before the gate, and has only to be visible
 
     async def join(self, parts: Sequence[SegmentPart], into: str) -> None:
         self.joins += 1
-        await self.gate.wait()
-        await super().join(parts, into)
+        if self.is_late:
+            read = b"".join([await self.get(part.key) for part in parts])
+            await self.gate.wait()
+            await self.put(into, read)
+        else:
+            await self.gate.wait()
+            await super().join(parts, into)
 
     async def sha256(self, key: str) -> str:
         self.hashed += 1
@@ -126,6 +132,33 @@ async def test_another_replica_waits_as_long_as_the_first_is_at_it(replica: Repl
         assert (replica.blobs.joins, other.blobs.joins) == (1, 0)
 
 
+async def test_many_files_that_are_whole_at_once_take_turns(replica: Replica) -> None:
+    """Each was begun at once: six large ones took all the threads that write bodies, and stopped every upload."""
+    async with replica.open() as ingest:
+        paths = [await whole(Tus(ingest)) for _ in range(6)]
+        assert replica.blobs.joins == 4
+        replica.blobs.gate.set()
+        for path in paths:
+            await until(lambda path=path: is_an_upload(ingest, path))
+        assert replica.blobs.joins == 6
+
+
+async def test_who_completes_a_file_too_late_leaves_nothing(replica: Replica, other: Replica) -> None:
+    """He was stopped in the middle of it. Another did it meanwhile, and the upload has been deleted since: its blob
+    came back, and belonged to nobody."""
+    async with replica.open() as ingest, other.open() as beside:
+        replica.blobs.is_late = True
+        path = await whole(Tus(ingest))
+        other.blobs.gate.set()
+        async with as_owner(ingest.database) as owner:
+            await owner.execute("UPDATE ingest.files SET token = token + 1, holder = NULL")
+        await until(lambda: is_an_upload(beside, path))
+        assert (await beside.ask("DELETE", path.replace("files", "uploads"))).status == 204
+        replica.blobs.gate.set()
+        await until(lambda: ingest.files() != [])
+        await until(lambda: ingest.count("ingest.loose_blobs"))
+
+
 async def lease(ingest: RunningIngest) -> float:
     until_ = await fetchval(ingest.database, "SELECT extract(epoch FROM lease_until) FROM ingest.files")
     return float(until_)
@@ -161,6 +194,23 @@ async def test_what_was_read_to_be_hashed_is_not_read_again_when_the_database_fa
         await owner.execute("DROP TRIGGER fails ON ingest.uploads")
         await until(lambda: is_an_upload(ingest, path))
         assert replica.blobs.hashed == 1
+
+
+async def test_who_deletes_a_file_that_is_completed_meanwhile_may_try_again(replica: Replica) -> None:
+    """The file was marked as deleted before its upload was: when that failed, the second try heard that all is gone,
+    and the upload stayed."""
+    async with replica.open() as ingest, as_owner(ingest.database) as owner:
+        tus = Tus(ingest)
+        path = await whole(tus)
+        deleting = asyncio.create_task(tus.ask("DELETE", path))
+        await until(lambda: ingest.count("ingest.files WHERE wanted"))
+        await owner.execute(_FAILING.replace("INSERT", "UPDATE"))
+        replica.blobs.gate.set()
+        assert (await deleting).status == 503
+        await owner.execute("DROP TRIGGER fails ON ingest.uploads")
+        assert (await tus.ask("DELETE", path)).status == 204
+        assert (await ingest.get(path.replace("files", "uploads"))).status == 410
+        assert ingest.files() == []
 
 
 async def test_a_file_that_was_whole_becomes_an_upload_though_its_time_is_over(replica: Replica) -> None:

@@ -66,10 +66,13 @@ def there(request: pytest.FixtureRequest, replicas: list[RunningIngest]) -> Tus:
 async def began(tus: Tus, path: str, sending: Sending) -> "asyncio.Task[Answer]":
     """A PATCH whose first bytes are with ingest."""
     task = asyncio.create_task(tus.patch(path, 0, sending()))
-    id_ = path.rpartition("/")[2]
-    segments = tus.ingest.blobs / "segments" / "acme"
-    await until(lambda: any(file.stat().st_size == len(FIRST) for file in segments.glob(f"{id_}.*")))
+    await first_bytes(tus, path.rpartition("/")[2])
     return task
+
+
+async def first_bytes(tus: Tus, of_file: str = "*") -> None:
+    segments = tus.ingest.blobs / "segments" / "acme"
+    await until(lambda: any(file.stat().st_size == len(FIRST) for file in segments.glob(f"{of_file}.*")))
 
 
 async def test_who_asks_for_the_offset_stops_whoever_sends(here: Tus, there: Tus) -> None:
@@ -101,6 +104,22 @@ async def test_who_deletes_a_file_stops_whoever_sends(here: Tus, there: Tus) -> 
     assert (await stopped).status in (410, 423)
     assert (await here.head(path)).status == (await there.head(path)).status == 410
     assert (there.ingest.files(), await there.ingest.count("ingest.segments")) == ([], 0)
+
+
+async def test_a_creation_that_is_stopped_does_not_take_away_what_its_repetition_was_told(
+    here: Tus, there: Tus
+) -> None:
+    """Its client heard nothing of the first, which hangs, and asked again under the same key. The first, that was
+    stopped for it, ended the file: its client did not know of it, it thought."""
+    key = {"Idempotency-Key": "mine"}
+    stopped = asyncio.create_task(here.create(LENGTH, key, Sending()()))
+    await first_bytes(here)
+    again = await there.create(LENGTH, key)
+    assert (again.status, again.headers["Upload-Offset"]) == (201, str(len(FIRST)))
+    assert (await stopped).status == 423
+    path = again.headers["Location"]
+    assert await there.offset(path) == len(FIRST)
+    assert (await there.patch(path, len(FIRST), REST)).headers["Millrace-Job-Id"]
 
 
 async def test_many_who_want_one_file_all_get_it(here: Tus, there: Tus) -> None:

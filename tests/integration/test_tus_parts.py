@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
-from fixtures.ingest import LIMIT, STRANGER, Answer, RunningIngest, fetchval, open_ingest
+from fixtures.ingest import LIMIT, STRANGER, Answer, RunningIngest, fetchval, open_ingest, until
+from fixtures.log import as_owner
 from fixtures.parts import OpenParts
 from fixtures.tus import Tus, metadata
 
@@ -73,6 +74,25 @@ async def test_asking_again_for_the_same_file_gives_the_same_upload(ingest: Runn
 
     for other in (await join(tus, paths[0]), await join(tus, *paths, filename="another")):
         assert (other.status, other.json["code"]) == (410, "gone")
+
+
+async def test_a_key_that_is_used_for_something_else_at_the_same_time_is_refused(
+    ingest: RunningIngest, tus: Tus
+) -> None:
+    """It was a 404: nothing was made, and the file was looked for all the same."""
+    path = await part(tus, b"12345")
+    async with as_owner(ingest.database) as owner:
+        async with owner.transaction():
+            await owner.execute(
+                "INSERT INTO ingest.files (tenant, id, workflow, options, expires_at, idempotency_key, asked) VALUES "
+                "('acme', gen_random_uuid(), 'w', '{}', now(), encode(sha256('mine'), 'hex'), 'something else')"
+            )
+            asked = {"Upload-Concat": f"final;{path}", "Idempotency-Key": "mine"}
+            joining = asyncio.create_task(tus.ask("POST", FILES, asked))
+            await until(lambda: ingest.count("pg_locks WHERE NOT granted"))
+        refused = await joining
+    assert (refused.status, refused.json["code"]) == (422, "idempotency_key_reused")
+    assert (await join(tus, path)).status == 201, "the part was not taken"
 
 
 async def test_what_cannot_be_joined_is_refused_and_takes_nothing(ingest: RunningIngest, tus: Tus) -> None:

@@ -116,6 +116,22 @@ async def test_a_file_that_was_whole_when_ingest_was_killed_becomes_an_upload_wi
     assert await used(ingest) == 5
 
 
+async def test_files_that_cannot_be_completed_do_not_keep_others_from_it(ingest: RunningIngest, tus: Tus) -> None:
+    """Their bytes are lost. The sweep tried those that it found first again and again, and never came to the others."""
+    async with as_owner(ingest.database) as owner:
+        await owner.execute(
+            "WITH lost AS (INSERT INTO ingest.files (tenant, id, length, stored, workflow, options, expires_at) "
+            "SELECT 'acme', gen_random_uuid(), 5, 5, 'csv-profile', '{}', now() - interval '1 day' "
+            "FROM generate_series(1, 10) RETURNING id) "
+            "INSERT INTO ingest.segments (key, tenant, file, starts, bytes) "
+            "SELECT 'segments/acme/' || id, 'acme', id, 0, 5 FROM lost"
+        )
+        path = await tus.created(10)
+        await tus.patch(path, 0, b"12345")
+        await owner.execute("UPDATE ingest.files SET length = 5 WHERE id = $1", path.rpartition("/")[2])
+    await until(lambda: ingest.count("ingest.uploads"))
+
+
 async def test_what_has_ended_long_ago_is_forgotten(ingest: RunningIngest, tus: Tus) -> None:
     path = await tus.created(10)
     await tus.ask("DELETE", path)

@@ -128,6 +128,16 @@ async def test_tenants_may_keep_theirs_for_another_time_than_the_default(
         assert (await ingest.get(f"/api/v1/uploads/{kept}/content", principal=STRANGER)).body == CSV
 
 
+async def test_a_tenant_whose_uploads_are_not_kept_at_all_may_be_the_only_one_with_a_time(
+    open_beside: OpenIngest, processor: Processor
+) -> None:
+    """A time of zero seconds was taken for none, so that nothing of anybody's expired."""
+    async with open_beside(retention_seconds=None, retention_seconds_of={"acme": 0}) as ingest:
+        upload, job = await sent(ingest)
+        await processor.finished(job)
+        await until(lambda: is_gone(ingest, upload))
+
+
 async def test_a_kill_between_the_log_and_the_row_is_only_a_delay(
     open_beside: OpenIngest, processor: Processor
 ) -> None:

@@ -39,7 +39,7 @@ class Retention:
         return _MOST in (expired, looked_after)
 
     async def _expire(self) -> int:
-        if self._default is None and not any(self._own.values()):
+        if self._default is None and all(seconds is None for seconds in self._own.values()):
             return 0
         tenants, seconds = list(self._own), list(self._own.values())
         rows = await self._pool.fetch(self._queries["expirable"], self._default, tenants, seconds, _MOST)

@@ -16,6 +16,7 @@ from gateway.wire.pace import MOST_CHUNKS
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
 MOST_HEAD_BYTES = 16 * 1024
+_MOST_DIGITS = 20  # of a length: llhttp takes zeros before it, and Python no number of thousands of digits
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _HOST = re.compile(rb"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -149,6 +150,8 @@ def parse_request(head: bytes) -> RequestHead:
     for name, value in found.headers:
         if name == b"content-length":
             lengths += 1
+            if len(value) > _MOST_DIGITS:
+                raise BadRequest("The Content-Length has more digits than any length needs.")
             content_length = int(value)
         elif name == b"transfer-encoding":
             encodings += 1

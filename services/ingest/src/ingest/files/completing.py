@@ -16,6 +16,8 @@ from ingest.files.file import File, file_of
 from ingest.files.lock import FileLocks, Locked
 
 _LOOK_SECONDS = 0.1  # between looks whether another replica is through
+# Each copies in a thread of those that write all bodies, or holds some parts of an object in memory. The others wait.
+_AT_ONCE = 4
 
 _Key = tuple[str, UUID]
 
@@ -29,6 +31,7 @@ class FilesCompleting:
         self._completion = completion
         self._logger = parts.telemetry.log
         self._tasks: dict[_Key, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._queries = load_queries("ingest", "files/files.sql")
 
     @property
@@ -55,7 +58,7 @@ class FilesCompleting:
     async def _complete(self, tenant: str, id_: UUID) -> None:
         while True:
             try:
-                async with self._locks.holding(tenant, id_, patience=0) as (file, lock):
+                async with self._turns, self._locks.holding(tenant, id_, patience=0) as (file, lock):
                     if file.is_to_complete:
                         await self._completion.complete(file, lock)
                 return

@@ -57,10 +57,12 @@ class FileCompletion:
         )
         async with self._pool.acquire() as connection, connection.transaction():
             fence = await connection.fetchval(self._queries["complete"], file.tenant, file.id, lock.token)
-            if fence is None:
-                raise Locked("Another request completes this file now.")
-            event = await self._uploads.record(connection, upload)
-            await self._settle(connection, file)
+            if fence is not None:
+                event = await self._uploads.record(connection, upload)
+                await self._settle(connection, file)
+        if fence is None:
+            await self._pool.execute(self._queries["note_late_blob"], file.tenant, file.id, file.blob)
+            raise Locked("Another request completes this file now.")
         self._read_hashes.pop(file.id, None)
         assert event is not None  # it has no idempotency key that could have been used
         self._outbox.publish_soon(event)

@@ -19,7 +19,7 @@ from ingest.files.checksum import Checksum
 from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, FileWish, file_of
-from ingest.files.lock import FileLock, FileLocks
+from ingest.files.lock import FileLock, FileLocks, Locked
 from ingest.files.parts import in_order
 from ingest.files.writing import FileWriting
 from ingest.progress import ProgressOfFiles
@@ -95,7 +95,7 @@ class Files:
             self._check_length(ends[-1], is_part=False)
             if await self._insert(connection, tenant, id_, replace(wish, length=ends[-1]), stored=ends[-1]) is not None:
                 await connection.execute(self._queries["take_parts"], tenant, id_, wish.parts, [0, *ends[:-1]])
-        return await self.settled(tenant, id_)
+        return await self.settled(tenant, await self._known(tenant, wish) or id_)
 
     async def _known(self, tenant: str, wish: FileWish) -> UUID | None:
         """The file that was made under the same key before."""
@@ -145,13 +145,14 @@ class Files:
             await self._completing.wait_for(file, self._settings.file_completion_seconds)
         return await self.one(file.tenant, file.id)
 
-    async def begin(self, file: File, arrival: Arrival) -> File:
-        """Append what came with the creation. If that fails nothing is left: its client does not know of the file."""
+    async def begin(self, file: File, arrival: Arrival, *, is_known: bool) -> File:
+        """Append what came with the creation. If that fails nothing is left, unless its client knows how to come back
+        to the file: it may have done so already, and have been told what is stored."""
         try:
             return await self.append(file.tenant, file.id, arrival)
         except MillraceError:
-            await self.delete(file.tenant, file.id)
-            await self._pool.execute(self._queries["forget_key"], file.tenant, file.id)
+            if not is_known:
+                await self.delete(file.tenant, file.id)
             raise
 
     async def delete(self, tenant: str, id_: UUID) -> None:
@@ -160,9 +161,10 @@ class Files:
             await self._uploads.delete(tenant, id_)
             return
         async with self._locks.holding(tenant, id_) as (held, lock):
-            await self._pool.execute(self._queries["end_file"], tenant, id_, lock.token)
-        if held.completed_at is not None:  # just now
-            await self._uploads.delete(tenant, id_)
+            if held.completed_at is not None:  # just now
+                await self._uploads.delete(tenant, id_)
+            elif await self._pool.fetchrow(self._queries["end_file"], tenant, id_, lock.token) is None:
+                raise Locked("Another request has taken this file over. It is not deleted.")
         await self._completion.remove_segments(tenant, id_)
 
     async def _insert(

@@ -27,10 +27,6 @@ WHERE file.tenant = $1 AND file.id = $2;
 SELECT id, asked FROM ingest.files
 WHERE tenant = $1 AND idempotency_key = encode(sha256(convert_to($2, 'UTF8')), 'hex');
 
--- name: forget_key
--- Of a file that came to nothing.
-UPDATE ingest.files SET idempotency_key = NULL WHERE tenant = $1 AND id = $2 AND deleted_at IS NOT NULL;
-
 -- name: note_segment
 -- Before it exists, and only for who has the lock.
 INSERT INTO ingest.segments (key, tenant, file, starts)
@@ -67,6 +63,15 @@ SELECT key, bytes FROM ingest.segments WHERE tenant = $1 AND file = $2 AND bytes
 UPDATE ingest.files SET completed_at = now(), holder = NULL, lease_until = NULL
 WHERE tenant = $1 AND id = $2 AND token = $3 AND completed_at IS NULL AND deleted_at IS NULL
 RETURNING id;
+
+-- name: note_late_blob
+-- Of who was too late to complete a file: if it is gone, or its upload, it went before the blob was there.
+INSERT INTO ingest.loose_blobs (blob) SELECT $3
+WHERE NOT EXISTS (
+    SELECT FROM ingest.files AS file
+    LEFT JOIN ingest.uploads AS upload ON upload.tenant = file.tenant AND upload.id = file.id
+    WHERE file.tenant = $1 AND file.id = $2 AND coalesce(file.deleted_at, upload.deleted_at) IS NULL)
+ON CONFLICT DO NOTHING;
 
 -- name: end_file
 -- It is gone for its client. Its blob may be there already if it was whole.
@@ -110,11 +115,12 @@ WITH due AS (
 SELECT ingest.settle(id, 0) FROM ended;
 
 -- name: left_whole
--- Whoever was to complete these was killed, or met a store that was away.
+-- Whoever was to complete these was killed, or met a store that was away. In no order: some may fail each time, and must not
+-- keep the others waiting.
 SELECT tenant, id FROM ingest.files
 WHERE stored = length AND concat IS DISTINCT FROM 'partial' AND completed_at IS NULL AND deleted_at IS NULL
     AND (holder IS NULL OR lease_until < now())
-ORDER BY expires_at LIMIT $1;
+ORDER BY random() LIMIT $1;
 
 -- name: forget_files
 -- Those that have ended long ago without an upload.
@@ -147,6 +153,10 @@ SELECT segment.key FROM ingest.segments AS segment JOIN ingest.files AS file
 WHERE (file.completed_at IS NOT NULL OR file.deleted_at IS NOT NULL)
     AND ($1::text IS NULL OR (segment.tenant = $1 AND segment.file = $2))
 LIMIT $3 FOR UPDATE OF segment SKIP LOCKED;
+
+-- name: wait_for_segment
+-- Whoever removes it is through with that. Nothing is returned if it is gone.
+SELECT key FROM ingest.segments WHERE key = $1 FOR UPDATE;
 
 -- name: forget_segment
 DELETE FROM ingest.segments WHERE key = $1;

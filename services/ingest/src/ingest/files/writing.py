@@ -81,8 +81,15 @@ class FileWriting:
                     raise Locked("Another request has taken this file over. Ask for its offset, and go on from there.")
                 return recorder.stored
         finally:
-            if recorder.recorded_nothing:
+            if recorder.recorded_nothing or (lock.lost and await self._is_forgotten(key)):
                 await self._drop(key)
+
+    async def _is_forgotten(self, key: str) -> bool:
+        """Whoever has the file now has ended it, and removed all that it found of the segment. What we stored since
+        then is nobody's."""
+        with contextlib.suppress(*DATABASE_GONE):
+            return await self._pool.fetchval(self._queries["wait_for_segment"], key) is None
+        return False
 
     async def _drop(self, key: str) -> None:
         """What fails here is done when the file ends."""

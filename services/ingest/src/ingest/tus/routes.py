@@ -71,7 +71,7 @@ def tus_router(files: Files, uploads: Uploads, settings: IngestSettings) -> APIR
             file = await files.create(principal.tenant, wish)
         said = {"Location": f"{PREFIX}/{file.id}"}
         if arrival is not None and file.stored == 0:
-            file = await files.begin(file, arrival)
+            file = await files.begin(file, arrival, is_known=idempotency_key is not None)
         elif arrival is not None:  # it has come before: how far, Upload-Offset says
             said["Connection"] = "close"  # the body would be read as the next request
         return Response(status_code=201, headers=said | said_of_file(file))
