@@ -28,6 +28,8 @@ pytest_plugins = [
     "fixtures.limits",
     "fixtures.processor",
     "fixtures.killable",
+    "fixtures.ingest",
+    "fixtures.tus",
     "fixtures.ingest_processes",
     "fixtures.schedules",
     "fixtures.opening",

@@ -3,27 +3,16 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from deploy.provision import Database
-from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
 from fixtures.archives import gzipped
-from fixtures.ingest import CSV, LIMIT, READER, UPLOADER, RunningIngest, open_ingest, until
-from fixtures.parts import OpenParts
+from fixtures.ingest import CSV, LIMIT, READER, UPLOADER, RunningIngest, until
 
 FORM = {"Content-Type": "multipart/form-data; boundary=xx"}
 PART = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc\r\n'
 END = b"--xx--\r\n"
-
-
-@pytest_asyncio.fixture
-async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
-    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as running:
-        yield running
 
 
 REFUSED_BODIES = {

@@ -3,24 +3,12 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
-import pytest_asyncio
 
-from deploy.provision import Database
 from events.broker import Queue
-from events.broker_memory import MemoryBroker
 from events.envelope import decode_event
-from fixtures.ingest import CSV, READER, STRANGER, RunningIngest, open_ingest
-from fixtures.parts import OpenParts
-
-
-@pytest_asyncio.fixture
-async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
-    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as running:
-        yield running
+from fixtures.ingest import CSV, READER, STRANGER, RunningIngest
 
 
 async def test_an_upload_becomes_a_blob_a_row_and_one_event(ingest: RunningIngest) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest_asyncio
@@ -136,10 +137,10 @@ async def test_many_files_that_are_whole_at_once_take_turns(replica: Replica) ->
     """Each was begun at once: six large ones took all the threads that write bodies, and stopped every upload."""
     async with replica.open() as ingest:
         paths = [await whole(Tus(ingest)) for _ in range(6)]
-        assert replica.blobs.joins == 4
+        await until(lambda: replica.blobs.joins == 4)
         replica.blobs.gate.set()
         for path in paths:
-            await until(lambda path=path: is_an_upload(ingest, path))
+            await until(partial(is_an_upload, ingest, path))
         assert replica.blobs.joins == 6
 
 

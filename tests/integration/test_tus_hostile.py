@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
@@ -15,17 +14,6 @@ from fixtures.parts import OpenParts
 from fixtures.tus import BYTES, VERSION, Tus, metadata
 
 FILES = "/api/v1/files"
-
-
-@pytest_asyncio.fixture
-async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
-    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
 
 
 CREATIONS = {

@@ -45,11 +45,6 @@ async def ingest(
         yield running
 
 
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
-
-
 async def only(bucket: Bucket, *paths: str) -> bool:
     """Whether these uploads are all that lies there."""
     wanted = [f"kept/uploads/acme/{path.rpartition('/')[2]}" for path in paths]

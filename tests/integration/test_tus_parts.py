@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
@@ -26,11 +25,6 @@ async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) 
         database, open_parts_for, MemoryBroker(), tmp_path, quota_bytes_per_day=3 * LIMIT
     ) as running:
         yield running
-
-
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
 
 
 async def part(tus: Tus, content: bytes) -> str:
@@ -74,6 +68,15 @@ async def test_asking_again_for_the_same_file_gives_the_same_upload(ingest: Runn
 
     for other in (await join(tus, paths[0]), await join(tus, *paths, filename="another")):
         assert (other.status, other.json["code"]) == (410, "gone")
+
+
+async def test_asking_again_when_the_parts_have_expired_gives_the_same_upload(ingest: RunningIngest, tus: Tus) -> None:
+    paths = [await part(tus, b"one, "), await part(tus, b"two")]
+    first = await join(tus, *paths)
+    async with as_owner(ingest.database) as owner:
+        await owner.execute("UPDATE ingest.files SET expires_at = now() - interval '1 day'")
+    again = await join(tus, *paths)
+    assert (again.status, again.headers["Location"]) == (201, first.headers["Location"])
 
 
 async def test_a_key_that_is_used_for_something_else_at_the_same_time_is_refused(

@@ -6,31 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from deploy.provision import Database
 from events.broker import Queue
-from events.broker_memory import MemoryBroker
 from events.envelope import decode_event
-from fixtures.ingest import CSV, LIMIT, READER, STRANGER, RunningIngest, open_ingest, until
-from fixtures.parts import OpenParts
+from fixtures.ingest import CSV, LIMIT, READER, STRANGER, RunningIngest, until
 from fixtures.tus import BYTES, VERSION, Tus, metadata
 
 FILES = "/api/v1/files"
-
-
-@pytest_asyncio.fixture
-async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
-    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
 
 
 async def test_a_file_that_comes_in_pieces_becomes_one_upload_and_one_event(ingest: RunningIngest, tus: Tus) -> None:

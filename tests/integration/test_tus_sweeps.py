@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
@@ -31,11 +30,6 @@ async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) 
         body_idle_seconds=30.0,
     ) as running:
         yield running
-
-
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
 
 
 async def run_out(ingest: RunningIngest) -> None:
@@ -65,6 +59,36 @@ async def test_a_file_that_nobody_continues_expires_with_its_bytes_and_its_quota
 
 async def _no_segments(ingest: RunningIngest) -> bool:
     return await ingest.count("ingest.segments") == 0
+
+
+async def test_bytes_that_cannot_be_removed_do_not_keep_others(ingest: RunningIngest, tus: Tus) -> None:
+    stuck, other = await tus.created(600), await tus.created(300)
+    for path in (stuck, other):
+        await tus.patch(path, 0, b"x" * 100)
+    (segment,) = (ingest.blobs / "segments" / "acme").glob(f"{stuck.rpartition('/')[2]}.*")
+    segment.unlink()
+    segment.mkdir()
+    await run_out(ingest)
+    await until(lambda: _only_segment_is_of(ingest, stuck))
+    segment.rmdir()
+    await until(lambda: _no_segments(ingest))
+
+
+async def _only_segment_is_of(ingest: RunningIngest, path: str) -> bool:
+    left = await fetchval(ingest.database, "SELECT string_agg(file::text, ' ') FROM ingest.segments")
+    return bool(left == path.rpartition("/")[2])
+
+
+async def test_what_was_promised_is_kept_although_its_reservation_was_lost_and_the_quota_is_used_up(
+    ingest: RunningIngest, tus: Tus
+) -> None:
+    path = await tus.created(600)
+    await tus.patch(path, 0, b"x" * 599)
+    async with as_owner(ingest.database) as owner:
+        await owner.fetchval("SELECT ingest.settle(upload_id, 0) FROM ingest.reservations")
+    assert (await tus.create(DAY)).status == 201
+    assert (await tus.patch(path, 599, b"x")).headers["Millrace-Job-Id"]
+    assert await used(ingest) == DAY + 600
 
 
 async def test_a_file_that_is_being_sent_does_not_expire(ingest: RunningIngest, tus: Tus) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from deploy.postgres import PostgresServer
@@ -30,11 +29,6 @@ async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) 
         database, open_parts_for, MemoryBroker(), tmp_path, max_upload_bytes=PIECES * len(PIECE), body_idle_seconds=30.0
     ) as running:
         yield running
-
-
-@pytest.fixture
-def tus(ingest: RunningIngest) -> Tus:
-    return Tus(ingest)
 
 
 @dataclass

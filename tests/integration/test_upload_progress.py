@@ -5,17 +5,11 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pytest_asyncio
-
-from deploy.provision import Database
 from events.broker import Exchange
-from events.broker_memory import MemoryBroker
 from events.envelope import decode_event
-from fixtures.ingest import RunningIngest, open_ingest
-from fixtures.parts import OpenParts
+from fixtures.ingest import RunningIngest
 from fixtures.tus import Tus
 
 LENGTH = 100_000
@@ -34,12 +28,6 @@ class Dripping:
             sent += 10
             await asyncio.sleep(0.005)
         yield b"x" * (LENGTH - sent)
-
-
-@pytest_asyncio.fixture
-async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
-    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as running:
-        yield running
 
 
 @asynccontextmanager

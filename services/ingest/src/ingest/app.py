@@ -38,7 +38,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
     uploads = Uploads(parts, outbox, loose, quota)
     locks = FileLocks(parts.pool)
     writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
-    completion = FileCompletion(parts.pool, parts.blobs, uploads, writing, quota, outbox)
+    completion = FileCompletion(parts, uploads, writing, quota, outbox)
     completing = FilesCompleting(parts, locks, completion)
     files = Files(parts, uploads, locks, writing, completion, completing, quota, outbox, settings)
 

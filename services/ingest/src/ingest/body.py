@@ -75,4 +75,4 @@ class Body:
         self.content_type = checked_media_type(part.content_type, "body.file.content-type")
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"An upload may have {self._limit} bytes.", headers=CLOSE)
+        return TooLarge(f"An upload may have at most {self._limit} bytes.", headers=CLOSE)

@@ -59,9 +59,11 @@ class Quota:
         most: int,
         lasts: float = _LASTS_SECONDS,
         connection: Connection | None = None,
+        promised: bool = False,
     ) -> int:
-        """How many more bytes there are for it. Raises QuotaExceeded if they are fewer than the least."""
-        limits = [_UNLIMITED if limit is None else limit for limit in self._limits.values()]
+        """How many more bytes there are for it. Raises QuotaExceeded if they are fewer than the least; what was
+        promised is only counted."""
+        limits = [_UNLIMITED if promised or limit is None else limit for limit in self._limits.values()]
         row = await (connection or self._pool).fetchrow(
             self._queries["reserve"], tenant, upload, least, most, *limits, lasts
         )
@@ -109,7 +111,10 @@ class Reservation:
                 self._upload, self._tenant, least=missing, most=most, lasts=self._lasts
             )
 
-    async def settle(self, connection: Connection, taken: int) -> None:
-        """In the transaction that makes the upload. Raises QuotaExceeded if we were stopped until it was lost."""
+    async def settle(self, connection: Connection, taken: int, *, promised: bool = False) -> None:
+        """In the transaction that makes the upload. If the reservation was lost while we were stopped, this raises
+        QuotaExceeded unless there is room now, or the client was promised that these bytes are kept."""
         while not await self._quota.settle(connection, self._upload, taken):
-            await self._quota.reserve(self._upload, self._tenant, least=taken, most=taken, connection=connection)
+            await self._quota.reserve(
+                self._upload, self._tenant, least=taken, most=taken, connection=connection, promised=promised
+            )

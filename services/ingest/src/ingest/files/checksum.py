@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 
-from events.errors import MillraceError
+from events.errors import FieldError, MillraceError
 from ingest.fields import wrong_header
 
 ALGORITHMS = ("sha1", "sha256")
@@ -27,21 +27,18 @@ class Checksum:
 
     def verify(self) -> None:
         if not hmac.compare_digest(self._hash.digest(), self._expected):
-            raise ChecksumMismatch("The body does not have the checksum that Upload-Checksum says. It is not stored.")
+            detail = "The body does not have the checksum that Upload-Checksum says. It is not stored."
+            raise ChecksumMismatch(detail, errors=[FieldError(f"header.{_HEADER}", "checksum", detail)])
 
 
 def parse_checksum(header: str) -> Checksum:
     algorithm, _, encoded = header.partition(" ")
     if algorithm not in ALGORITHMS:
-        raise wrong_header(
-            "upload-checksum", "unknown_algorithm", f"The checksum algorithms are {' and '.join(ALGORITHMS)}."
-        )
+        raise wrong_header(_HEADER, "unknown_algorithm", f"The checksum algorithms are {' and '.join(ALGORITHMS)}.")
     try:
         expected = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         expected = b""
     if len(expected) != hashlib.new(algorithm, usedforsecurity=False).digest_size:
-        raise wrong_header(
-            "upload-checksum", "malformed", f"A checksum looks like `{algorithm} <base64 of the digest>`."
-        )
+        raise wrong_header(_HEADER, "malformed", f"A checksum looks like `{algorithm} <base64 of the digest>`.")
     return Checksum(algorithm, expected)

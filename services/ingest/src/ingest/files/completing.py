@@ -15,7 +15,8 @@ from ingest.files.completion import FileCompletion
 from ingest.files.file import File, file_of
 from ingest.files.lock import FileLocks, Locked
 
-_LOOK_SECONDS = 0.1  # between looks whether another replica is through
+# Between looks whether another replica is through.
+_LOOK_SECONDS, _SLOWEST_LOOK_SECONDS = 0.1, 2.0
 # Each copies in a thread of those that write all bodies, or holds some parts of an object in memory. The others wait.
 _AT_ONCE = 4
 
@@ -56,6 +57,7 @@ class FilesCompleting:
         await end(*self._tasks.values())
 
     async def _complete(self, tenant: str, id_: UUID) -> None:
+        pause = _LOOK_SECONDS
         while True:
             try:
                 async with self._turns, self._locks.holding(tenant, id_, patience=0) as (file, lock):
@@ -65,7 +67,8 @@ class FilesCompleting:
             except Locked:
                 if not await self._is_to_complete(tenant, id_):
                     return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, _SLOWEST_LOOK_SECONDS)
 
     async def _is_to_complete(self, tenant: str, id_: UUID) -> bool:
         row = await self._pool.fetchrow(self._queries["file"], tenant, id_)

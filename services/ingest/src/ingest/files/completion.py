@@ -3,10 +3,10 @@
 import contextlib
 from uuid import UUID
 
-from events.blobs import Blobs
-from events.database import DATABASE_GONE, Pool, load_queries
+from events.database import DATABASE_GONE, load_queries
 from events.errors import MillraceError
 from events.ids import derived_id
+from events.lifecycle import Parts
 from events.log import Connection
 from events.outbox import Outbox
 from events.segments import SegmentPart
@@ -26,11 +26,10 @@ def job_of(file: UUID) -> UUID:
 
 
 class FileCompletion:
-    def __init__(
-        self, pool: Pool, blobs: Blobs, uploads: Uploads, writing: FileWriting, quota: Quota, outbox: Outbox
-    ) -> None:
-        self._pool = pool
-        self._blobs = blobs
+    def __init__(self, parts: Parts, uploads: Uploads, writing: FileWriting, quota: Quota, outbox: Outbox) -> None:
+        self._pool = parts.pool
+        self._blobs = parts.blobs
+        self._log = parts.telemetry.log
         self._uploads = uploads
         self._writing = writing
         self._quota = quota
@@ -66,7 +65,7 @@ class FileCompletion:
         self._read_hashes.pop(file.id, None)
         assert event is not None  # it has no idempotency key that could have been used
         self._outbox.publish_soon(event)
-        with contextlib.suppress(MillraceError, *DATABASE_GONE):  # then the sweep does it
+        with contextlib.suppress(*DATABASE_GONE):  # then the sweep does it
             await self.remove_segments(file.tenant, file.id)
 
     async def _read_sha256(self, file: File) -> str:
@@ -81,13 +80,22 @@ class FileCompletion:
 
     async def remove_segments(self, tenant: str | None = None, file: UUID | None = None) -> bool:
         """Those that are not needed any more, of one file or of all. True if there may be more."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(self._queries["loose_segments"], tenant, file, _SWEEP_ROWS)
-            for row in rows:
-                await self._blobs.remove_segment(row["key"])
-                await connection.execute(self._queries["forget_segment"], row["key"])
-        return len(rows) == _SWEEP_ROWS
+        rows = await self._pool.fetch(self._queries["loose_segments"], tenant, file, _SWEEP_ROWS)
+        removed = [await self._remove_segment(row["key"]) for row in rows]
+        return len(rows) == _SWEEP_ROWS and all(removed)
+
+    async def _remove_segment(self, key: str) -> bool:
+        """Each by itself: one that cannot be removed now must not keep the others."""
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                if await connection.fetchval(self._queries["lock_segment"], key) is not None:
+                    await self._blobs.remove_segment(key)
+                    await connection.execute(self._queries["forget_segment"], key)
+            return True
+        except MillraceError as failed:
+            self._log.warning("a segment cannot be removed now", segment=key, reason=failed.detail)
+            return False
 
     async def _settle(self, connection: Connection, file: File) -> None:
         if self._quota.is_set and not file.is_final:  # a final one's bytes are counted with its parts
-            await Reservation(self._quota, file.tenant, file.id).settle(connection, file.stored)
+            await Reservation(self._quota, file.tenant, file.id).settle(connection, file.stored, promised=True)

@@ -88,6 +88,8 @@ class Files:
         if (known := await self._known(tenant, wish)) is not None:
             return await self.settled(tenant, known)
         id_ = derived_id(wish.parts[0], f"{wish.parts} {wish.metadata}")
+        if await self._pool.fetchrow(self._queries["file"], tenant, id_) is not None:
+            return await self.settled(tenant, id_)
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(self._queries["parts"], tenant, wish.parts)
             parts = in_order(wish.parts, [file_of(row) for row in rows], into=id_)
@@ -117,7 +119,7 @@ class Files:
     async def settled(self, tenant: str, id_: UUID) -> File:
         """As it stays: whoever sends bytes of it is stopped, and one that is whole is an upload, or soon will be."""
         file = await self.one(tenant, id_)
-        if file.holder is not None and file.completed_at is None and not file.is_to_complete:
+        if file.holder is not None and not file.is_whole:
             async with self._locks.holding(tenant, id_) as (file, _):
                 pass
         return await self._completed(file)
@@ -192,7 +194,7 @@ class Files:
     async def _receive(self, file: File, lock: FileLock, arrival: Arrival) -> int:
         if file.length is None:
             room = self._settings.max_upload_bytes - file.stored
-            beyond = TooLarge(f"An upload may have {self._settings.max_upload_bytes} bytes.")
+            beyond = TooLarge(f"An upload may have at most {self._settings.max_upload_bytes} bytes.")
         else:
             room = file.length - file.stored
             beyond = TooLarge(f"The body goes beyond the {file.length} bytes that the file has altogether.")
@@ -218,12 +220,13 @@ class Files:
         if self._quota.is_set:
             reservation = await self._quota.resumed(file.tenant, file.id, self._reserved_for)
             await reservation.cover(length, ahead=False)
-        await self._pool.execute(self._queries["set_length"], file.tenant, file.id, lock.token, length)
+        if await self._pool.fetchval(self._queries["set_length"], file.tenant, file.id, lock.token, length) is None:
+            raise Locked("Another request has taken this file over. Ask for it again.")
         return replace(file, length=length)
 
     def _check_length(self, length: int | None, *, is_part: bool) -> None:
         if length is not None and length > self._settings.max_upload_bytes:
-            raise TooLarge(f"An upload may have {self._settings.max_upload_bytes} bytes.")
+            raise TooLarge(f"An upload may have at most {self._settings.max_upload_bytes} bytes.")
         if length == 0 and not is_part:
             detail = "The file is empty. Send one that has bytes."
             raise EmptyUpload(detail, errors=[FieldError("header.upload-length", "empty_upload", detail)])
@@ -235,4 +238,5 @@ class Files:
 
 def _check_offset(file: File, arrival: Arrival) -> None:
     if arrival.offset != file.stored:
-        raise Conflict(f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes.")
+        detail = f"Upload-Offset is {arrival.offset}, and the file has {file.stored} bytes."
+        raise Conflict(detail, errors=[FieldError("header.upload-offset", "offset", detail)])

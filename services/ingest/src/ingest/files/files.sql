@@ -147,12 +147,17 @@ WITH part AS (
 SELECT ingest.settle(id, stored) FROM part;
 
 -- name: loose_segments
--- Of files that do not need them any more; all, or those of one. Locked until they are removed.
+-- Of files that do not need them any more; all, or those of one. In no order: those that cannot be removed must not keep
+-- the others.
 SELECT segment.key FROM ingest.segments AS segment JOIN ingest.files AS file
     ON file.tenant = segment.tenant AND file.id = segment.file
 WHERE (file.completed_at IS NOT NULL OR file.deleted_at IS NOT NULL)
     AND ($1::text IS NULL OR (segment.tenant = $1 AND segment.file = $2))
-LIMIT $3 FOR UPDATE OF segment SKIP LOCKED;
+ORDER BY random() LIMIT $3;
+
+-- name: lock_segment
+-- Until it is removed. Nothing is returned if somebody is at it, or it is gone.
+SELECT key FROM ingest.segments WHERE key = $1 FOR UPDATE SKIP LOCKED;
 
 -- name: wait_for_segment
 -- Whoever removes it is through with that. Nothing is returned if it is gone.

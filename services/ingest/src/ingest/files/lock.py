@@ -58,10 +58,6 @@ class FileLock:
         self.lost = True
         self.interrupt()
 
-    def check(self) -> None:
-        if self.lost:
-            raise Locked("Another request sends bytes of this file now.")
-
 
 class FileLocks:
     """Those of this replica."""

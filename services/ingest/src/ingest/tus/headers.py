@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 from fastapi import Request
 
-from events.errors import MillraceError, UnsupportedMedia
+from events.errors import FieldError, MillraceError, UnsupportedMedia
 from ingest.fields import wrong_header
 from ingest.files.checksum import ALGORITHMS, Checksum, parse_checksum
 from ingest.files.completion import job_of
@@ -20,14 +20,16 @@ EXTENSIONS = (
 )  # fmt: skip
 BYTES = "application/offset+octet-stream"
 
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,40}")
 
 
 class OtherVersion(MillraceError):
     code, status, title = "tus_version", 412, "Another version of tus"
 
     def __init__(self) -> None:
-        super().__init__(f"Say Tus-Resumable: {VERSION}.", headers={"Tus-Version": VERSION})
+        detail = f"Say Tus-Resumable: {VERSION}."
+        errors = [FieldError("header.tus-resumable", "version", detail)]
+        super().__init__(detail, errors=errors, headers={"Tus-Version": VERSION})
 
 
 def check_version(request: Request) -> None:
@@ -91,7 +93,7 @@ def wish_of(request: Request, idempotency_key: str | None) -> FileWish:
 def offset_of(request: Request) -> int:
     offset = _number(request, "upload-offset")
     if offset is None:
-        raise wrong_header("upload-offset", "missing", "Say where the body belongs.")
+        raise wrong_header("upload-offset", "missing", "Say how many bytes the file has before those of this body.")
     return offset
 
 
@@ -106,7 +108,8 @@ def checksum_of(request: Request) -> Checksum | None:
 
 def check_bytes(request: Request) -> None:
     if _said(request, "content-type") != BYTES:
-        raise UnsupportedMedia(f"A body of bytes has Content-Type: {BYTES}.")
+        detail = f"A body of bytes has Content-Type: {BYTES}."
+        raise UnsupportedMedia(detail, errors=[FieldError("header.content-type", "unsupported", detail)])
 
 
 def _number(request: Request, name: str) -> int | None:

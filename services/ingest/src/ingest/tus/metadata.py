@@ -52,7 +52,7 @@ def _pairs(header: str) -> dict[str, bytes]:
         if not _KEY.fullmatch(key):
             raise _wrong(str(place), "key", "A key has printable ASCII characters, and no space or comma.")
         if key in pairs:
-            raise _wrong(key, "repeated", "A key is there once.")
+            raise _wrong(key, "repeated", "Each key is said once.")
         try:
             pairs[key] = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
