@@ -130,8 +130,8 @@ async def test_a_broker_that_it_would_not_use_is_refused(tmp_path: Path) -> None
         ("MILLRACE_TRUSTED_PROXIES", "anybody", 'for field "trusted_proxies"'),
         (
             "MILLRACE_BLOBS_URL",
-            "ftp://x",
-            "MILLRACE_BLOBS_URL is not usable: Generic URL error: Unable to recognise URL",
+            "s3:/bucket",
+            "MILLRACE_BLOBS_URL: it begins with s3://, gs://, az:// or file://.",
         ),
         ("MILLRACE_HOST", "192.0.2.1", "Set MILLRACE_HOST to an address of this machine."),
     ],

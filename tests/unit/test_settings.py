@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.settings import unknown_settings
 from events.errors import StartupError
 from events.settings import ServiceSettings
 from gateway.settings import GatewaySettings
@@ -35,3 +36,11 @@ def test_every_setting_is_in_the_readme(settings: type[ServiceSettings]) -> None
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     missing = [name for name in settings.model_fields if f"`MILLRACE_{name.upper()}`" not in readme]
     assert missing == []
+
+
+def test_what_looks_like_a_setting_and_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MILLRACE_RETENTION_SECOND", "MILLRACE_RETENTION_SECONDS", "MILLRACE_URL"):
+        monkeypatch.setenv(name, "5")
+    said = "MILLRACE_RETENTION_SECOND is no setting of ours. Did you mean MILLRACE_RETENTION_SECONDS?"
+    assert said in unknown_settings()
+    assert not any("MILLRACE_URL" in sentence or "SECONDS is" in sentence for sentence in unknown_settings())

@@ -15,7 +15,7 @@ import uvloop
 from deploy.data_directory import open_data_directory
 from deploy.embedded import open_embedded
 from deploy.provision import ROLES, migrate_all, provision
-from deploy.settings import DeploySettings
+from deploy.settings import DeploySettings, unknown_settings
 from deploy.stack import Stack
 from events.database import open_pool
 from events.errors import StartupError
@@ -27,7 +27,7 @@ from processor.projections import rebuild
 
 async def up() -> None:
     """Run everything in this process."""
-    settings = DeploySettings.from_environment()
+    settings = _settings()
     if settings.broker_url.get_secret_value() not in ("", "memory://"):
         raise StartupError(
             "MILLRACE_BROKER_URL is set, and `make run` has a broker of its own, in its memory. Unset it, "
@@ -44,7 +44,7 @@ async def up() -> None:
 
 async def stack() -> None:
     """Run the production shape: four processes, RabbitMQ, PostgreSQL."""
-    settings = DeploySettings.from_environment()
+    settings = _settings()
     stop = stop_signal()
     async with Stack.open(settings.data_dir / "stack", host=settings.host, port=settings.port) as running:
         configure_logging(running.logs / "stack.log", settings.log_level)
@@ -102,6 +102,12 @@ def main() -> None:
         uvloop.run(chosen())
     except StartupError as sentence:
         sys.exit(str(sentence))
+
+
+def _settings() -> DeploySettings:
+    for sentence in unknown_settings():
+        print(sentence, file=sys.stderr)
+    return DeploySettings.from_environment()
 
 
 def _required(variable: str) -> str:

@@ -1,5 +1,7 @@
 """What `make run` and `make stack` are told: where to listen, where to keep the data."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
 
@@ -7,6 +9,25 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from events.errors import StartupError
+from gateway.settings import GatewaySettings
+from ingest.settings import IngestSettings
+from notifier.settings import NotifierSettings
+from processor.settings import ProcessorSettings
+
+# What else is read from the environment: by commands, by examples.
+_OTHERS = frozenset({"MILLRACE_ADMIN_DATABASE_URL", "MILLRACE_ROLE_PASSWORD", "MILLRACE_URL"})
+_SERVICES = (GatewaySettings, IngestSettings, NotifierSettings, ProcessorSettings)
+
+
+def unknown_settings() -> list[str]:
+    """A sentence for each variable that looks like a setting and is none."""
+    known = {f"MILLRACE_{name.upper()}" for service in _SERVICES for name in service.model_fields} | _OTHERS
+    return [
+        f"{name} is no setting of ours."
+        + "".join(f" Did you mean {near}?" for near in get_close_matches(name, known, 1))
+        for name in sorted(os.environ.keys() - known)
+        if name.startswith("MILLRACE_")
+    ]
 
 
 class DeploySettings(BaseSettings):

@@ -171,12 +171,17 @@ class Loops:
                     return
                 if clock.time() - began > _RETRY_LONGEST_SECONDS:
                     pause = _RETRY_FIRST_SECONDS
-                log.warning("loop interrupted", error=repr(error), retry_in=round(pause, 2))
+                log.warning("loop interrupted", error=repr(error), cause=_cause_of(error), retry_in=round(pause, 2))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
 
     async def stop(self) -> None:
         await end(*self._tasks)
+
+
+def _cause_of(error: Exception) -> str | None:
+    """What a library has said, in one line."""
+    return None if error.__cause__ is None else str(error.__cause__).partition("\n")[0]
 
 
 @asynccontextmanager

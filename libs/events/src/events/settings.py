@@ -1,12 +1,21 @@
 """What every service is told at its start: typed, validated, read once from `MILLRACE_*`."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from events.errors import StartupError
+
+_STORES = ("s3://", "gs://", "az://", "file://")
+
+
+def _store_url(url: str) -> str:
+    """Anything else would be taken for a folder."""
+    if url and not url.startswith(_STORES):
+        raise ValueError("it begins with s3://, gs://, az:// or file://")
+    return url
 
 
 class ServiceSettings(BaseSettings):
@@ -17,7 +26,9 @@ class ServiceSettings(BaseSettings):
     data_dir: Path = Path(".millrace")  # where local blobs, logs and the embedded database live
     database_url: SecretStr  # postgresql://role:password@host:port/database
     broker_url: SecretStr = SecretStr("memory://")  # amqp://user:password@host:port/vhost, or memory:// in one process
-    blobs_url: str = ""  # s3://, gs://, az:// or file://; empty means <data_dir>/blobs
+    blobs_url: Annotated[str, AfterValidator(_store_url)] = (
+        ""  # s3://, gs://, az:// or file://; empty means <data_dir>/blobs
+    )
     principal_secret: SecretStr = Field(min_length=32)  # shared by the services; signs principals between them
     database_pool_size: int = Field(default=8, ge=2, le=200)  # connections per service
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"  # what reaches the console
@@ -31,7 +42,8 @@ class ServiceSettings(BaseSettings):
             return cls(**given)
         except ValidationError as invalid:
             wrong = "; ".join(
-                f"{_variable(error['loc'])}: {error['msg']}" for error in invalid.errors(include_input=False)
+                f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
+                for error in invalid.errors(include_input=False)
             )
             raise StartupError(f"Settings are missing or wrong: {wrong}.") from None
         except SettingsError as unreadable:  # it names the setting, and does not repeat what was given

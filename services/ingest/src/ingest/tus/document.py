@@ -27,28 +27,28 @@ _NUMBER = "^[0-9]{1,18}$"
 _FILENAME = "filename cGVvcGxlLmNzdg=="
 
 
-def _header(name: str, description: str, example: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+def _header(
+    name: str, description: str, example: str | None = None, *, required: bool = False, **schema: Any
+) -> dict[str, Any]:
     return {
         "name": name,
         "in": "header",
         "required": required,
         "description": description,
         "schema": {"type": "string", **schema},
-        "example": example,
-    }
+    } | ({} if example is None else {"example": example})
 
 
 _VERSION = _header("Tus-Resumable", "The protocol's version.", VERSION, required=True, enum=[VERSION])
 _CHECKSUM = _header(
     "Upload-Checksum",
-    "Of the body, in Base64. The body counts only when it is whole and right.",
-    "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+    "Of the body, in Base64, as in `sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=`. It counts only when it is whole and right.",
     pattern=f"^({'|'.join(ALGORITHMS)}) [A-Za-z0-9+/]+={{0,2}}$",
 )
 _CREATION = [
     _VERSION,
     _header("Upload-Length", "How many bytes the file will have.", "64446686", pattern=_NUMBER),
-    _header("Upload-Defer-Length", "1: that is said later.", "1", enum=["1"]),
+    _header("Upload-Defer-Length", "1: that is said later, instead.", enum=["1"]),
     _header(
         "Upload-Metadata",
         "Keys, each with a value in Base64: filename, filetype, workflow, options, and any others.",
@@ -58,7 +58,6 @@ _CREATION = [
     _header(
         "Upload-Concat",
         "`partial` for a part, or `final;` and the paths of all parts, which are used up.",
-        "partial",
         pattern=r"^(partial|final;[\x21-\x7e]+( [\x21-\x7e]+)*)$",
     ),
     _CHECKSUM,
