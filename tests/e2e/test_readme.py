@@ -87,7 +87,7 @@ async def test_a_workflow_goes_as_the_readme_shows(tmp_path: Path) -> None:
 async def test_a_service_of_your_own_does_a_step_as_the_readme_shows(tmp_path: Path, stack: Stack) -> None:
     section = README.split("### Steps that your own services do")[1].split("\n## ")[0]
     (command,) = commands(section)
-    (shown,) = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
+    shown, *_ = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (tmp_path / ".millrace").mkdir()
@@ -99,7 +99,7 @@ async def test_a_service_of_your_own_does_a_step_as_the_readme_shows(tmp_path: P
 async def test_a_file_arrives_in_pieces_as_the_readme_shows(tmp_path: Path) -> None:
     section = README.split("### Files that arrive in pieces\n")[1].split("\n### ")[0]
     (command,) = commands(section)
-    (shown,) = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
+    shown, *_ = re.findall(r"^```\n(.*?)```", section.split(command)[1].removeprefix("```\n"), re.DOTALL | re.MULTILINE)
     async with running(tmp_path / ".millrace") as millrace:
         assert await sh(f"{PRELUDE}\n{command}".replace("http://127.0.0.1:8080", millrace.url), tmp_path) == shown
 

@@ -59,7 +59,7 @@ async def test_a_file_that_was_stopped_goes_on_in_another_process(
     receiver.proxy.sent = 0
     told = await tuspy(path, wish=remembering, chunk_size=MEGABYTE // 2)
     assert (told.event, told.url, told.resumed_at) == ("done", stopped.url, MEGABYTE)
-    assert 0 <= receiver.proxy.sent - (len(content) - MEGABYTE) < HEADS, "nothing below the offset is sent again"
+    assert receiver.proxy.sent < len(content) - MEGABYTE + HEADS, "nothing below the offset is sent again"
     await receiver.has_once(told.id, content)
 
 
@@ -75,7 +75,7 @@ async def test_a_file_whose_connection_is_cut_goes_on_in_another_process(
     receiver.proxy.mend()
     told = await tuspy(path, url=cut.url)
     assert (told.event, told.resumed_at) == ("done", offset)
-    assert 0 <= receiver.proxy.sent - (len(content) - offset) < HEADS, "nothing below the offset is sent again"
+    assert receiver.proxy.sent < len(content) - offset + HEADS, "nothing below the offset is sent again"
     await receiver.has_once(told.id, content)
 
 
