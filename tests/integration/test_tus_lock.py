@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -78,9 +77,7 @@ async def first_bytes(tus: Tus, of_file: str = "*") -> None:
 async def test_who_asks_for_the_offset_stops_whoever_sends(here: Tus, there: Tus) -> None:
     path = await here.created(LENGTH)
     stopped = await began(here, path, Sending())
-    asked = time.monotonic()
-    assert await there.offset(path) == len(FIRST)
-    assert time.monotonic() - asked < TAKEN_OVER_SECONDS
+    assert await there.offset(path) == len(FIRST), "within two seconds: after that, it would be a 423"
     answer = await stopped
     assert (answer.status, answer.json["code"]) == (423, "locked")
     assert (await there.patch(path, len(FIRST), REST)).status == 204
