@@ -81,6 +81,10 @@ class Conflict(MillraceError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class Gone(MillraceError):
+    code, status, title = "gone", 410, "Deleted"
+
+
 class CursorExpired(MillraceError):
     """The cursor belongs to another epoch of the log, or lies beyond its head: start over from a snapshot."""
 

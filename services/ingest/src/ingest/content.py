@@ -9,8 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from events.answers import unchanged
 from events.blobs import Blobs
-from events.errors import MillraceError, NotFound
-from ingest.files.file import Gone
+from events.errors import Gone, MillraceError, NotFound
 from ingest.uploads import Upload
 
 # Nineteen digits name every byte that a file can have.

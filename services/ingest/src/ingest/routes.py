@@ -11,6 +11,7 @@ from events.blobs import Blobs
 from events.envelope import encode_json
 from events.errors import (
     BadRequest,
+    Gone,
     IdempotencyKeyReused,
     InvalidInput,
     NotFound,
@@ -25,7 +26,6 @@ from events.web import require
 from ingest.body import Body
 from ingest.content import RangeNotSatisfiable, content_response
 from ingest.fields import checked_filename, checked_options
-from ingest.files.file import Gone
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Incomplete, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of

@@ -11,7 +11,7 @@ import msgspec
 from events.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, event_of, stream_name
-from events.errors import FieldError, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
+from events.errors import FieldError, Gone, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
@@ -19,7 +19,6 @@ from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadDeleted
 from ingest.body import Body
-from ingest.files.file import Gone
 from ingest.loose_blobs import LooseBlobs
 from ingest.progress import Progress
 from ingest.quota import Quota, Reservation

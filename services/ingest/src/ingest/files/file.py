@@ -10,13 +10,9 @@ import asyncpg
 import msgspec
 
 from events.envelope import encode_json
-from events.errors import MillraceError
+from events.errors import Gone
 
 PART = "partial"  # what `Upload-Concat` says of a file that others will be made of
-
-
-class Gone(MillraceError):
-    code, status, title = "gone", 410, "Deleted"
 
 
 @dataclass(frozen=True, slots=True)

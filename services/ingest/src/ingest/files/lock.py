@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from events.database import DATABASE_GONE, Pool, load_queries
-from events.errors import MillraceError, Unavailable
+from events.errors import Gone, MillraceError, Unavailable
 from events.ids import new_id
-from ingest.files.file import File, Gone, file_of
+from ingest.files.file import File, file_of
 
 LEASE_SECONDS = 1.5
 RENEW_SECONDS = 0.5

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from events.errors import BadRequest, Conflict
+from events.errors import BadRequest, Conflict, Gone
 from ingest.fields import wrong_header
-from ingest.files.file import File, Gone
+from ingest.files.file import File
 
 _FINAL = "final;"
 _HEADER = "upload-concat"

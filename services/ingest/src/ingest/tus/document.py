@@ -8,6 +8,7 @@ from events.errors import (
     BadRequest,
     Conflict,
     Forbidden,
+    Gone,
     IdempotencyKeyReused,
     NotFound,
     QuotaExceeded,
@@ -17,7 +18,6 @@ from events.errors import (
 )
 from events.openapi import links, problems
 from ingest.files.checksum import ALGORITHMS, ChecksumMismatch
-from ingest.files.file import Gone
 from ingest.files.lock import Locked
 from ingest.tus.headers import BYTES, EXTENSIONS, VERSION, OtherVersion
 from ingest.uploads import EmptyUpload

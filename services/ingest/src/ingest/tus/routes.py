@@ -8,13 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from events.answers import read_answer
-from events.errors import NotFound
+from events.errors import Gone, NotFound
 from events.identity import Principal
 from events.openapi import answers, problems
 from events.web import require
 from ingest.arriving import arriving, content_length
 from ingest.fields import wrong_header
-from ingest.files.file import Gone
 from ingest.files.files import Arrival, Files
 from ingest.settings import IngestSettings
 from ingest.tus.document import APPENDS, CREATES, DELETES, LOOKS, TELLS

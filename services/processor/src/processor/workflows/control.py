@@ -14,9 +14,9 @@ from events.envelope import encode_json, stream_name
 from events.errors import (
     Conflict,
     FieldError,
+    Gone,
     IdempotencyKeyReused,
     InvalidInput,
-    MillraceError,
     NotFound,
     QuotaExceeded,
 )
@@ -38,10 +38,6 @@ RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
 _QUOTA_SECONDS = 60  # until another try may be worth it
 _TRIES = 3  # to start a job under a unique name that others have just begun or ended a job under
 _KEYS = UUID("00000000-0000-7000-8000-6a6f62732121")  # what the ids of keyed requests are derived from
-
-
-class UploadGone(MillraceError):
-    code, status, title = "gone", 410, "Deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +260,7 @@ class Control:
             detail = "There is no such upload."
             raise NotFound(detail, errors=[FieldError("body.upload_id", "not_found", detail)])
         if (told.expired or told.deleted) and not again:
-            raise UploadGone("This upload has expired, or was deleted. Send it anew.")
+            raise Gone("This upload has expired, or was deleted. Send it anew.")
         return told.facts
 
 

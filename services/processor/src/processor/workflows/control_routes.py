@@ -9,13 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from events.answers import no_unknown_parameters
 from events.envelope import encode_json
-from events.errors import Conflict, IdempotencyKeyReused, NotFound, QuotaExceeded
+from events.errors import Conflict, Gone, IdempotencyKeyReused, NotFound, QuotaExceeded
 from events.identity import Principal
 from events.jobs import JobStatus
 from events.openapi import Page, answers, problems
 from events.web import require
 from processor.language.definition import NAME_PATTERN
-from processor.workflows.control import Control, Said, UploadGone, Wish
+from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Filter, Job
 from processor.workflows.routes import Time
 from processor.workflows.views import JOBS, PROMISED
@@ -25,9 +25,7 @@ IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
 # Of a signal, or of an approval: its step's name, and its item's place.
 SignalName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
-_THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already") | problems(
-    UploadGone
-)
+_THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already") | problems(Gone)
 _STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(
     NotFound, Conflict, IdempotencyKeyReused, QuotaExceeded
 )
