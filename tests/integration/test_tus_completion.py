@@ -13,7 +13,7 @@ import pytest_asyncio
 from deploy.provision import Database
 from events.blobs import Blobs
 from events.broker_memory import MemoryBroker
-from events.segments import SegmentPart
+from events.segments import Hash, SegmentPart
 from fixtures.ingest import RunningIngest, fetchval, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts
@@ -49,9 +49,9 @@ class SlowBlobs(Blobs):
             await self.gate.wait()
             await super().join(parts, into)
 
-    async def sha256(self, key: str) -> str:
+    async def hash(self, key: str, into: Hash) -> None:
         self.hashed += 1
-        return await super().sha256(key)
+        await super().hash(key, into)
 
 
 class Replica:

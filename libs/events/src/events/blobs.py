@@ -150,12 +150,10 @@ class Blobs:
     async def get(self, key: str) -> bytes:
         return b"".join([chunk async for chunk in self.read(key)])
 
-    async def sha256(self, key: str) -> str:
-        """Of what is stored."""
-        hashed = hashlib.sha256()
+    async def hash(self, key: str, into: Hash) -> None:
+        """All that is stored."""
         async for chunk in self.read(key):
-            await asyncio.to_thread(hashed.update, chunk)
-        return hashed.hexdigest()
+            await asyncio.to_thread(into.update, chunk)
 
     async def delete(self, key: str) -> None:
         """Does nothing if there is no such blob."""

@@ -17,7 +17,6 @@ from ingest.quota import Quota, Reservation
 from ingest.uploads import Upload, Uploads
 
 _SWEEP_ROWS = 100
-_MOST_HASHES = 1_000
 
 
 def job_of(file: UUID) -> UUID:
@@ -34,13 +33,12 @@ class FileCompletion:
         self._writing = writing
         self._quota = quota
         self._outbox = outbox
-        self._read_hashes: dict[UUID, str] = {}
         self._queries = load_queries("ingest", "files/files.sql")
 
     async def complete(self, file: File, lock: FileLock) -> None:
         rows = await self._pool.fetch(self._queries["segments"], file.tenant, file.id)
         await self._blobs.join([SegmentPart(row["key"], row["bytes"]) for row in rows], file.blob)
-        sha256 = self._writing.sha256_of(file) or await self._read_sha256(file)
+        sha256 = await self._writing.sha256_of(file)
         upload = Upload(
             id=file.id,
             tenant=file.tenant,
@@ -62,21 +60,10 @@ class FileCompletion:
         if fence is None:
             await self._pool.execute(self._queries["note_late_blob"], file.tenant, file.id, file.blob)
             raise Locked("Another request completes this file now.")
-        self._read_hashes.pop(file.id, None)
         assert event is not None  # it has no idempotency key that could have been used
         self._outbox.publish_soon(event)
         with contextlib.suppress(*DATABASE_GONE):  # then the sweep does it
             await self.remove_segments(file.tenant, file.id)
-
-    async def _read_sha256(self, file: File) -> str:
-        """Its bytes are read for it once, however often its completion fails behind that."""
-        sha256 = self._read_hashes.get(file.id)
-        if sha256 is None:
-            sha256 = await self._blobs.sha256(file.blob)
-            self._read_hashes[file.id] = sha256
-            if len(self._read_hashes) > _MOST_HASHES:
-                del self._read_hashes[next(iter(self._read_hashes))]
-        return sha256
 
     async def remove_segments(self, tenant: str | None = None, file: UUID | None = None) -> bool:
         """Those that are not needed any more, of one file or of all. True if there may be more."""

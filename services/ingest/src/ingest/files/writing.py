@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -28,11 +29,12 @@ class FileWriting:
         self._hashes = RunningHashes()
         self._queries = load_queries("ingest", "files/files.sql")
 
-    def sha256_of(self, file: File) -> str | None:
-        """Of all its bytes, if they came here in one go."""
+    async def sha256_of(self, file: File) -> str:
+        """Of its blob. If its bytes did not come here in one go, they are read for it, once."""
         sha256 = self._hashes.of(file.id, file.stored)
         if sha256 is None:
-            return None
+            sha256 = hashlib.sha256()
+            await self._blobs.hash(file.blob, sha256)
         self._hashes.keep(file.id, file.stored, sha256)  # for another try, if this one fails
         return sha256.hexdigest()
 
