@@ -162,7 +162,7 @@ async def test_a_kill_before_the_promise_leaves_nothing(
         await upload_and_die()
     async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path, **QUICK) as ingest:
         await ingest.parts.blobs.sweep(older_than=0)
-        await LooseBlobs(ingest.parts.pool, ingest.parts.blobs, older_than=0).sweep()
+        await LooseBlobs(ingest.parts, older_than=0).sweep()
         assert await ingest.nothing_is_left()
 
 
@@ -173,7 +173,7 @@ async def test_a_kill_after_the_promise_loses_nothing(
         await upload_and_die()
     broker = MemoryBroker()
     async with open_ingest(database, open_parts_for, broker, tmp_path, **QUICK) as ingest:
-        await LooseBlobs(ingest.parts.pool, ingest.parts.blobs, older_than=0).sweep()
+        await LooseBlobs(ingest.parts, older_than=0).sweep()
         event = await next_event(broker)
         upload_id = event.subject.removeprefix("upload:")
         assert (await ingest.get(f"/api/v1/uploads/{upload_id}/content")).body == CSV
@@ -184,7 +184,7 @@ async def test_a_promise_that_comes_after_the_sweep_is_not_made(
 ) -> None:
     """A process that hangs between its blob and its row must not acknowledge a blob that is gone."""
     async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as ingest:
-        sweep = LooseBlobs(ingest.parts.pool, ingest.parts.blobs, older_than=0).sweep
+        sweep = LooseBlobs(ingest.parts, older_than=0).sweep
         connection = await ingest.parts.pool.acquire()
         await connection.execute("BEGIN; LOCK TABLE ingest.uploads IN SHARE MODE")
         uploading = asyncio.create_task(ingest.post())
@@ -201,3 +201,22 @@ async def is_waiting(database: Database) -> bool:
     """Whether somebody waits to insert an upload."""
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ingest.uploads'::regclass"
     return bool(await fetchval(database, query))
+
+
+async def test_a_blob_that_cannot_be_removed_does_not_keep_others(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path
+) -> None:
+    async with open_ingest(database, open_parts_for, MemoryBroker(), tmp_path) as ingest:
+        stuck, other = "uploads/acme/stuck", "uploads/acme/other"
+        loose = LooseBlobs(ingest.parts, older_than=-1)
+        for key in (stuck, other):
+            await loose.note(key)
+            await ingest.parts.blobs.put(key, CSV)
+        (ingest.blobs / stuck).unlink()
+        (ingest.blobs / stuck).mkdir()
+        assert not await loose.sweep()
+        assert await fetchval(database, "SELECT string_agg(blob, ' ') FROM ingest.loose_blobs") == stuck
+        (ingest.blobs / stuck).rmdir()
+        await loose.sweep()
+        assert await is_empty(ingest, "ingest.loose_blobs")
+        assert ingest.files() == []

@@ -32,7 +32,7 @@ _PARTIAL_SECONDS = 60.0  # how old a partial must be before a sweep asks whether
 async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[Service]:
     keep_freed_buffers()
     outbox = Outbox(parts, schema="ingest", retry_seconds=settings.outbox_retry_seconds)
-    loose = LooseBlobs(parts.pool, parts.blobs, older_than=settings.loose_blob_seconds)
+    loose = LooseBlobs(parts, older_than=settings.loose_blob_seconds)
 
     quota = Quota(parts.pool, settings)
     uploads = Uploads(parts, outbox, loose, quota)

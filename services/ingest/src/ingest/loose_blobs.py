@@ -1,18 +1,20 @@
 """Blobs that belong to no upload: not yet, or no more. They are noted before they exist, so that a kill at any moment
 leaves either an upload with its blob, or a note by which the blob is removed."""
 
-from events.blobs import Blobs
-from events.database import Pool, load_queries
+from events.database import load_queries
 from events.errors import Unavailable
+from events.lifecycle import Parts
 from events.log import Connection
+from ingest.removing import remove_each
 
 _SWEEP_ROWS = 100
 
 
 class LooseBlobs:
-    def __init__(self, pool: Pool, blobs: Blobs, *, older_than: float) -> None:
-        self._pool = pool
-        self._blobs = blobs
+    def __init__(self, parts: Parts, *, older_than: float) -> None:
+        self._pool = parts.pool
+        self._blobs = parts.blobs
+        self._log = parts.telemetry.log
         self._older_than = older_than
         self._queries = load_queries("ingest", "queries.sql")
 
@@ -30,9 +32,13 @@ class LooseBlobs:
 
     async def sweep(self) -> bool:
         """Remove those that were left behind. Returns True if there may be more."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(self._queries["take_loose_blobs"], self._older_than, _SWEEP_ROWS)
-            for row in rows:
-                await self._blobs.delete(row["blob"])
-                await connection.execute(self._queries["forget_loose_blob"], row["blob"])
-        return len(rows) == _SWEEP_ROWS
+        rows = await self._pool.fetch(self._queries["loose_blobs"], self._older_than, _SWEEP_ROWS)
+        all_gone = await remove_each(
+            self._pool,
+            self._log,
+            [row["blob"] for row in rows],
+            self._blobs.delete,
+            lock=self._queries["lock_loose_blob"],
+            forget=self._queries["forget_loose_blob"],
+        )
+        return len(rows) == _SWEEP_ROWS and all_gone

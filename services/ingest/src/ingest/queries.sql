@@ -40,7 +40,10 @@ INSERT INTO ingest.loose_blobs (blob) VALUES ($1);
 -- name: forget_loose_blob
 DELETE FROM ingest.loose_blobs WHERE blob = $1 RETURNING blob;
 
--- name: take_loose_blobs
--- Those that were noted long enough ago, locked until they are removed.
-SELECT blob FROM ingest.loose_blobs WHERE since < now() - make_interval(secs => $1)
-ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED;
+-- name: loose_blobs
+-- Those that were noted long enough ago. In no order: those that cannot be removed must not keep the others.
+SELECT blob FROM ingest.loose_blobs WHERE since < now() - make_interval(secs => $1) ORDER BY random() LIMIT $2;
+
+-- name: lock_loose_blob
+-- Until it is removed. Nothing is returned if somebody is at it, or it is gone.
+SELECT blob FROM ingest.loose_blobs WHERE blob = $1 FOR UPDATE SKIP LOCKED;

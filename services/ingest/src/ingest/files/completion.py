@@ -4,7 +4,6 @@ import contextlib
 from uuid import UUID
 
 from events.database import DATABASE_GONE, load_queries
-from events.errors import MillraceError
 from events.ids import derived_id
 from events.lifecycle import Parts
 from events.log import Connection
@@ -14,6 +13,7 @@ from ingest.files.file import File
 from ingest.files.lock import FileLock, Locked
 from ingest.files.writing import FileWriting
 from ingest.quota import Quota, Reservation
+from ingest.removing import remove_each
 from ingest.uploads import Upload, Uploads
 
 _SWEEP_ROWS = 100
@@ -68,20 +68,15 @@ class FileCompletion:
     async def remove_segments(self, tenant: str | None = None, file: UUID | None = None) -> bool:
         """Those that are not needed any more, of one file or of all. True if there may be more."""
         rows = await self._pool.fetch(self._queries["loose_segments"], tenant, file, _SWEEP_ROWS)
-        removed = [await self._remove_segment(row["key"]) for row in rows]
-        return len(rows) == _SWEEP_ROWS and all(removed)
-
-    async def _remove_segment(self, key: str) -> bool:
-        """Each by itself: one that cannot be removed now must not keep the others."""
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                if await connection.fetchval(self._queries["lock_segment"], key) is not None:
-                    await self._blobs.remove_segment(key)
-                    await connection.execute(self._queries["forget_segment"], key)
-            return True
-        except MillraceError as failed:
-            self._log.warning("a segment cannot be removed now", segment=key, reason=failed.detail)
-            return False
+        all_gone = await remove_each(
+            self._pool,
+            self._log,
+            [row["key"] for row in rows],
+            self._blobs.remove_segment,
+            lock=self._queries["lock_segment"],
+            forget=self._queries["forget_segment"],
+        )
+        return len(rows) == _SWEEP_ROWS and all_gone
 
     async def _settle(self, connection: Connection, file: File) -> None:
         if self._quota.is_set and not file.is_final:  # a final one's bytes are counted with its parts
