@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from fixtures.proxy import Fate
-from fixtures.tus_clients import EVERYTHING, ODD_NAME, Receiver, TusClient
+from fixtures.tus_clients import EVERYTHING, LENGTH, ODD_NAME, Receiver, TusClient
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
 
@@ -21,26 +20,6 @@ KILOBYTE = 1 << 10
 MEGABYTE = 1 << 20
 PATIENT = [20] * 500  # milliseconds until it tries again
 HEADS = 8 * KILOBYTE  # what the requests of an upload have beside their bodies, and more
-
-
-LENGTH = 3 * MEGABYTE + 17
-
-
-@pytest.fixture
-def length() -> int:
-    return LENGTH
-
-
-@pytest.fixture
-def content(length: int) -> bytes:
-    return os.urandom(length)
-
-
-@pytest.fixture
-def path(content: bytes, tmp_path: Path) -> Path:
-    path = tmp_path / "people.csv"
-    path.write_bytes(content)
-    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,6 @@ KILOBYTE = 1 << 10
 MEGABYTE = 1 << 20
 HEADS = 8 * KILOBYTE  # what the requests of an upload have beside their bodies, and more
 PATIENT = {"retries": 100, "retry_delay": 0}
-
-
-@pytest.fixture
-def content() -> bytes:
-    return os.urandom(3 * MEGABYTE + 17)
-
-
-@pytest.fixture
-def path(content: bytes, tmp_path: Path) -> Path:
-    path = tmp_path / "people.csv"
-    path.write_bytes(content)
-    return path
 
 
 @pytest.fixture

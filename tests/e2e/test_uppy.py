@@ -1,6 +1,5 @@
 """Uppy, as npm has it, in a page of another origin: what a browser lets it send and see through the gateway."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,6 @@ from fixtures.tus_clients import ODD_NAME, Receiver, TusClient
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
 
 MEGABYTE = 1 << 20
-
-
-@pytest.fixture
-def content() -> bytes:
-    return os.urandom(3 * MEGABYTE + 17)
-
-
-@pytest.fixture
-def path(content: bytes, tmp_path: Path) -> Path:
-    path = tmp_path / "people.csv"
-    path.write_bytes(content)
-    return path
 
 
 async def test_a_page_sends_a_file_in_chunks(receiver: Receiver, uppy: TusClient, path: Path, content: bytes) -> None:

@@ -19,17 +19,6 @@ _OTHERS = frozenset({"MILLRACE_ADMIN_DATABASE_URL", "MILLRACE_ROLE_PASSWORD", "M
 _SERVICES = (GatewaySettings, IngestSettings, NotifierSettings, ProcessorSettings)
 
 
-def unknown_settings() -> list[str]:
-    """A sentence for each variable that looks like a setting and is none."""
-    known = {f"MILLRACE_{name.upper()}" for service in _SERVICES for name in service.model_fields} | _OTHERS
-    return [
-        f"{name} is no setting of ours."
-        + "".join(f" Did you mean {near}?" for near in get_close_matches(name, known, 1))
-        for name in sorted(os.environ.keys() - known)
-        if name.startswith("MILLRACE_")
-    ]
-
-
 class DeploySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore")
 
@@ -46,3 +35,16 @@ class DeploySettings(BaseSettings):
         except ValidationError as invalid:
             wrong = "; ".join(f"MILLRACE_{str(error['loc'][0]).upper()}: {error['msg']}" for error in invalid.errors())
             raise StartupError(f"Settings are wrong: {wrong}.") from None
+
+
+def unknown_settings() -> list[str]:
+    """A sentence for each variable that looks like a setting and is none."""
+    known = {
+        f"MILLRACE_{name.upper()}" for settings in (DeploySettings, *_SERVICES) for name in settings.model_fields
+    } | _OTHERS
+    return [
+        f"{name} is no setting of ours."
+        + "".join(f" Did you mean {near}?" for near in get_close_matches(name, known, 1))
+        for name in sorted(os.environ.keys() - known)
+        if name.startswith("MILLRACE_")
+    ]

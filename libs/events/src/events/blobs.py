@@ -175,10 +175,8 @@ class Blobs:
 
     async def ping(self) -> None:
         """Raise `StorageUnavailable` if the store does not answer, or does not let us in."""
-        with storage_errors():
-            await obstore.list(
-                self._store, "ping"
-            ).collect_async()  # of an object alone, a lost bucket says nothing else
+        with storage_errors():  # of an object alone, a lost bucket says no more than a lost object
+            await obstore.list(self._store, "ping").collect_async()
         if self._root is not None and not os.access(self._root, os.W_OK):
             raise StorageUnavailable(f"{self._root} is not writable.")
 
