@@ -17,7 +17,7 @@ _WORTH_A_WINDOW = 64  # records that the exact way reads in about the time that 
 _MOST_AT_ONCE = 4096
 _LF, _CR = 10, 13
 
-Offsets = NDArray[np.int32]
+Offsets = NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ class ExactReader:
             match = self._going_on.match(self._data, self._until)
             assert match is not None
             self._until = stop = match.end()
-            if match.group(1) is None or (not self._ends_at(stop) and self._data[stop] == self._delimiter):
+            if match.group(1) is None:
+                self._until = len(self._data)
+            elif not self._ends_at(stop) and self._data[stop] == self._delimiter:
                 self._until = self._line_end(stop)
             elif not self._ends_at(stop):
                 self._outcome = Fault.TEXT_AFTER_QUOTE
@@ -87,18 +89,22 @@ class ExactReader:
 
 @lru_cache(maxsize=16)
 def _patterns(grammar: Grammar) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Of a line: as many fields as there are from a record's start on; and from within quotes on, where the group is
-    there if the quotes are closed in the line."""
-    delimiter = re.escape(grammar.delimiter)
-    unquoted = rb"[^%b\r\n]*+" % delimiter
+    """As many fields as there are on the line from a record's start on; and from within quotes on, where the group is
+    there if they are closed, as many as there are on that line."""
     if grammar.quote is None:
-        return re.compile(rb"[^\r\n]*+"), re.compile(rb"(?!)")
+        return _LINE, re.compile(rb"(?!)")
+    delimiter, quote = re.escape(grammar.delimiter), re.escape(grammar.quote)
+    field = rb"(?:%b%b%b|(?!%b)[^%b\r\n]*+)" % (quote, _quoted(grammar, rb"\r\n"), quote, quote, delimiter)
+    more = rb"(?:%b%b)*+" % (delimiter, field)
+    return re.compile(field + more), re.compile(rb"%b(%b%b)?+" % (_quoted(grammar, b""), quote, more))
+
+
+def _quoted(grammar: Grammar, without: bytes) -> bytes:
+    """What may stand between quotes, but for some characters."""
+    assert grammar.quote is not None
     quote = re.escape(grammar.quote)
     if grammar.escape is None:
-        text = rb"[^%b\r\n]*+(?:%b%b[^%b\r\n]*+)*+" % (quote, quote, quote, quote)
-    else:
-        plain = rb"[^%b%b\r\n]*+" % (quote, re.escape(grammar.escape))
-        text = rb"%b(?:%b[^\r\n]%b)*+" % (plain, re.escape(grammar.escape), plain)
-    field = rb"(?:%b%b%b|(?!%b)%b)" % (quote, text, quote, quote, unquoted)
-    more = rb"(?:%b%b)*+" % (delimiter, field)
-    return re.compile(field + more), re.compile(rb"[\r\n]*+%b(%b%b)?+" % (text, quote, more))
+        return rb"[^%b%b]*+(?:%b%b[^%b%b]*+)*+" % (quote, without, quote, quote, quote, without)
+    escape = re.escape(grammar.escape)
+    plain = rb"[^%b%b%b]*+" % (quote, escape, without)
+    return rb"%b(?:%b%b%b)*+" % (plain, escape, rb"[^%b]" % without if without else rb"[\s\S]", plain)
