@@ -50,6 +50,15 @@ def field_at(record: bytes, grammar: Grammar, position: int) -> int:
     raise AssertionError("A record's last field ends with it.")
 
 
+def open_field(record: bytes, grammar: Grammar) -> int:
+    """Which field of a malformed record begins with a quote that does not close it."""
+    for number, field in enumerate(fields_of(record, grammar)):
+        text = record[field.start : field.end]
+        if grammar.quote is not None and text.startswith(grammar.quote) and field.value == text:
+            return number
+    raise AssertionError("A record that its quotes make malformed has such a field.")
+
+
 def written(values: Sequence[bytes], grammar: Grammar) -> bytes:
     """In the one way that no parser sees otherwise."""
     quote, escape = grammar.quote, grammar.escape

@@ -1,5 +1,6 @@
 """Encodings whose characters take two bytes or four, seen as one byte each, so that records can be found in them."""
 
+import codecs
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,22 @@ _NO_ASCII = 0xFF
 
 
 def unit_bytes(encoding: str) -> int:
-    return np.dtype(_UNITS.get(encoding, "u1")).itemsize
+    return _unit(encoding).itemsize
 
 
 def units_of(data: bytes, encoding: str) -> NDArray[np.unsignedinteger[Any]]:
     """What is left over at the end is none."""
-    kind = np.dtype(_UNITS.get(encoding, "u1"))
+    kind = _unit(encoding)
     return np.frombuffer(data, kind, len(data) // kind.itemsize)
 
 
 def as_ascii(data: bytes, encoding: str) -> bytes:
     """A byte for each unit, the same if it is ASCII."""
-    if encoding not in _UNITS:
+    if unit_bytes(encoding) == 1:
         return data
     text: NDArray[np.uint8] = np.minimum(units_of(data, encoding), _NO_ASCII).astype(np.uint8)
     return text.tobytes()
+
+
+def _unit(encoding: str) -> np.dtype[Any]:
+    return np.dtype(_UNITS.get(codecs.lookup(encoding).name, "u1"))
