@@ -211,7 +211,7 @@ PIECES = st.one_of(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     pieces=st.lists(PIECES, max_size=12),
     ends=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=1, max_size=4),

@@ -93,7 +93,7 @@ GRAMMARS = [
 
 
 @pytest.mark.parametrize(("grammar", "alphabet"), GRAMMARS, ids=[str(number) for number in range(len(GRAMMARS))])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_bytes_are_read_as_the_reference_reads_them(grammar: Grammar, alphabet: bytes, data: st.DataObject) -> None:
     content = data.draw(texts(alphabet) | st.binary(max_size=40))

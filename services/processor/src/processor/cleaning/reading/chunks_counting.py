@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from processor.cleaning.reading.records import split
 from processor.cleaning.reading.records_grammar import Grammar
+from processor.cleaning.reading.records_window import tally
 
 _LF, _CR = 10, 13
+_WINDOW_BYTES = 512 << 10
 
 
 class Counts(NamedTuple):
@@ -20,8 +22,7 @@ class Counts(NamedTuple):
 def count(data: bytearray, length: int, grammar: Grammar, *, is_last: bool) -> Counts:
     """Of as many bytes of the data. A record begins with them."""
     if grammar.quote is not None and data.find(grammar.quote, 0, length) >= 0:
-        records = split(bytes(memoryview(data)[:length]), grammar, is_last=is_last)
-        return Counts(records.consumed, len(records), records.line_count)
+        return _count_quoted(bytes(memoryview(data)[:length]), grammar, is_last=is_last)
     has_returns = data.find(b"\r", 0, length) >= 0
     if not is_last:
         length -= data[length - 1] == _CR  # a line feed may follow
@@ -39,6 +40,18 @@ def count(data: bytearray, length: int, grammar: Grammar, *, is_last: bool) -> C
     lines = int(np.count_nonzero(ends))
     rows = lines + (not ends[-1])
     return Counts(length, rows if grammar.keeps_blank_lines else rows - _blank(ends, any_end), lines)
+
+
+def _count_quoted(data: bytes, grammar: Grammar, *, is_last: bool) -> Counts:
+    taken = rows = lines = 0
+    # As in `split`: no record in a window is too long.
+    width = min(_WINDOW_BYTES, grammar.most_record_bytes)
+    while taken < len(data) and (found := tally(data, taken, min(taken + width, len(data)), grammar)):
+        taken += found.bytes
+        rows += found.records - (0 if grammar.keeps_blank_lines else found.blank)
+        lines += found.lines
+    rest = split(data[taken:], grammar, is_last=is_last)
+    return Counts(taken + rest.consumed, rows + len(rest), lines + rest.line_count)
 
 
 def _blank(ends: NDArray[np.bool_], any_end: NDArray[np.bool_]) -> int:

@@ -11,6 +11,7 @@ from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import as_ascii, unit_bytes
 
 _NOWHERE = -1
+_IN_A_FIELD = (Fault.TEXT_AFTER_QUOTE, Fault.UNCLOSED_QUOTE, Fault.NUL_BYTE, Fault.BAD_ENCODING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,19 @@ def with_ragged(content: Content, columns: int) -> NDArray[np.uint8]:
 
 def rejects_of(content: Content, grammar: Grammar, columns: int, faults: NDArray[np.uint8]) -> Rejects:
     rejected = np.flatnonzero(faults)
-    where = [_column(content, grammar, int(record), Fault(int(faults[record]))) for record in rejected]
+    columns_at = np.full(len(rejected), _NOWHERE, np.int32)
+    for at in np.flatnonzero(np.isin(faults[rejected], _IN_A_FIELD)).tolist():
+        column = _column(content, grammar, int(rejected[at]), Fault(int(faults[rejected[at]])))
+        columns_at[at] = column if column < columns else _NOWHERE
     return Rejects(
         rejected,
         faults[rejected],
-        np.array([at if at < columns else _NOWHERE for at in where], np.int32),
+        columns_at,
         np.where(faults[rejected] >= Fault.TOO_FEW_FIELDS, content.records.fields[rejected], 0).astype(np.int32),
     )
 
 
 def _column(content: Content, grammar: Grammar, record: int, fault: Fault) -> int:
-    if fault not in (Fault.TEXT_AFTER_QUOTE, Fault.UNCLOSED_QUOTE, Fault.NUL_BYTE, Fault.BAD_ENCODING):
-        return _NOWHERE
     data = content.data[int(content.records.starts[record]) : int(content.records.ends[record])]
     text = as_ascii(data, content.encoding)
     if fault is Fault.NUL_BYTE:

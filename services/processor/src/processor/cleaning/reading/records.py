@@ -49,13 +49,16 @@ def split(data: bytes, grammar: Grammar, *, is_last: bool = True) -> Records:
     while found.consumed < len(data):
         begin = found.consumed
         end = min(begin + width, len(data))
+        quote = -1 if grammar.quote is None else data.find(grammar.quote, begin, end)
+        if is_far := quote - begin >= _SMALLEST_WINDOW_BYTES:
+            end = quote  # up to there, nothing can fail
         window = look(data, begin, end, grammar, is_last=is_last)
         found.add_window(window)
         if window.failed:
             width = min(widest, max(2 * (found.consumed - begin), _SMALLEST_WINDOW_BYTES))
             patience = min(4 * patience, _MOST_AT_ONCE) if len(window.line_ends) < _WORTH_A_WINDOW else 1
         else:
-            width, patience = min(2 * width, widest), 1
+            width, patience = width if is_far else min(2 * width, widest), 1
             if len(window.line_ends) and end < len(data):
                 continue
         if not found.add_exact(exact, patience):
@@ -68,6 +71,7 @@ class _Found:
         self._data = data
         self._bytes = np.frombuffer(data, np.uint8)
         self._grammar = grammar
+        self._has_returns = b"\r" in data
         self._parts: list[tuple[NDArray[Any], ...]] = []  # starts, ends, lines, fields, faults
         self._peculiar: list[NDArray[np.intp]] = []  # positions
         self._lines = 0
@@ -76,15 +80,16 @@ class _Found:
     def add_window(self, window: Window) -> None:
         if not len(window.line_ends):
             return
-        last = window.line_ends + self.consumed
+        last = (window.line_ends + self.consumed).astype(np.int32)
         starts = np.empty_like(last)
         starts[0], starts[1:] = self.consumed, last[:-1] + 1
-        ends = last - ((self._bytes[last] == _LF) & (self._bytes[np.maximum(last - 1, 0)] == _CR))
+        ends = last
+        if self._has_returns:
+            ends = last - ((self._bytes[last] == _LF) & (self._bytes[np.maximum(last - 1, 0)] == _CR))
         lines = np.empty_like(last)
         lines[0], lines[1:] = self._lines, window.lines[:-1] + self._lines
-        fields = np.diff(window.delimiters, prepend=0) + 1
-        part = (starts, ends, lines, fields)
-        self._parts.append((*(column.astype(np.int32) for column in part), np.zeros(len(last), np.uint8)))
+        fields = np.diff(window.delimiters, prepend=np.int32(0)) + np.int32(1)
+        self._parts.append((starts, ends, lines, fields, np.zeros(len(last), np.uint8)))
         if len(window.peculiar):
             positions = window.peculiar + self.consumed
             self._peculiar.append(positions[: np.searchsorted(positions, last[-1])])

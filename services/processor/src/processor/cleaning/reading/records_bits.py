@@ -12,9 +12,9 @@ _TOP = np.uint64(63)
 
 def bits_of(mask: NDArray[np.bool_]) -> Bits:
     packed = np.packbits(mask, bitorder="little")
-    words = np.zeros(-(-len(mask) // 64), "<u8")
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
+    if missing := -len(packed) % 8:
+        packed = np.pad(packed, (0, missing))
+    return packed.view("<u8")
 
 
 def positions_of(bits: Bits) -> Positions:
@@ -55,6 +55,18 @@ def first_of(bits: Bits) -> int | None:
         return None
     word = int(bits[words[0]])
     return int(words[0]) * 64 + (word & -word).bit_length() - 1
+
+
+def last_of(bits: Bits) -> int | None:
+    words = np.flatnonzero(bits)
+    return int(words[-1]) * 64 + int(bits[words[-1]]).bit_length() - 1 if len(words) else None
+
+
+def count_until(bits: Bits, position: int) -> int:
+    """How many of the set there are up to the position."""
+    word = position // 64
+    until = int(bits[word]) & ((2 << position % 64) - 1)
+    return int(np.bitwise_count(bits[:word]).sum()) + until.bit_count()
 
 
 def counts_before(bits: Bits, positions: Positions) -> NDArray[np.int32]:

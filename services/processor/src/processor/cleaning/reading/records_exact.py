@@ -26,6 +26,7 @@ class ExactReader:
         self._is_last = is_last
         self._most = grammar.most_record_bytes
         self._delimiter = grammar.delimiter[0]
+        self._quote = grammar.quote if grammar.escape is None else None
         self._fresh, self._going_on = _patterns(grammar)
         # Within quotes at any line's end from `_since` to before `_until`: the record's end is at `_until`, or a fault
         # is, or else nothing is known of what follows.
@@ -59,7 +60,7 @@ class ExactReader:
         if not self._since <= line_end < self._until:
             self._since, self._until, self._outcome = line_end, line_end, None
         while self._outcome is None and self._until < min(limit, len(self._data)):
-            match = self._going_on.match(self._data, self._until)
+            match = self._going_on.match(self._data, self._next_quote())
             assert match is not None
             self._until = stop = match.end()
             if match.group(1) is None:
@@ -71,6 +72,13 @@ class ExactReader:
             elif stop < len(self._data) or self._is_last:
                 self._outcome = Fault.NONE
         return self._outcome if self._until <= limit else None
+
+    def _next_quote(self) -> int:
+        """Or before it, where an escape may be."""
+        if self._quote is None:
+            return self._until
+        at = self._data.find(self._quote, self._until)
+        return len(self._data) if at < 0 else at
 
     def _ends_at(self, position: int) -> bool:
         return position == len(self._data) or self._data[position] in b"\r\n"

@@ -6,6 +6,7 @@ without quotes is text. From the first quote on that is none of these, nothing i
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from processor.cleaning.reading.records_bits import (
     Bits,
     Positions,
     bits_of,
+    count_until,
     counts_before,
     first_of,
+    last_of,
     parity,
     positions_of,
     shifted_down,
@@ -50,35 +53,66 @@ class _Quotes:
 
 def look(data: bytes, begin: int, end: int, grammar: Grammar, *, is_last: bool) -> Window:
     """A record begins at `begin`. Unless it is the last, nothing is said of what depends on bytes behind the data."""
+    seen = _see(data, begin, end, grammar, is_last=is_last)
+    ends = positions_of(seen.outside)
+    quotes, delimiters, peculiar, bad = seen.quotes, seen.delimiters, _NOTHING, None
+    lines = np.arange(1, len(ends) + 1)
+    if quotes is not None:
+        delimiters = delimiters & ~quotes.within
+        peculiar = _peculiar(np.frombuffer(data, np.uint8, end - begin, begin), quotes, seen.any_ends | delimiters)
+        bad = quotes.bad
+        ends = ends[: None if bad is None else np.searchsorted(ends, bad)]
+        lines = lines[: len(ends)]
+        if np.bitwise_count(seen.outside).sum() != np.bitwise_count(seen.line_ends).sum():
+            lines = np.searchsorted(positions_of(seen.line_ends), ends) + 1
+    return Window(ends, lines, counts_before(delimiters, ends), peculiar, bad is not None)
+
+
+class Tally(NamedTuple):
+    bytes: int  # up to the last record's end
+    records: int
+    blank: int  # of these
+    lines: int
+
+
+def tally(data: bytes, begin: int, end: int, grammar: Grammar) -> Tally | None:
+    """How many records end in the window; None if none does, or a quote is not where it has to be."""
+    seen = _see(data, begin, end, grammar, is_last=False)
+    last = last_of(seen.outside)
+    if last is None or (seen.quotes is not None and seen.quotes.bad is not None):
+        return None
+    blank = shifted_up(seen.outside, first=True) & seen.any_ends
+    return Tally(
+        last + 1,
+        int(np.bitwise_count(seen.outside).sum()),
+        count_until(blank, last),
+        count_until(seen.line_ends, last),
+    )
+
+
+class _Seen(NamedTuple):
+    any_ends: Bits  # each byte that ends a line or stands in a line end
+    line_ends: Bits  # the last byte of each line end
+    outside: Bits  # of these, what is not within quotes
+    delimiters: Bits
+    quotes: "_Quotes | None"
+
+
+def _see(data: bytes, begin: int, end: int, grammar: Grammar, *, is_last: bool) -> _Seen:
     bytes_ = np.frombuffer(data, np.uint8, end - begin, begin)
     behind = data[end] if end < len(data) else None
     line_feeds = bits_of(bytes_ == _LF)
-    line_ends = any_end = line_feeds
+    line_ends = any_ends = line_feeds
     if data.find(b"\r", begin, end) >= 0:
         returns = bits_of(bytes_ == _CR)
         undecided = behind is None and not is_last
         line_ends = line_feeds | returns & ~shifted_down(line_feeds, end - begin, last=behind == _LF or undecided)
-        any_end = line_feeds | returns
+        any_ends = line_feeds | returns
     delimiters = bits_of(bytes_ == grammar.delimiter[0])
-    quotes = None
-    if grammar.quote is not None and data.find(grammar.quote, begin, end) >= 0:
-        quotes = _quotes(bytes_, behind, any_end, delimiters, grammar)
-    outside = line_ends if quotes is None else line_ends & ~quotes.within
-    ends = positions_of(outside)
-    if quotes is not None:
-        delimiters &= ~quotes.within
-        if quotes.bad is not None:
-            ends = ends[: np.searchsorted(ends, quotes.bad)]
-    lines = np.arange(1, len(ends) + 1)
-    if quotes is not None and np.bitwise_count(outside).sum() != np.bitwise_count(line_ends).sum():
-        lines = np.searchsorted(positions_of(line_ends), ends) + 1
-    return Window(
-        ends,
-        lines,
-        counts_before(delimiters, ends),
-        _NOTHING if quotes is None else _peculiar(bytes_, quotes, any_end | delimiters),
-        quotes is not None and quotes.bad is not None,
-    )
+    if grammar.quote is None or data.find(grammar.quote, begin, end) < 0:
+        return _Seen(any_ends, line_ends, line_ends, delimiters, None)
+    quotes = _quotes(bytes_, behind, any_ends, delimiters, grammar)
+    return _Seen(any_ends, line_ends, line_ends & ~quotes.within, delimiters, quotes)
 
 
 def _quotes(
