@@ -1,0 +1,1 @@
+"""What a file is: its text, its records, its columns."""

@@ -1,0 +1,112 @@
+"""What DuckDB is given of a chunk: records that by our grammar are rows of the table, as UTF-8, so that it has nothing
+to reject. If it finds another number of rows, it is not asked any more."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.cleaning.reading.chunks_content import Content
+from processor.cleaning.reading.feed_rejects import Rejects, rejects_of, with_ragged
+from processor.cleaning.reading.feed_text import Text
+from processor.cleaning.reading.records_grammar import Fault, Grammar
+
+_MARK = "\ufeff".encode()
+_IN_MEMORY = sys.platform == "linux"
+_BATCH_ROWS = 50_000
+_BUFFER_BYTES = 32 << 20
+_MOST_GROWTH = 8  # of a record that is written anew, each field in quotes, and to UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    path: str
+    bytes: int
+    rows: NDArray[np.intp]  # which record of the chunk each row is
+    rejects: Rejects
+    grammar: Grammar
+    text: Text
+
+
+@contextmanager
+def feed_of(content: Content, grammar: Grammar, columns: int, scratch: str) -> Iterator[Feed]:
+    """For a table with as many columns."""
+    text = Text(content, grammar, with_ragged(content, columns))
+    with _file(scratch) as file:
+        for number, piece in enumerate(text.pieces()):
+            if number == 0 and bytes(piece[: len(_MARK)]) == _MARK:
+                file.write(_MARK)  # DuckDB takes the first one for a byte order mark
+            file.write(piece)
+        file.flush()
+        rejects = rejects_of(content, grammar, columns, text.faults)
+        rows = np.flatnonzero(text.faults == Fault.NONE)
+        path = f"/proc/self/fd/{file.fileno()}" if _IN_MEMORY else file.name
+        yield Feed(path, file.tell(), rows, rejects, grammar, text)
+
+
+def read_raw(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> None:
+    """Make the table `raw` of the feed's rows, all of them text as it stands in the file. Its `rowid` is the place that
+    the row has in `feed.rows`."""
+    if not len(feed.rows):
+        _make_table(connection, columns)
+    elif _read_by_duckdb(connection, feed, columns) != len(feed.rows):
+        _read_ourselves(connection, feed, columns)
+
+
+def _make_table(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE raw ({', '.join(f'{_name(name)} VARCHAR' for name in columns)})")
+
+
+def _read_by_duckdb(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> int | None:
+    """How many rows it takes it for; None if it cannot read it."""
+    grammar = feed.grammar
+    quote, escape = grammar.quote or b"", grammar.escape or grammar.quote or b""
+    longest = _MOST_GROWTH * grammar.most_record_bytes
+    buffer = max(
+        _BUFFER_BYTES, longest + 1, feed.bytes + 1
+    )  # one: a record that two buffers share is a risk for nothing
+    # Our own names, so that a column's can be anything.
+    names = [f"c{number}" for number in range(len(columns))]
+    types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
+    _make_table(connection, columns)
+    query = f"""
+        INSERT INTO raw FROM read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {names},
+            delim = {_literal(grammar.delimiter.decode())}, quote = {_literal(quote.decode())},
+            escape = {_literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
+            auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})
+    """
+    try:
+        (inserted,) = connection.execute(query).fetchall()
+    except duckdb.InvalidInputException:
+        return None
+    return int(inserted[0])
+
+
+def _read_ourselves(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> None:
+    _make_table(connection, columns)
+    for first in range(0, len(feed.rows), _BATCH_ROWS):
+        rows = [feed.text.values(int(record)) for record in feed.rows[first : first + _BATCH_ROWS]]
+        batch = {f"c{at}": np.array(values, object) for at, values in enumerate(zip(*rows, strict=True))}
+        connection.register("own_reading", batch)
+        connection.execute("INSERT INTO raw FROM own_reading")
+        connection.unregister("own_reading")
+
+
+def _file(scratch: str) -> IO[bytes]:
+    """In memory where there is such a thing."""
+    return os.fdopen(os.memfd_create("feed"), "wb") if _IN_MEMORY else tempfile.NamedTemporaryFile(dir=scratch)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

@@ -1,0 +1,145 @@
+"""A file's bytes, cut into records."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.cleaning.reading.records_exact import ExactReader, One
+from processor.cleaning.reading.records_fields import count_fields, is_peculiar
+from processor.cleaning.reading.records_grammar import Fault, Grammar
+from processor.cleaning.reading.records_window import Window, look
+
+_WINDOW_BYTES = 512 << 10
+_SMALLEST_WINDOW_BYTES = 16 << 10
+_WORTH_A_WINDOW = 64  # records that the exact way reads in about the time that a small window takes
+_MOST_AT_ONCE = 4096
+_LF, _CR = 10, 13
+
+Offsets = NDArray[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Those that are rows, in the order of the file. A blank line is none, unless the grammar keeps it."""
+
+    starts: Offsets
+    ends: Offsets  # of their text: the line end is not in it
+    lines: Offsets  # that have ended before
+    fields: Offsets  # how many; of malformed records, 0
+    faults: NDArray[np.uint8]  # what is known of them without their encoding: a `Fault` each
+    peculiar: Offsets  # which of the well-formed ones a parser may read in another way
+    blank_lines: int
+    line_count: int
+    consumed: int  # bytes; the others, if there are any, begin a record that they do not end
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def split(data: bytes, grammar: Grammar, *, is_last: bool = True) -> Records:
+    """A record begins with the data. If it is the last of its file, the last record ends with it."""
+    found = _Found(data, grammar)
+    exact = ExactReader(data, grammar, is_last=is_last)
+    # No record in a window is too long. Where the fast way fails, it is shown less of the file at once, and where it
+    # fails soon, more and more records are left to the exact one.
+    widest = min(_WINDOW_BYTES, grammar.most_record_bytes)
+    width, patience = widest, 1
+    while found.consumed < len(data):
+        begin = found.consumed
+        end = min(begin + width, len(data))
+        quote = -1 if grammar.quote is None else data.find(grammar.quote, begin, end)
+        if is_far := quote - begin >= _SMALLEST_WINDOW_BYTES:
+            end = quote  # up to there, nothing can fail
+        window = look(data, begin, end, grammar, is_last=is_last)
+        found.add_window(window)
+        if window.failed:
+            width = min(widest, max(2 * (found.consumed - begin), _SMALLEST_WINDOW_BYTES))
+            patience = min(4 * patience, _MOST_AT_ONCE) if len(window.line_ends) < _WORTH_A_WINDOW else 1
+        else:
+            width, patience = width if is_far else min(2 * width, widest), 1
+            if len(window.line_ends) and end < len(data):
+                continue
+        if not found.add_exact(exact, patience):
+            break
+    return found.records()
+
+
+class _Found:
+    def __init__(self, data: bytes, grammar: Grammar) -> None:
+        self._data = data
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._grammar = grammar
+        self._has_returns = b"\r" in data
+        self._parts: list[tuple[NDArray[Any], ...]] = []  # starts, ends, lines, fields, faults
+        self._peculiar: list[NDArray[np.intp]] = []  # positions
+        self._lines = 0
+        self.consumed = 0
+
+    def add_window(self, window: Window) -> None:
+        if not len(window.line_ends):
+            return
+        last = (window.line_ends + self.consumed).astype(np.int32)
+        starts = np.empty_like(last)
+        starts[0], starts[1:] = self.consumed, last[:-1] + 1
+        ends = last
+        if self._has_returns:
+            ends = last - ((self._bytes[last] == _LF) & (self._bytes[np.maximum(last - 1, 0)] == _CR))
+        lines = np.empty_like(last)
+        lines[0], lines[1:] = self._lines, window.lines[:-1] + self._lines
+        fields = np.diff(window.delimiters, prepend=np.int32(0)) + np.int32(1)
+        self._parts.append((starts, ends, lines, fields, np.zeros(len(last), np.uint8)))
+        if len(window.peculiar):
+            positions = window.peculiar + self.consumed
+            self._peculiar.append(positions[: np.searchsorted(positions, last[-1])])
+        self.consumed = int(last[-1]) + 1
+        self._lines += int(window.lines[-1])
+
+    def add_exact(self, reader: ExactReader, most: int) -> bool:
+        """Whether there were so many, or the data's end was reached."""
+        found: list[tuple[int, int, int, int, int]] = []
+        peculiar: list[int] = []
+        while len(found) < most and self.consumed < len(self._data) and (one := reader.read(self.consumed)):
+            start, fields = self.consumed, 0
+            if one.fault is Fault.NONE:
+                record = self._data[start : one.end]
+                fields = count_fields(record, self._grammar)
+                if is_peculiar(record, self._grammar):
+                    peculiar.append(start)
+            found.append((start, one.end, self._lines, fields, one.fault))
+            self._lines += _lines(self._data, start, one)
+            self.consumed = one.after
+        if found:
+            starts, ends, lines, counts, faults = np.array(found, np.int32).T
+            self._parts.append((starts, ends, lines, counts, faults.astype(np.uint8)))
+            self._peculiar.append(np.array(peculiar, np.intp))
+        return len(found) == most or self.consumed == len(self._data)
+
+    def records(self) -> Records:
+        none = (np.empty(0, np.int32),) * 4 + (np.empty(0, np.uint8),)
+        starts, ends, lines, fields, faults = (np.concatenate(parts) for parts in zip(none, *self._parts, strict=True))
+        rows = starts < ends
+        blank_lines = 0 if self._grammar.keeps_blank_lines else len(starts) - int(np.count_nonzero(rows))
+        if blank_lines:
+            starts, ends, lines, fields, faults = (of[rows] for of in (starts, ends, lines, fields, faults))
+        positions = np.concatenate([np.empty(0, np.intp), *self._peculiar])
+        peculiar = np.unique(np.searchsorted(starts, positions, "right") - 1).astype(np.int32)
+        found = Records(starts, ends, lines, fields, faults, peculiar, blank_lines, self._lines, self.consumed)
+        return _without_nul(found, self._bytes) if 0 in self._data else found
+
+
+def _without_nul(records: Records, bytes_: NDArray[np.uint8]) -> Records:
+    positions = np.flatnonzero(bytes_[: records.consumed] == 0)
+    at = np.unique(np.searchsorted(records.starts, positions, "right") - 1)
+    faults = records.faults.copy()
+    faults[at[faults[at] == Fault.NONE]] = Fault.NUL_BYTE
+    fields = np.where(faults == Fault.NONE, records.fields, 0).astype(np.int32)
+    peculiar = records.peculiar[faults[records.peculiar] == Fault.NONE]
+    return replace(records, faults=faults, fields=fields, peculiar=peculiar)
+
+
+def _lines(data: bytes, start: int, one: One) -> int:
+    """How many end in a record, with it, whether or not its own line ends."""
+    ended = data.count(b"\n", start, one.after) + data.count(b"\r", start, one.after)
+    return ended - data.count(b"\r\n", start, one.after)
