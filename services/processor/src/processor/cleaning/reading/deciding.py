@@ -184,7 +184,7 @@ def _preamble(lines: int, options: Options) -> Decision[int]:
 def _tail(samples: Samples, encoding: Encoding, body: Lines) -> Lines:
     if samples.are_all:
         return body
-    return Lines(_from_line(encoding.text(samples.tail)))
+    return Lines(_from_line(encoding.text_somewhere(samples.tail)))
 
 
 def _from_line(text: str) -> str:
@@ -209,7 +209,7 @@ def _elsewhere(
     found: list[Sequence[str]] = []
     most = max(1, min(_MOST_ROWS_OF_A_PIECE, _MOST_FIELDS // width // (len(samples.between) + 1)))
     for piece in (*samples.between, samples.tail):
-        lines = Lines(_from_line(encoding.text(piece)))
+        lines = Lines(_from_line(encoding.text_somewhere(piece)))
         last = len(lines) - (footer_lines if piece is samples.tail else 1)
         own = [row for row in islice(rows(lines, grammar), most) if row.line + row.lines <= last]
         found += _fields_of(own, width)

@@ -21,6 +21,7 @@ _MARKS = {
 }
 _WIDTHS = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 _UTF16_SAMPLE_BYTES = 64 << 10
+_USED_CONTROLS = USED_CONTROLS.decode()
 _STRANGE = ("Cn", "Co", "Cs", "Cc")  # categories of characters
 _FEWEST_ZEROS, _MOST_STRANGE = 0.005, 0.02
 # Damaged UTF-8 has this many whole characters of several bytes for each byte that is of none.
@@ -38,11 +39,17 @@ class Encoding:
 
     def text(self, piece: bytes) -> str:
         """Nothing is lost: what is not of the encoding becomes surrogates, and `encoded` gives its bytes back."""
-        width = _WIDTHS.get(self.decision.value, 1)
-        return piece[: len(piece) - len(piece) % width].decode(self.decision.value, self._errors)
+        return self._whole(piece).decode(self.decision.value, self._errors)
+
+    def text_somewhere(self, piece: bytes) -> str:
+        """Of a piece that may begin and end within a character."""
+        return self._whole(piece).decode(self.decision.value, "replace")
 
     def encoded(self, text: str) -> bytes:
         return text.encode(self.decision.value, self._errors)
+
+    def _whole(self, piece: bytes) -> bytes:
+        return piece[: len(piece) - len(piece) % _WIDTHS.get(self.decision.value, 1)]
 
     @property
     def _errors(self) -> str:
@@ -95,7 +102,7 @@ def _utf16(head: bytes) -> Decision[str] | None:
         if bad.start < len(part) - 2:  # else a pair of surrogates was cut
             return None
         text = part[: bad.start].decode(name)
-    strange = sum(unicodedata.category(sign) in _STRANGE and ord(sign) not in USED_CONTROLS for sign in text)
+    strange = sum(unicodedata.category(sign) in _STRANGE and sign not in _USED_CONTROLS for sign in text)
     if strange > _MOST_STRANGE * len(text) or not any(sign in text for sign in "\r\n,;\t "):
         return None
     side = "second" if odd > even else "first"

@@ -87,7 +87,7 @@ def _cut(rows: Iterable[Row]) -> list[_Block]:
 
 
 def _cut_by_width(run: list[Row]) -> list[_Block]:
-    """A row of another width is ragged; several, of one width and to themselves, are another table."""
+    """Rows of another width are ragged, unless they begin with a header of their own: then they are another table."""
     spans: list[list[Row]] = []
     for row in run:
         if spans and (row.is_flawed or len(row.fields) == len(spans[-1][0].fields)):
@@ -99,13 +99,12 @@ def _cut_by_width(run: list[Row]) -> list[_Block]:
     widths: list[int] = []
     for span in spans:
         width = len(span[0].fields)
-        is_ragged = width != usual and (width == 1 or len(span) <= _FEWEST_ROWS)
         if not merged:
             merged, widths = [list(span)], [width]
         elif len(merged) == 1 and width == usual != widths[0] and _is_uneven_header(merged[0], span):
             merged[0] += span
             widths[0] = width
-        elif width == widths[-1] or (is_ragged and widths[-1] > 1):
+        elif width == widths[-1] or (widths[-1] > 1 and width != usual and not _is_whole_table(span)):
             merged[-1] += span
         else:
             merged.append(list(span))
@@ -152,6 +151,11 @@ def _begins_anew(above: _Block, block: _Block) -> bool:
         return False
     below = [row.fields for row in above.rows[1:] if len(row.fields) == block.width]
     return looks_like_header(first, data)[0] > 0.9 and looks_like_header(first, below)[0] > 0.9 if below else False
+
+
+def _is_whole_table(span: Sequence[Row]) -> bool:
+    first, *data = [row.fields for row in span if len(row.fields) == len(span[0].fields)]
+    return len(data) >= _FEWEST_ROWS and len(first) > 1 and looks_like_header(first, data)[0] > 0.5
 
 
 def _is_uneven_header(above: Sequence[Row], span: Sequence[Row]) -> bool:
