@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from processor.cleaning.reading.decisions import Decision, counted, decided, overridden
-from processor.cleaning.reading.dialect import Dialect, decide_dialect
+from processor.cleaning.reading.dialect import decide_dialect
 from processor.cleaning.reading.encoding import Encoding, decide_encoding
 from processor.cleaning.reading.footer import decide_footer
 from processor.cleaning.reading.header import looks_like_header
@@ -28,7 +28,6 @@ _FEWEST_ROWS = 20  # however wide they are
 _MOST_ROWS = 3000
 _MOST_ROWS_OF_A_PIECE = 200
 _FOOTER_LINES = 2000  # from the end, that are read to know what usual rows are
-_UNSURE = 0.6
 _NO_CONTENT = " \t\r\n,;|"
 
 
@@ -52,6 +51,7 @@ class Decisions(msgspec.Struct, frozen=True):
     table_starts: int  # offset of its first byte, which is the header's if there is one
     data_starts: int  # offset of its first record of data
     data_line: int  # and the record's first line, from 0 on
+    data_record: int  # and how many records, blank lines among them, are before it
     table_ends: int | None  # offset, where the table is known to end before the footer or the file does
     notes: tuple[str, ...]  # what a person should know
 
@@ -110,8 +110,9 @@ def decide_of(samples: Samples, options: Options) -> Decisions:
         _offset(lines, first, encoding),
         _offset(lines, data_line, encoding),
         data_line,
+        skipped + sum(row.line + skipped < data_line for row in read),
         end,
-        tuple(_notes(first, tables, table, dialect, header, footer) + notes),
+        tuple(_notes(first, tables, table, footer) + notes),
     )
 
 
@@ -225,9 +226,7 @@ def _line_ends(text: str) -> dict[str, int]:
     return {"crlf": both, "lf": text.count("\n") - both, "cr": text.count("\r") - both}
 
 
-def _notes(
-    first: int, tables: Sequence[Table], table: Table, dialect: Dialect, header: Decision[bool], footer: Decision[int]
-) -> list[str]:
+def _notes(first: int, tables: Sequence[Table], table: Table, footer: Decision[int]) -> list[str]:
     notes: list[str] = []
     if first:
         notes.append(f"The first {counted(first, 'line')} {'is' if first == 1 else 'are'} not part of the table.")
@@ -238,7 +237,4 @@ def _notes(
     if footer.value:
         last = footer.value
         notes.append(f"The last {counted(last, 'line')} {'is' if last == 1 else 'are'} not part of the table.")
-    for decision, what in ((dialect.delimiter, "delimiter"), (header, "header")):
-        if decision.confidence < _UNSURE:
-            notes.append(f"The {what} is not sure: {decision.reason}")
     return notes

@@ -27,6 +27,7 @@ _DELIMITERS = (
 )
 _FEWEST_PER_LINE = 0.3
 _UNQUOTED = 0.3  # what no quotes are worth where quotes enclose fields
+_MANY_STRAY = 0.1  # share of rows
 _ONE_COLUMN = 0.4  # what the regularity of one column is worth, of which every text has one
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank", ":": "a colon"}
 
@@ -49,6 +50,7 @@ class _Tried(NamedTuple):
     regular: float  # share of rows that have it
     quoted: int  # fields
     flawed: int  # rows
+    rows: int
 
 
 def decide_dialect(lines: Lines, options: Options) -> Dialect:
@@ -104,7 +106,7 @@ def _try(lines: Lines, grammar: Grammar) -> _Tried:
     widths = Counter(len(row.fields) for row in found if not row.is_flawed)
     flawed = sum(row.is_flawed for row in found)
     if not widths:
-        return _Tried(grammar, 0.0, 1, 0.0, 0, flawed)
+        return _Tried(grammar, 0.0, 1, 0.0, 0, flawed, len(found))
     several = {width: count for width, count in widths.items() if width > 1}
     width = max(several or widths, key=lambda width: (widths[width], width))
     pattern = sum((count / len(found)) ** 2 * (width - 1) / width for width, count in several.items()) ** 0.5
@@ -115,12 +117,19 @@ def _try(lines: Lines, grammar: Grammar) -> _Tried:
     likely = _likely_fields([row for row in found if len(row.fields) == width])
     score = max(pattern, alone) * likely**2 * (1 - flawed / len(found)) ** 2
     score *= _DELIMITERS.get(grammar.delimiter, 0.9) if width > 1 else 1.0
-    return _Tried(grammar, score, width, widths[width] / len(found), sum(row.quoted for row in found), flawed)
+    return _Tried(
+        grammar, score, width, widths[width] / len(found), sum(row.quoted for row in found), flawed, len(found)
+    )
 
 
 def _with_quotes_that_enclose(tried: list[_Tried]) -> list[_Tried]:
-    """Where more quotes enclose fields than are stray, they are quotes."""
-    enclosing = {one.grammar.delimiter for one in tried if one.quoted > one.flawed}
+    """Where more quotes enclose fields than are stray, or few are stray, they are quotes: a row that does not close
+    its quote is to be seen as one."""
+    enclosing = {
+        one.grammar.delimiter
+        for one in tried
+        if one.grammar.quote and (one.quoted > one.flawed or one.flawed < _MANY_STRAY * one.rows)
+    }
     return [
         one._replace(score=one.score * _UNQUOTED)
         if one.grammar.quote is None and one.grammar.delimiter in enclosing

@@ -22,10 +22,12 @@ _MARKS = {
 _WIDTHS = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 _UTF16_SAMPLE_BYTES = 64 << 10
 _USED_CONTROLS = USED_CONTROLS.decode()
+_MOST_BESIDE_ZEROS = 0.7  # of ASCII as UTF-16 it is half
 _STRANGE = ("Cn", "Co", "Cs", "Cc")  # categories of characters
 _FEWEST_ZEROS, _MOST_STRANGE = 0.005, 0.02
-# Damaged UTF-8 has this many whole characters of several bytes for each byte that is of none.
-_FEWEST_WHOLE = 3
+# Damaged UTF-8 has this many whole characters of several bytes for each byte that is of none. In other encodings they
+# come about by chance, and are a tenth at most.
+_FEWEST_WHOLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,13 @@ def _utf16(head: bytes) -> Decision[str] | None:
     even, odd = part[::2].count(0), part[1::2].count(0)
     if max(even, odd) < max(1, _FEWEST_ZEROS * len(part)) or min(even, odd) > _MOST_STRANGE * max(even, odd):
         return None
+    rest = part.replace(b"\0", b"")
+    if (
+        len(rest) > _MOST_BESIDE_ZEROS * len(part)
+        and rest.isascii()
+        and rest.decode("ascii").replace("\n", "").isprintable()
+    ):
+        return None  # ASCII with stray zeros
     name = "utf-16-le" if odd > even else "utf-16-be"
     try:
         text = part.decode(name)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from processor.step import StepError
 
 _FITTING = 0.9  # share of its values that a column's kind must fit
 _CODES = 0.01  # share of numbers with zeros before them that makes codes of them all
-_FIRST_LOOK = 300  # values of each column, to find what the columns have in common
+_FIRST_COLUMNS, _FIRST_LOOK = 300, 300  # columns, and values of each, to find what they have in common
 _FEWEST_COMPACT_DATES = 3
 _TEXT = Kind("text")
 
@@ -65,7 +66,7 @@ def decide_columns(
 def _usual(values: Iterable[Sequence[str]], nulls: tuple[str, ...]) -> _Usual:
     decimals: Counter[Decimal] = Counter()
     orders: Counter[str] = Counter()
-    for column in values:
+    for column in islice(values, _FIRST_COLUMNS):
         filled = _filled(column[:_FIRST_LOOK], nulls, is_typed=True)
         counted = Counter(filled)
         if (numbers := read_numbers(counted, None)) and numbers.sure > 0.9 and not numbers.is_whole:

@@ -28,6 +28,7 @@ _YES_AND_NO = (
     *(("sì", "no"), ("vero", "falso"), ("ja", "nee"), ("ja", "nej"), ("ja", "nei"), ("tak", "nie"), ("да", "нет")),
     *(("д", "н"), ("истина", "ложь"), ("ναι", "όχι"), ("ano", "ne"), ("igen", "nem")),
 )
+_WORDS = frozenset(word for pair in _YES_AND_NO for word in pair)
 _MOST_SPELLINGS = 50  # of two words, in all their cases, and of some mistakes
 _SURE_ALONE = frozenset({"true", "false", "yes", "no", "evet", "hayır", "nein", "oui", "нет"})
 
@@ -47,20 +48,22 @@ def may_be_null(value: str) -> bool:
 
 
 def yes_and_no(values: Counter[str]) -> tuple[tuple[str, ...], tuple[str, ...], float] | None:
-    """Those that mean yes, those that mean no, and their share, if nearly all do."""
+    """Those that mean yes, those that mean no, and their share, if there are some."""
+    known = {value: spelt for value in values if (spelt := _spelt(value)) is not None}
+    if not known or len(values) > _MOST_SPELLINGS:
+        return None
     whole = sum(values.values())
     best: tuple[tuple[str, ...], tuple[str, ...], float] | None = None
-    if len(values) > _MOST_SPELLINGS:
-        return None
     for yes, no in _YES_AND_NO:
-        trues = tuple(value for value in values if _same(value, yes))
-        falses = tuple(value for value in values if _same(value, no))
+        trues = tuple(value for value, spelt in known.items() if spelt == yes)
+        falses = tuple(value for value, spelt in known.items() if spelt == no)
         fitting = sum(values[value] for value in (*trues, *falses)) / whole
-        is_sure = bool(trues and falses) or any(value.lower() in _SURE_ALONE for value in (*trues, *falses))
+        is_sure = bool(trues and falses) or any(known[value] in _SURE_ALONE for value in (*trues, *falses))
         if is_sure and (best is None or fitting > best[2]):
             best = trues, falses, fitting
     return best
 
 
-def _same(value: str, word: str) -> bool:
-    return value.lower() == word or value.replace("I", "ı").lower() == word
+def _spelt(value: str) -> str | None:
+    """As the table has it. In Turkish, a capital I is no i."""
+    return next((word for word in (value.lower(), value.replace("I", "ı").lower()) if word in _WORDS), None)
