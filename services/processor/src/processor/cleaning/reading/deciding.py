@@ -87,6 +87,8 @@ def decide_of(samples: Samples, options: Options) -> Decisions:
     data = _fields_of(data_rows, table.columns)
     if table.lines is None and not samples.are_all:
         data += _elsewhere(samples, encoding, dialect.grammar, table.columns, footer.value)
+    if header.value:  # files that were joined have their headers within
+        data = [fields for fields in data if list(fields) != list(own[0].fields)]
     names, notes = decide_names(own[0].fields if header.value else None, table.columns, data, options)
     columns = decide_columns(names.value, data, options, "," if dialect.delimiter.value == ";" else None)
     first = skipped + table.line

@@ -27,6 +27,7 @@ _DELIMITERS = (
 )
 _FEWEST_PER_LINE = 0.3
 _UNQUOTED = 0.3  # what no quotes are worth where quotes enclose fields
+_FEWEST_APOSTROPHES, _APOSTROPHES, _FEW_APOSTROPHES = 3, 0.2, 0.85  # those of a text are no quotes
 _MANY_STRAY = 0.1  # share of rows
 _ONE_COLUMN = 0.4  # what the regularity of one column is worth, of which every text has one
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank", ":": "a colon"}
@@ -117,9 +118,10 @@ def _try(lines: Lines, grammar: Grammar) -> _Tried:
     likely = _likely_fields([row for row in found if len(row.fields) == width])
     score = max(pattern, alone) * likely**2 * (1 - flawed / len(found)) ** 2
     score *= _DELIMITERS.get(grammar.delimiter, 0.9) if width > 1 else 1.0
-    return _Tried(
-        grammar, score, width, widths[width] / len(found), sum(row.quoted for row in found), flawed, len(found)
-    )
+    quoted = sum(row.quoted for row in found)
+    if grammar.quote == "'" and quoted < max(_FEWEST_APOSTROPHES, _APOSTROPHES * len(found)):
+        score *= _FEW_APOSTROPHES
+    return _Tried(grammar, score, width, widths[width] / len(found), quoted, flawed, len(found))
 
 
 def _with_quotes_that_enclose(tried: list[_Tried]) -> list[_Tried]:
@@ -161,7 +163,7 @@ def _delimiter(best: _Tried, tried: list[_Tried], options: Options) -> Decision[
     if options.delimiter is not UNSET:
         return overridden(mark)
     scores = _best_by([one for one in tried if one.width > 1 or one is best], lambda one: one.grammar.delimiter)
-    sure = _sureness(scores, mark)
+    sure = _sureness(scores, mark) * (1 - 0.5 ** min(10, best.rows))
     others = [(other, (1 - sure) * score) for other, score in scores.items() if other and other != mark]
     if best.width <= 1:
         return decided(mark, sure, "No delimiter makes regular rows: the file seems to have one column.", others)

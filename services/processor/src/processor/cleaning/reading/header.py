@@ -53,6 +53,7 @@ def looks_like_header(first: Sequence[str], data: Sequence[Sequence[str]]) -> tu
         weigh(0.6, "")
     elif any(len(name) > 100 for name in filled):
         weigh(-1.0, "It has a long text.")
+    data = [row for row in data if list(row) != list(first)]  # files that were joined have their headers within
     if data:
         _weigh_columns(names, data, weigh)
     sure = 1 / (1 + math.exp(-max(-6.0, min(6.0, logits))))
