@@ -138,9 +138,10 @@ class Reader:
     def _table(self) -> str:
         # Our own names, so that a header can hold anything. All that was to be found out of the dialect, has been.
         names = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(self._part.columns)))
-        path, delimiter = _literal(str(self._part.path)), _literal(self._part.delimiter)
+        path, (delimiter, quote, escape) = _literal(str(self._part.path)), self._part.grammar
         return f"""
-            read_csv({path}, auto_detect = false, delim = {delimiter}, quote = '"', escape = '"',
+            read_csv({path}, auto_detect = false, delim = {_literal(delimiter)},
+                quote = {_literal(quote or "")}, escape = {_literal(escape or quote or "")},
                 header = false, skip = {self._part.skipped}, columns = {{{names}}},
                 strict_mode = true, store_rejects = true, rejects_limit = {_MOST_REJECTS})
         """

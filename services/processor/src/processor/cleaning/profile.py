@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from processor.cleaning.columns import ColumnFacts, Reader
-from processor.cleaning.dialect import SAMPLE_BYTES, Dialect, detect
+from processor.cleaning.reading.deciding import Decisions, decide
+from processor.cleaning.reading.kind import Kind
+from processor.cleaning.reading.options import options_from
+from processor.cleaning.reading.rows import Grammar
 from processor.cleaning.slices import WIDEST, Slice, cut
 from processor.cleaning.text import Encoding, convert_to_utf8, encoding_of
 from processor.inputs.opening import Input, open_input
@@ -19,29 +22,34 @@ def profile(task: Task, report: Report) -> dict[str, Any]:
     given = open_input(task, lambda share, message: report(_OPENING * share, message))
     path, scratch = given.path, Path(task.scratch)
     progress = _Progress(_after_opening(report) if given.compression else report, given.bytes)
-    encoding = encoding_of(path, progress.of_bytes("Checking the text", until=0.1))
+    decisions = decide(path, options_from({}))
+    encoding = encoding_of(
+        path, decisions.encoding.value, decisions.mark_bytes, progress.of_bytes("Checking the text", until=0.1)
+    )
     text = path
     if not encoding.is_plain_utf8:
         text = scratch / "utf-8.csv"
         convert_to_utf8(path, encoding, text, progress.of_bytes("Converting to UTF-8", until=0.2))
-        encoding_of(text, progress.of_bytes("Checking the text", until=0.3))
-    dialect = detect(_sample(text))
-    slices, cut_off = [Slice(text, dialect.delimiter, dialect.skipped, range(len(dialect.names)))], 0
-    if len(dialect.names) > WIDEST:
-        slices, cut_off = cut(text, dialect, scratch, progress.of_bytes("Cutting the wide table", until=0.5))
+        encoding_of(text, "utf-8", 0, progress.of_bytes("Checking the text", until=0.3))
+    grammar = Grammar(decisions.delimiter.value, decisions.quote.value, decisions.escape.value)
+    whole = Slice(text, grammar, decisions.data_record, range(len(decisions.columns)))
+    slices, cut_off = [whole], 0
+    if len(whole.columns) > WIDEST:
+        slices, cut_off = cut(whole, scratch, progress.of_bytes("Cutting the wide table", until=0.5))
+    guesses = [_guess(column.kind.value, column.seen > column.missing) for column in decisions.columns]
 
     columns: list[ColumnFacts] = []
     rows = rejected = 0
     for index, part in enumerate(slices):
         share = (1 - progress.done) / (len(slices) - index) / 2  # for each of two readings
-        with Reader(task, part, [dialect.guesses[at] for at in part.columns]) as reader:
+        with Reader(task, part, [guesses[at] for at in part.columns]) as reader:
             table = reader.read(
                 progress.of_share("Reading the columns", until=progress.done + share),
                 progress.of_share("Counting distinct values", until=progress.done + share),
             )
         columns += table.columns
         rows, rejected = table.rows, table.rejected
-    return _result(given, encoding, dialect, rows, rejected + cut_off, columns)
+    return _result(given, encoding, decisions, rows, rejected + cut_off, columns)
 
 
 def _after_opening(report: Report) -> Report:
@@ -70,20 +78,26 @@ class _Progress:
         return lambda read: tell(min(1.0, read / max(1, self.size)))
 
 
-def _sample(path: Path) -> str:
-    """The beginning, as whole lines."""
-    with path.open("rb") as file:
-        sample = file.read(SAMPLE_BYTES)
-        whole = not file.read(1)
-    if not whole:
-        sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1]
-    return sample.decode()
+def _guess(kind: Kind, has_values: bool) -> str | None:
+    """As what DuckDB could read the column: it knows none but the usual forms."""
+    if not has_values:
+        return None
+    match kind:
+        case Kind(kind="integer" | "decimal", thousands=None, decimal="."):
+            return "BIGINT" if kind.kind == "integer" else "DOUBLE"
+        case Kind(kind="date", formats=("%Y%m%d",)):
+            return "BIGINT"
+        case Kind(kind="date" | "timestamp") if all(form.startswith("%Y-%m-%d") for form in kind.formats):
+            return kind.kind.upper()
+        case Kind(kind="boolean") if {word.lower() for word in (*kind.true, *kind.false)} <= {"true", "false"}:
+            return "BOOLEAN"
+    return "VARCHAR"
 
 
 def _result(
-    given: Input, encoding: Encoding, dialect: Dialect, rows: int, rejected: int, columns: list[ColumnFacts]
+    given: Input, encoding: Encoding, decisions: Decisions, rows: int, rejected: int, columns: list[ColumnFacts]
 ) -> dict[str, Any]:
-    notes = [*([encoding.note] if encoding.note else []), *dialect.notes]
+    notes = [*([encoding.note] if encoding.note else []), *decisions.notes]
     if rows == 0:
         notes.append("The table has no rows.")
     if rejected:
@@ -91,14 +105,16 @@ def _result(
     return {
         "rows": rows,
         "rejected_rows": rejected,
-        "columns": [{"name": name, **asdict(facts)} for name, facts in zip(dialect.names, columns, strict=True)],
+        "columns": [
+            {"name": name, **asdict(facts)} for name, facts in zip(decisions.names.value, columns, strict=True)
+        ],
         "input": given.described(),
         "bytes": given.bytes,
         "dialect": {
-            "delimiter": dialect.delimiter,
-            "header": dialect.header,
+            "delimiter": decisions.delimiter.value,
+            "header": decisions.header.value,
             "encoding": encoding.name,
-            "skipped_lines": dialect.preamble,
+            "skipped_lines": decisions.preamble_lines.value,
         },
         "notes": notes,
     }

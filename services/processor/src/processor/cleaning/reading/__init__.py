@@ -1,1 +1,1 @@
-"""What a file is: its text, its records, its columns."""
+"""What a file is: its text, its records, its columns, with how sure that is and why."""
