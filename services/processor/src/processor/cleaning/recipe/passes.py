@@ -10,7 +10,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from processor.cleaning.recipe.sheet import ROW, Change, Sheet, Source
+from processor.cleaning.recipe.sheet import ROW, Change, Column, Sheet, Source
 from processor.cleaning.recipe.sql import literal
 
 WHICH = "which_"  # the place of the first refusal among `Sheet.rejects`, or NULL
@@ -35,6 +35,10 @@ class Pass:
         if refusals:
             conditions = [one.condition for one in sheet.rejects]
             self._which = sheet.let(f"CAST(CASE {refusals} END AS INTEGER)", *conditions)
+
+    def next_sheet(self, prefix: str) -> Sheet:
+        """Of what comes out, for the rules after it."""
+        return Sheet({out.name: Column(out.slot, out.type) for out in self.columns}, prefix)
 
     @property
     def prepare(self) -> list[str]:

@@ -76,13 +76,18 @@ class Source:
 class Sheet:
     columns: dict[str, Column]
     prefix: str = "v"  # of its slots, and of its lookups
-    rule: int = 0  # the place of the rule that is being compiled
+    rule: int = -1  # the place of the rule that is being compiled
     changes: list[Change] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
     macros: dict[str, str] = field(default_factory=dict)  # names, by their definitions
     _formulas: dict[str, _Formula] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a rule has been compiled since it was made."""
+        return self.rule >= 0
 
     def let(self, sql: str, *uses: str) -> str:
         """A slot for an expression over these slots. The same expression is the same slot."""

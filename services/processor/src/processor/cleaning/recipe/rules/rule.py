@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -41,13 +41,16 @@ class WrongRule(Exception):
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, tag_field="rule"):
-    needs_all_rows: ClassVar[bool] = False
-
     why: Annotated[str, Meta(max_length=2_000, description="Why it is there, for people.")] | None = None
 
     def check(self) -> Iterator[WrongRule]:
         """What is wrong with it whatever the table, beyond what its schema says."""
         return iter(())
+
+    @property
+    def needs_all_rows(self) -> bool:
+        """Whether it is done by `WholeRule.steps`, after all chunks, and all rules after it too."""
+        return False
 
     def apply(self, sheet: Sheet) -> None:
         """Raises `WrongRule` if the table has not what it works on."""
