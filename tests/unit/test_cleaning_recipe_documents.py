@@ -141,6 +141,26 @@ def test_five_hundred_columns_are_compiled_and_done_in_a_moment() -> None:
         assert done.rejected == {"not_decimal": 1}
 
 
+def test_what_a_rule_made_stands_beside_what_none_has_touched() -> None:
+    """Untouched columns are read where they are: that is right only as long as DuckDB keeps the order of the rows."""
+    rules = [{"rule": "map", "columns": ["a"], "values": {str(n): f"x{n}" for n in range(300)}}]
+    plan = compile_recipe(recipe_of(*rules, {"rule": "integer", "columns": ["c"]}), ["a", "b", "c"])
+    with duckdb.connect(config={"threads": 2}) as connection:
+        connection.execute(
+            "CREATE TEMP TABLE raw AS SELECT (range % 500)::VARCHAR AS c0, range::VARCHAR AS c1, "
+            "CASE WHEN range % 100 = 7 THEN 'x' ELSE range::VARCHAR END AS c2 FROM range(400_000)"
+        )
+        for statement in plan.first.prepare:
+            connection.execute(statement)
+        done = apply(connection, plan.first, Source("raw"))
+        wrong = (
+            "row_ <> c1::BIGINT OR c2 <> row_ OR "
+            "c0 <> CASE WHEN row_ % 500 < 300 THEN 'x' || row_ % 500 ELSE (row_ % 500)::VARCHAR END"
+        )
+        found = connection.execute(f"SELECT count(*), count_if({wrong}) FROM ({done.cleaned})").fetchall()
+        assert found == [(done.cleaned_rows, 0)] == [(396_000, 0)]
+
+
 def test_the_rows_come_out_in_their_order() -> None:
     with duckdb.connect(config={"threads": 2}) as connection:
         rules = [{"rule": "map", "columns": ["a"], "values": {str(n): f"x{n}" for n in range(300)}}]

@@ -70,7 +70,9 @@ def apply_to_all(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str)
             connection.execute(stage.view(there))
         else:
             prepare(connection, stage)
-            done = _apply(connection, stage, Source(here, ROW), (f"worked_{at}", REJECTS, CHANGES), log=True)
+            done = _apply(
+                connection, stage, Source(here, ROW, is_table=False), (f"worked_{at}", REJECTS, CHANGES), log=True
+            )
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {there} AS {done.cleaned}")
     gone = f"(SELECT {ROW} FROM {REJECTS} UNION ALL SELECT {ROW} FROM {DUPLICATES})"  # noqa: S608
     for table in (CHANGES, FINDINGS):
@@ -103,7 +105,7 @@ def _apply(
     for change, count in zip(rules.sheet.changes, cells, strict=False):
         if count:
             changed[change.rule, change.column] += count
-    return Applied(cleaned_rows + rejected.total(), cleaned_rows, rejected, changed, rules.cleaned(worked))
+    return Applied(cleaned_rows + rejected.total(), cleaned_rows, rejected, changed, rules.cleaned(source, worked))
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, queries: Sequence[str]) -> None:

@@ -47,19 +47,31 @@ class Pass:
         return [*macros, *(lookup.statement for lookup in self.sheet.lookups)]
 
     def work(self, source: Source, *, log: bool = True) -> str:
-        cells = {out.slot: self.sheet.columns[out.name].slot for out in self.columns}
+        cells = {out.slot: self.sheet.columns[out.name].slot for out in self.columns if not self._stays(out, source)}
         which = {WHICH: self._which} if self._which is not None else {}
         flags = {_flag(at): change.changed for at, change in enumerate(self.sheet.changes)} if log else {}
-        return self.sheet.select({**which, **cells, **flags}, source)
+        query = self.sheet.select({**which, **cells, **flags}, source)
+        # With several threads, a join does not keep the order of the rows; all else does.
+        return f"{query} ORDER BY {ROW}" if self.sheet.lookups else query
 
     @property
     def out(self) -> str:
         """The condition of the rows of `worked` that are not refused."""
         return "true" if self._which is None else f"{WHICH} IS NULL"
 
-    def cleaned(self, worked: str) -> str:
-        cells = ", ".join((ROW, *(out.slot for out in self.columns)))
-        return f"SELECT {cells} FROM {worked} WHERE {self.out}"  # noqa: S608 - see sql.py, here and below
+    def cleaned(self, source: Source, worked: str) -> str:
+        cells = [
+            f"s.{self.sheet.columns[out.name].slot} AS {out.slot}" if self._stays(out, source) else f"w.{out.slot}"
+            for out in self.columns
+        ]
+        beside = f" POSITIONAL JOIN {source.table} s" if any(cell.startswith("s.") for cell in cells) else ""
+        columns = ", ".join((f"w.{ROW}", *cells))
+        return f"SELECT {columns} FROM {worked} w{beside} WHERE {self.out}"  # noqa: S608 - see sql.py, here and below
+
+    def _stays(self, out: OutColumn, source: Source) -> bool:
+        """Whether it is read where it is, since no rule has made anything of it. `worked` has the rows of its source,
+        in the same order."""
+        return source.is_table and not self.sheet.is_made(self.sheet.columns[out.name].slot)
 
     def count(self, worked: str, *, log: bool = True) -> str:
         """One row: how many rows come out, then how many cells of them each of the changes has changed."""

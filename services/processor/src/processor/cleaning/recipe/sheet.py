@@ -70,6 +70,7 @@ class Source:
 
     table: str
     row: str = "rowid"
+    is_table: bool = True  # else a view, whose rows may come in another order each time
 
 
 @dataclass(slots=True)
@@ -120,6 +121,9 @@ class Sheet:
     def reject(self, condition: str, column: str | None, reason: str, detail: str) -> None:
         """Refuse the rows for which this is true: slots."""
         self.rejects.append(Reject(self.rule, column, reason, condition, detail))
+
+    def is_made(self, slot: str) -> bool:
+        return slot in self._formulas
 
     def missing(self, name: str) -> str:
         column = self.columns[name]

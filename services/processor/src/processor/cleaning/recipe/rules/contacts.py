@@ -14,6 +14,8 @@ _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?"
 _ATOM = r"[\p{L}\p{N}!#$%&'*+/=?^_`{|}~-]+"
 _DOMAIN = rf"(?:{_LABEL}\.)+\p{{L}}(?:[\p{{L}}\p{{N}}-]*[\p{{L}}\p{{N}}])"
 _EMAIL = rf"[{WHITE_CLASS}]*(?:(?i:mailto:))?({_ATOM}(?:\.{_ATOM})*)@({_DOMAIN})"
+# What most addresses are, which is seen ten times as fast: in small letters, and shorter than anything may be.
+_USUAL_EMAIL = r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])"
 _LONGEST_EMAIL, _LONGEST_LOCAL, _LONGEST_LABEL = 254, 64, 63
 
 
@@ -35,7 +37,9 @@ class Email(Rule, frozen=True, tag="email"):
             f"strlen(x) <= {_LONGEST_EMAIL} AND strpos(x, '@') <= {_LONGEST_LOCAL + 1} "
             f"AND list_max({labels}) <= {_LONGEST_LABEL}"
         )
-        body = f"CASE WHEN regexp_matches(t, {pattern}) THEN {bound(whole, f'CASE WHEN {fits} THEN x END')} END"
+        usual = f"strlen(t) <= {_LONGEST_LABEL} AND regexp_full_match(t, {literal(_USUAL_EMAIL)})"
+        other = bound(whole, f"CASE WHEN {fits} THEN x END")
+        body = f"CASE WHEN {usual} THEN t WHEN regexp_matches(t, {pattern}) THEN {other} END"
         _take(sheet, self.columns, body, Reading("", TEXT, None, "not_email", "is no e-mail address"), self.on_error)
 
 

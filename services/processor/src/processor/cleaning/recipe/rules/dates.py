@@ -85,7 +85,10 @@ class Date(_Temporal, frozen=True, tag="date"):
             read = f"CASE WHEN {plain} THEN {quick} ELSE {sheet.call(other, text)} END"
             value = sheet.let(read, plain, quick, text)
             changed = f"CAST({value} AS VARCHAR) <> {text}" if usual else f"{value} IS NOT NULL"
-            reading = Reading(value, "DATE", sheet.let(changed, value, text), "not_date", "is no date")
+            if forms[0].is_usual:
+                changed = f"CASE WHEN {plain} THEN false ELSE {changed} END"
+            changed = sheet.let(changed, plain, value, text)
+            reading = Reading(value, "DATE", changed, "not_date", "is no date")
             take(sheet, name, reading, self.on_error)
 
 
@@ -138,9 +141,10 @@ class Timestamp(_Temporal, frozen=True, tag="timestamp"):
                 value = sheet.let(read, plain, quick, text)
             else:
                 value = sheet.let(sheet.call(other, text), text)
+                plain = sheet.let(f"CAST({value} AS VARCHAR) = {text}", value, text)
             # `T` or a blank, and zeros at the end of a fraction, say the same.
             same = rf"regexp_replace(replace({text}, 'T', ' '), '(\.[0-9]*[1-9])0+$|\.0+$', '\1')"
-            written = f"CAST({value} AS VARCHAR)"
-            changed = sheet.let(f"CASE WHEN {written} = {text} THEN false ELSE {written} <> {same} END", value, text)
+            changed = f"CASE WHEN {plain} THEN false ELSE CAST({value} AS VARCHAR) <> {same} END"
+            changed = sheet.let(changed, plain, value, text)
             reading = Reading(value, "TIMESTAMP", changed, "not_timestamp", "is no timestamp")
             take(sheet, name, reading, self.on_error)

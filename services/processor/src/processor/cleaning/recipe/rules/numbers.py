@@ -12,6 +12,7 @@ from processor.cleaning.recipe.sql import bound, literal
 
 # What DOUBLE keeps of any number.
 _EXACT_DIGITS = 15
+_LONGEST_PLAIN = 300  # digits, beyond which a number may be none that DOUBLE has
 Thousands = Annotated[
     str, Meta(max_length=10, description="The characters that may stand between groups of digits; none for no groups.")
 ]
@@ -56,7 +57,7 @@ class Number(Numeric, frozen=True, tag="number"):
 
     def apply(self, sheet: Sheet) -> None:
         form = literal(self.form.plain("[0-9]+"))
-        is_plain = f"strlen(t) <= {_EXACT_DIGITS + 1} AND regexp_full_match(t, {form})"
+        is_plain = f"strlen(t) <= {_LONGEST_PLAIN} AND regexp_full_match(t, {form})"
         percent = "CASE WHEN contains(t, '%') THEN x / 100 ELSE x END" if self.percent else "x"
         other = f"TRY_CAST({self.form.normal('t', fraction=True, power=True)} AS DOUBLE)"
         other = bound(other, f"CASE WHEN isfinite(x) THEN {percent} END")
@@ -66,7 +67,9 @@ class Number(Numeric, frozen=True, tag="number"):
             read = f"CASE WHEN {plain} THEN TRY_CAST({text} AS DOUBLE) ELSE {sheet.call(other, text)} END"
             value = sheet.let(read, plain, text)
             changed = sheet.let(
-                f"CASE WHEN {plain} THEN false ELSE CAST({value} AS VARCHAR) <> {text} END", plain, value, text
+                f"CASE WHEN {plain} AND strlen({text}) <= {_EXACT_DIGITS + 1} THEN false "
+                f"ELSE CAST({value} AS VARCHAR) <> {text} END",
+                *(plain, value, text),
             )
             take(sheet, name, Reading(value, "DOUBLE", changed, "not_number", "is no number"), self.on_error)
 
