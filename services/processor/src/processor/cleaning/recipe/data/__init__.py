@@ -1,0 +1,1 @@
+"""What countries, months and units are called."""
