@@ -1,5 +1,8 @@
 """What became of a chunk's records, in numbers."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -27,3 +30,23 @@ class PartCounts(msgspec.Struct, frozen=True):
 
 class LawBroken(AssertionError):
     """A mistake of ours, never of the file."""
+
+
+def merged(counts: Sequence[PartCounts]) -> PartCounts:
+    rejected: Counter[str] = Counter()
+    for part in counts:
+        rejected.update(part.rejected)
+    return PartCounts(
+        sum(part.rows_in for part in counts),
+        sum(part.rows_out for part in counts),
+        dict(rejected),
+        all_changed(counts),
+        sum(part.blank_lines for part in counts),
+    )
+
+
+def all_changed(counts: Sequence[PartCounts]) -> tuple[Changed, ...]:
+    cells: Counter[tuple[int, str]] = Counter()
+    for part in counts:
+        cells.update({(one.rule, one.column): one.cells for one in part.changed})
+    return tuple(Changed(rule, column, count) for (rule, column), count in sorted(cells.items()))

@@ -1,0 +1,54 @@
+"""What a clean is asked to do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from processor.cleaning.reading.options import Options, options_from, structured
+from processor.cleaning.recipe.compiling import Plan, WrongRecipe, compile_recipe
+from processor.cleaning.recipe.document import Recipe
+from processor.cleaning.recipe.validation import validate
+from processor.language.problems import Problem
+from processor.step import StepError
+
+_MOST_TOLD = 5
+_MOST_TABLES = 20
+_NOTHING_TO_DO: Mapping[str, Any] = {"version": 1}
+
+
+class CleanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    reading: Options
+    recipe: Recipe
+    tables: dict[str, str]  # blobs of other files, by the names that the recipe's rules call them
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    entry: str | None = None  # which file of a zip is meant
+    reading: dict[str, Any] = msgspec.field(default_factory=dict)
+    recipe: Any = None
+    tables: Annotated[dict[str, str], Meta(max_length=_MOST_TABLES)] = msgspec.field(default_factory=dict)
+
+
+def clean_options(document: Mapping[str, Any]) -> CleanOptions:
+    """Raises `StepError` that names the field that is wrong."""
+    given = structured(document, _Document)
+    verdict = validate(_NOTHING_TO_DO if given.recipe is None else given.recipe)
+    if verdict.recipe is None:
+        raise _wrong_recipe(verdict.problems)
+    return CleanOptions(reading=options_from(given.reading), recipe=verdict.recipe, tables=given.tables)
+
+
+def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequence[str]]) -> Plan:
+    """Raises `StepError` that names the rule that does not fit the table."""
+    try:
+        return compile_recipe(recipe, columns, tables)
+    except WrongRecipe as wrong:
+        raise _wrong_recipe(wrong.problems) from None
+
+
+def _wrong_recipe(problems: Sequence[Problem]) -> StepError:
+    told = [f"recipe.{problem.place}: {problem.detail}" for problem in problems[:_MOST_TOLD]]
+    more = len(problems) - len(told)
+    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told))
