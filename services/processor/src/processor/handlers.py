@@ -38,6 +38,8 @@ def _object(*required: str, **properties: Mapping[str, Any]) -> Mapping[str, Any
 _ANYTHING: Mapping[str, Any] = {}
 _TEXT = {"type": "string"}
 _BLOB = {"type": "string", "description": "The key of a blob of the job's tenant."}
+_ENTRY = {"type": "string", "description": "Which file of a zip is meant."}
+_READING = {"type": "object", "description": "What is known of the file already, so that it need not be decided."}
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType(
     {
@@ -71,6 +73,54 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
                         ),
                     },
                 },
+            ),
+            Handler(
+                name="csv-preview",
+                version=1,
+                runs=Runs.PROCESS,
+                title="Show what a recipe makes of some records, cell by cell",
+                parameters=_object(
+                    "blob",
+                    "options",
+                    blob=_BLOB,
+                    options={
+                        "type": "object",
+                        "required": ["recipe"],
+                        "properties": {
+                            "recipe": {"type": "object", "description": "As /api/v1/recipes/schema has it."},
+                            "rows": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100},
+                            "spread": {"type": "boolean", "description": "Of the whole file, not of its beginning."},
+                            "reading": _READING,
+                            "entry": _ENTRY,
+                        },
+                    },
+                ),
+                output=_object(
+                    "sample",
+                    "rows",
+                    "columns",
+                    "cleaned",
+                    "changes",
+                    "rejects",
+                    "duplicates",
+                    "findings",
+                    "rules",
+                    "decisions",
+                    "input",
+                    "notes",
+                    sample={"type": "object"},
+                    rows={"type": "object"},
+                    columns={"type": "array"},
+                    cleaned={"type": "array"},
+                    changes={"type": "array"},
+                    rejects={"type": "array"},
+                    duplicates={"type": "array"},
+                    findings={"type": "array"},
+                    rules={"type": "array"},
+                    decisions={"type": "object"},
+                    input={"type": "object"},
+                    notes={"type": "array", "items": _TEXT},
+                ),
             ),
             Handler(
                 name="noop",
