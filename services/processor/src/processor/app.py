@@ -15,6 +15,7 @@ from events.web import new_app
 from processor import admin, event_routes
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
+from processor.cleaning import clean_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
@@ -31,6 +32,7 @@ from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.status import Backlog
+from processor.step_calls import StepCalls
 from processor.step_process import STEP_COMMAND
 from processor.turns import Turns
 from processor.upload_ends import UploadEnds
@@ -141,6 +143,7 @@ async def open_service(
         )
         app.include_router(routes.router(jobs))
         app.include_router(control_routes.router(control))
+        app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)
         app.include_router(schedule_routes.router(schedules))

@@ -1,6 +1,7 @@
 """What a clean is asked to do."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -37,7 +38,15 @@ def clean_options(document: Mapping[str, Any]) -> CleanOptions:
     verdict = validate(_NOTHING_TO_DO if given.recipe is None else given.recipe)
     if verdict.recipe is None:
         raise _wrong_recipe(verdict.problems)
-    return CleanOptions(reading=options_from(given.reading), recipe=verdict.recipe, tables=given.tables)
+    return CleanOptions(reading=_reading(given.reading), recipe=verdict.recipe, tables=given.tables)
+
+
+def _reading(document: Mapping[str, Any]) -> Options:
+    try:
+        return options_from(document)
+    except StepError as wrong:
+        within = [replace(problem, place=f"reading.{problem.place}") for problem in wrong.problems]
+        raise StepError(wrong.code, wrong.detail, within) from None
 
 
 def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequence[str]]) -> Plan:
@@ -49,6 +58,7 @@ def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequen
 
 
 def _wrong_recipe(problems: Sequence[Problem]) -> StepError:
-    told = [f"recipe.{problem.place}: {problem.detail}" for problem in problems[:_MOST_TOLD]]
+    shown = [replace(problem, place=f"recipe.{problem.place}".rstrip(".")) for problem in problems[:_MOST_TOLD]]
+    told = [f"{problem.place}: {problem.detail}" for problem in shown]
     more = len(problems) - len(told)
-    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told))
+    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told), shown)
