@@ -74,7 +74,12 @@ async def test_what_a_step_leaves_becomes_blobs(blobs: Blobs, step_files: StepFi
     for folder, name in (("artifacts", "report.html"), ("artifacts", "cleaned.csv"), ("staged", "part-0")):
         (step_files.outputs / folder).mkdir(exist_ok=True)
         (step_files.outputs / folder / name).write_text(name)
-    await step_files.keep()
+    artifacts = await step_files.keep()
+    assert [(one["name"], one["bytes"], one["content_type"]) for one in artifacts] == [
+        ("cleaned.csv", 11, "text/csv"),
+        ("report.html", 11, "text/html"),
+    ]
+    assert [await blobs.get(one["blob"]) for one in artifacts] == [b"cleaned.csv", b"report.html"]
     assert await keys(blobs) == [
         f"artifacts/acme/{JOB}/clean.1.7/cleaned.csv",
         f"artifacts/acme/{JOB}/clean.1.7/report.html",
@@ -83,7 +88,7 @@ async def test_what_a_step_leaves_becomes_blobs(blobs: Blobs, step_files: StepFi
     assert await blobs.get(f"{step_files.key_of(STAGED)}/part-0") == b"part-0"
 
 
-@pytest.mark.parametrize("name", ["a b", ".hidden.partial", "ä", "folder/file", "link", "pipe"])
+@pytest.mark.parametrize("name", ["a b", ".hidden.partial", "ä", "x" * 101, "folder/file", "link", "pipe"])
 async def test_what_cannot_be_a_blob_is_not_taken(blobs: Blobs, step_files: StepFiles, name: str) -> None:
     left = step_files.outputs / "artifacts" / name
     left.parent.mkdir(parents=True)

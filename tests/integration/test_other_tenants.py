@@ -51,12 +51,14 @@ OWN_NAMES = {("PUT", "/api/v1/workflows/{name}")}  # every tenant may use any: t
 TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets", "/api/v1/jobs"}
 NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/uploads",
+    "/api/v1/clean",
     "/api/v1/files",
     "/api/v1/keys",
     "/api/v1/schedules",
     "/api/v1/jobs/retry",
     "/api/v1/workflows",
     "/api/v1/workflows/validate",
+    "/api/v1/recipes/validate",
     "/api/v1/auth/register",
     "/api/v1/auth/login",
     "/api/v1/auth/refresh",
@@ -70,6 +72,7 @@ UNDOCUMENTED = {
     "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
     "/files": "the same as /api/v1/files",
+    "/clean": "the same as /api/v1/clean",
 }
 
 

@@ -1,13 +1,16 @@
 """Each route of the processor says in the API's pages what it does."""
 
+from inspect import signature
 from typing import Any, cast
 
 from events.openapi import DescribedApp
 from processor import admin, event_routes
+from processor.cleaning import clean_routes
+from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
-MODULES = (routes, control_routes, publishing_routes, schedule_routes, event_routes, admin)
+MODULES = (routes, control_routes, publishing_routes, recipe_routes, schedule_routes, event_routes, admin, clean_routes)
 SUMMARIES = {
     "jobs.page": "List jobs",
     "jobs.statistics": "Count jobs and their times, by workflow",
@@ -31,6 +34,8 @@ SUMMARIES = {
     "workflows.versions": "List a workflow's versions",
     "workflows.version": "Read one version of a workflow",
     "workflows.retire": "Retire a workflow",
+    "recipes.schema": "Read the JSON Schema of recipes",
+    "recipes.judge": "Validate a recipe without running it",
     "schedules.create": "Create a schedule",
     "schedules.page": "List schedules",
     "schedules.one": "Read a schedule",
@@ -41,6 +46,7 @@ SUMMARIES = {
     "events.job_events": "List a job's events",
     "events.stream_events": "List a stream's events",
     "events.all_events": "List the events of the tenant's log",
+    "cleaning.clean": "Clean a small file in one call",
     "operations.page": "List dead letters",
     "operations.replay": "Replay dead letters",
 }
@@ -49,7 +55,7 @@ SUMMARIES = {
 def test_every_route_has_a_summary_of_its_own() -> None:
     app = DescribedApp("processor", None)
     for module in MODULES:
-        app.include_router(cast(Any, module).router(None))
+        app.include_router(cast(Any, module).router(*[None] * len(signature(cast(Any, module).router).parameters)))
     paths = app.openapi()["paths"]
     told = {one["operationId"]: one["summary"] for methods in paths.values() for one in methods.values()}
     assert told == SUMMARIES

@@ -42,6 +42,7 @@ UPSTREAMS = (
     Route("/api/v1/clean", "processor", limited=("read", "clean")),
     Route("/clean", "processor", limited=("read", "clean"), sent_as="/api/v1/clean"),
     Route("/api/v1/workflows", "processor"),
+    Route("/api/v1/recipes", "processor"),
     Route("/api/v1/schedules", "processor"),
     Route("/api/v1/events", "processor"),
     Route("/api/v1/streams", "processor"),

@@ -16,6 +16,7 @@ from processor import admin, event_routes
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
 from processor.cleaning import clean_routes
+from processor.cleaning import routes as recipe_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
@@ -145,6 +146,7 @@ async def open_service(
         app.include_router(control_routes.router(control))
         app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
+        app.include_router(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)
         app.include_router(schedule_routes.router(schedules))
         app.include_router(event_routes.router(log))

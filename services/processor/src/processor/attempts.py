@@ -1,9 +1,9 @@
 """One attempt of one step: run where its handler runs, within its time, and told as a command."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from events.database import database_gone
 from events.envelope import encode_json
 from events.errors import Unavailable
 from events.ids import derived_id
-from events.jobs import KeptBlob
+from events.jobs import Artifact, KeptBlob
 from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
@@ -116,10 +116,11 @@ class Attempts:
             with ExitStack() as folder:
                 async with self._process_for(it) as process, asyncio.timeout(seconds) as limit:
                     files = None if process is None else folder.enter_context(self._files_for(it))
-                    output = await self._output(it, process, files)
+                    output, artifacts = await self._output(it, process, files)
                 if files is not None:  # while the process is another's already
-                    await files.keep()
-            return await self.completed(it.state, it.lease, it.key, it.number, output)
+                    artifacts = await files.keep()
+            ended = await self.completed(it.state, it.lease, it.key, it.number, output)
+            return replace(ended, artifacts=artifacts)
         except StepStopped:
             return Stopped(it.key, it.number)
         except asyncio.CancelledError:
@@ -155,13 +156,16 @@ class Attempts:
             state.loaded[blob] = output
         return Completed(key, number, blob=KeptBlob(blob=blob, bytes=len(body)))
 
-    async def _output(self, it: Assignment, process: StepProcess | None, files: StepFiles | None) -> Any:
+    async def _output(
+        self, it: Assignment, process: StepProcess | None, files: StepFiles | None
+    ) -> tuple[Any, Sequence[Artifact]]:
         async with self._turns.turn(it.lease.job_id):
             parameters = parameters_of(it.state, it.key, it.action)
             self._check(it.action.uses, parameters)
         if process is not None and files is not None:
-            return await self._in_process(process, it, files, parameters)
-        return await self._here[it.action.uses](it.seen_by_handler, parameters)
+            return await self._in_process(process, it, files, parameters), ()
+        attempt = it.seen_by_handler
+        return await self._here[it.action.uses](attempt, parameters), attempt.artifacts
 
     @contextmanager
     def _files_for(self, it: Assignment) -> Iterator[StepFiles]:

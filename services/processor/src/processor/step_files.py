@@ -10,10 +10,13 @@ from uuid import UUID
 from events.blob_keys import ARTIFACTS, STAGED, belongs_to, folder_of_job
 from events.blobs import Blobs
 from events.errors import NotFound
+from events.jobs import Artifact
 from events.tasks import end
+from processor.artifacts import artifact_of, is_name
 from processor.step import StepError
 
 _FETCHED_AT_ONCE = 4
+_MOST = 100  # files that one attempt may leave: the job's event tells of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +81,29 @@ class StepFiles:
                 raise StepError("staged_missing", detail) from None
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
 
-    async def keep(self) -> None:
-        """Make blobs of what the step has left."""
+    async def keep(self) -> list[Artifact]:
+        """Make blobs of what the step has left. The job's artifacts among them."""
         left = await asyncio.to_thread(self._left)
+        artifacts = [
+            artifact_of(path.name, key, path.stat().st_size) for path, key in left if key.startswith(f"{ARTIFACTS}/")
+        ]
         storing = [asyncio.create_task(self._blobs.adopt(path, key)) for path, key in left]
         try:
             for one in storing:
                 await one
         finally:
             await end(*storing)
+        return artifacts
 
     def _left(self) -> list[tuple[Path, str]]:
         left: list[tuple[Path, str]] = []
         for folder in self.outputs.iterdir():
             for path in sorted(folder.iterdir()):
                 key = f"{self._keys[folder.name]}/{path.name}"
-                if path.is_symlink() or not path.is_file() or not belongs_to(key, self._tenant):
+                is_named = belongs_to(key, self._tenant) and (folder.name == STAGED or is_name(path.name))
+                if path.is_symlink() or not path.is_file() or not is_named:
                     raise ValueError(f"A step has left {folder.name}/{path.name}, which cannot become a blob.")
                 left.append((path, key))
+        if len(left) > _MOST:
+            raise ValueError(f"A step has left {len(left)} files; {_MOST} are allowed.")
         return left

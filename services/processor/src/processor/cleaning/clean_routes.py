@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from events.accepting import chosen
 from events.answers import no_unknown_parameters
 from events.body import Body
-from events.errors import BadRequest, InvalidInput, RequestTimeout, TooLarge, UnsupportedMedia
+from events.errors import BadRequest, InvalidInput, NotAcceptable, RequestTimeout, TooLarge, UnsupportedMedia
 from events.fields import checked_options, invalid
 from events.file_answers import FileAnswer
 from events.identity import Principal
@@ -62,7 +62,15 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     told = answers(SmallAnswer, ANSWER, description="Cleaned")
     told[200]["content"] |= {kind: _BINARY for kind in ANSWERS if kind != "application/json"}
     return told | problems(
-        BadRequest, Busy, InvalidInput, Refused, RequestTimeout, TookTooLong, TooLarge, UnsupportedMedia
+        BadRequest,
+        Busy,
+        InvalidInput,
+        NotAcceptable,
+        Refused,
+        RequestTimeout,
+        TookTooLong,
+        TooLarge,
+        UnsupportedMedia,
     )
 
 

@@ -10,11 +10,9 @@ from msgspec import Meta
 from processor.cleaning.reading.options import Options, options_from, structured
 from processor.cleaning.recipe.compiling import Plan, WrongRecipe, compile_recipe
 from processor.cleaning.recipe.document import Recipe
-from processor.cleaning.recipe.validation import validate
-from processor.language.problems import Problem
+from processor.cleaning.wrong_recipes import recipe_from, wrong_recipe
 from processor.step import StepError
 
-_MOST_TOLD = 5
 _MOST_TABLES = 20
 _NOTHING_TO_DO: Mapping[str, Any] = {"version": 1}
 
@@ -35,10 +33,8 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 def clean_options(document: Mapping[str, Any]) -> CleanOptions:
     """Raises `StepError` that names the field that is wrong."""
     given = structured(document, _Document)
-    verdict = validate(_NOTHING_TO_DO if given.recipe is None else given.recipe)
-    if verdict.recipe is None:
-        raise _wrong_recipe(verdict.problems)
-    return CleanOptions(reading=_reading(given.reading), recipe=verdict.recipe, tables=given.tables)
+    recipe = recipe_from(_NOTHING_TO_DO if given.recipe is None else given.recipe)
+    return CleanOptions(reading=_reading(given.reading), recipe=recipe, tables=given.tables)
 
 
 def _reading(document: Mapping[str, Any]) -> Options:
@@ -54,11 +50,4 @@ def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequen
     try:
         return compile_recipe(recipe, columns, tables)
     except WrongRecipe as wrong:
-        raise _wrong_recipe(wrong.problems) from None
-
-
-def _wrong_recipe(problems: Sequence[Problem]) -> StepError:
-    shown = [replace(problem, place=f"recipe.{problem.place}".rstrip(".")) for problem in problems[:_MOST_TOLD]]
-    told = [f"{problem.place}: {problem.detail}" for problem in shown]
-    more = len(problems) - len(told)
-    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told), shown)
+        raise wrong_recipe(wrong.problems) from None

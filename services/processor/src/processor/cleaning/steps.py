@@ -11,7 +11,7 @@ from processor.cleaning.layout import Layout
 from processor.cleaning.options import clean_options, plan_for
 from processor.cleaning.parts.counts import PartCounts
 from processor.cleaning.parts.group import clean_group
-from processor.cleaning.progress import Progress
+from processor.cleaning.progress import Progress, Shares
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import needed_bytes
 from processor.cleaning.recipe.document import Recipe
@@ -51,7 +51,7 @@ class WholeOptions(msgspec.Struct, frozen=True):
 def csv_survey(task: Task, report: Report) -> dict[str, Any]:
     options = clean_options(task.options)
     given = open_input(task, lambda share, message: report(_OPENING * share, message))
-    progress = Progress(report, given.bytes)
+    progress = Progress(_after_opening(report) if given.compression else report, given.bytes, Shares(1, 1))
     found = survey(given.path, options.reading, progress.looking_through)
     tables = columns_of(_tables(options.tables, task.inputs))
     plan = plan_for(options.recipe, found.layout.names, tables)
@@ -72,11 +72,9 @@ def csv_part(task: Task, report: Report) -> dict[str, Any]:
     options = msgspec.convert(task.options, PartOptions)
     plan = plan_for(options.recipe, options.layout.names, options.tables)
     staged, room = _staged(task), room_of(task)
-    progress = Progress(report, sum(chunk.end - chunk.start for chunk in options.chunks))
+    progress = Progress(report, sum(chunk.end - chunk.start for chunk in options.chunks), Shares(0, 1))
     with opened(Path(task.input)) as fd:
-        counts = clean_group(
-            fd, options.layout, options.chunks, plan, staged, room, progress.cleaned, task.input_offset
-        )
+        counts = clean_group(fd, options.layout, options.chunks, plan, staged, room, progress, task.input_offset)
     (staged / _COUNTS).write_bytes(msgspec.json.encode(counts))
     return {
         "rows": counts.rows_in,
@@ -107,10 +105,14 @@ def csv_whole(task: Task, report: Report) -> dict[str, Any]:
         parts,
         artifacts,
         room_of(task),
-        Progress(report, 1).finishing,
+        Progress(report, 1, Shares(0, 0)),
         tables,
     )
     return {**result_of(surveyed.survey, plan, done), "input": surveyed.input}
+
+
+def _after_opening(report: Report) -> Report:
+    return lambda share, message: report(_OPENING + (1 - _OPENING) * share, message)
 
 
 def _staged(task: Task) -> Path:

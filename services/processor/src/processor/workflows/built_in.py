@@ -67,7 +67,19 @@ CSV_CLEAN = Definition(
     },
 )
 
+CSV_PREVIEW = Definition(
+    name="csv-preview",
+    title="Preview a recipe on a CSV file",
+    description="Shows what a recipe makes of some records: each cell that changes, and why a row is rejected.",
+    inputs={"blob": {"type": "string"}, "options": {"type": "object"}},
+    steps={
+        "csv-preview": Step(
+            uses="csv-preview", with_={"blob": "${{ inputs.blob }}", "options": "${{ inputs.options }}"}
+        )
+    },
+)
+
 BUILT_IN: Mapping[str, Definition] = MappingProxyType(
-    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_CLEAN)}
+    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_PREVIEW, CSV_CLEAN)}
 )
 BUILT_IN_VERSION = 1

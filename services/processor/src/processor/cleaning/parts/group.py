@@ -1,16 +1,18 @@
 """Neighbouring chunks, cleaned one after the other: a part of a file. What is left of them is as of one chunk."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from processor.cleaning.layout import Layout
 from processor.cleaning.parts.counts import PartCounts, merged
 from processor.cleaning.parts.part import Cleaner
+from processor.cleaning.progress import Progress
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.recipe.applying import prepare
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.room import Room
+from processor.cleaning.running import interruptible
 from processor.cleaning.whole.joining import join_bytes, join_parquet
 
 
@@ -21,14 +23,13 @@ def clean_group(
     plan: Plan,
     folder: Path,
     room: Room,
-    on_chunk: Callable[[Chunk, PartCounts], None],
+    progress: Progress,
     offset: int = 0,
 ) -> PartCounts:
-    """Leaves files in the folder as `Cleaner` does. `on_chunk` is told of each that is done, and may raise to end it
-    all."""
+    """Leaves files in the folder as `Cleaner` does."""
     counts: list[PartCounts] = []
     left: dict[str, list[Path]] = {}
-    with room.connect() as connection:
+    with room.connect() as connection, interruptible(connection, progress.look):
         prepare(connection, plan.first)
         cleaner = Cleaner(connection, layout, plan, room.scratch)
         for at, chunk in enumerate(chunks):
@@ -37,7 +38,7 @@ def clean_group(
             counts.append(cleaner.clean(fd, chunk, own, offset))
             for path in own.iterdir():
                 left.setdefault(path.name, []).append(path)
-            on_chunk(chunk, counts[-1])
+            progress.cleaned(chunk, counts[-1])
     for name, paths in left.items():
         if len(paths) == 1:
             shutil.move(paths[0], folder / name)

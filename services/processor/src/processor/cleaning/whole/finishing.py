@@ -1,7 +1,7 @@
 """What the parts of a file have become, as the files of the whole; and the law, checked."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,6 +10,7 @@ import msgspec
 from processor.cleaning import files
 from processor.cleaning.parts.counts import LawBroken, PartCounts, all_changed
 from processor.cleaning.parts.parquet import copied
+from processor.cleaning.progress import Progress
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.sql import identifier
 from processor.cleaning.room import Room
@@ -59,15 +60,16 @@ def finish(
     parts: Parts,
     folder: Path,
     room: Room,
-    look: Callable[[], None],
+    progress: Progress,
     tables: Mapping[str, Path],
 ) -> Cleaned:
-    """Leaves the files of the whole in the folder. `look` is called now and then, and may raise to end it all."""
+    """Leaves the files of the whole in the folder."""
     rejected: Counter[str] = Counter()
     for part in counts:
         rejected.update(part.rejected)
     rows_out, changed, duplicates, findings = sum(part.rows_out for part in counts), all_changed(counts), 0, 0
-    with room.connect() as connection, interruptible(connection, look):
+    progress.finishing()
+    with room.connect() as connection, interruptible(connection, progress.look):
         if plan.stages:
             staged = Path(room.scratch, "whole")
             staged.mkdir()
@@ -77,7 +79,7 @@ def finish(
             parts = {path.name: [path] for path in staged.iterdir()}
             rejected.update(done.rejected)
             rows_out, changed, duplicates, findings = done.rows_out, done.changed, done.duplicates, done.findings
-        _join(connection, plan, parts, folder, look)
+        _join(connection, plan, parts, folder)
     rows = Rows(sum(part.rows_in for part in counts), rows_out, rejected.total(), duplicates)
     if not survey.rows == rows.in_ == rows.out + rows.rejected + rows.duplicates:
         raise LawBroken(f"Not each of {survey.rows:,} records is accounted for: {rows}.")
@@ -93,16 +95,13 @@ def finish(
     )
 
 
-def _join(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, parts: Parts, folder: Path, look: Callable[[], None]
-) -> None:
+def _join(connection: duckdb.DuckDBPyConnection, plan: Plan, parts: Parts, folder: Path) -> None:
     """All files are there, also those with nothing in them."""
     output, names = plan.recipe.output, [column.name for column in plan.columns]
     empty = {name: f"CREATE OR REPLACE TEMP TABLE nothing ({columns})" for name, columns in files.LOGS.items()}
     columns = ", ".join(f"{identifier(column.name)} {column.type}" for column in plan.columns)
     empty[files.CLEANED] = f"CREATE OR REPLACE TEMP TABLE nothing ({columns})"
     for name, statement in empty.items():
-        look()
         if of_parts := parts.get(name):
             join_parquet(of_parts, folder / name)
         else:
@@ -110,5 +109,4 @@ def _join(
             copied(connection, "FROM nothing", folder / name)
     join_bytes(parts.get(files.REJECTED_BYTES, ()), folder / files.REJECTED_BYTES)
     if (text := files.text_file(output)) is not None:
-        look()
         join_bytes(parts.get(text, ()), folder / text, files.text_head(output, names))
