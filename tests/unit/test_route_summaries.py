@@ -4,18 +4,31 @@ from inspect import signature
 from typing import Any, cast
 
 from events.openapi import DescribedApp
-from processor import admin, event_routes
+from processor import admin, artifact_routes, event_routes
 from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
-MODULES = (routes, control_routes, publishing_routes, recipe_routes, schedule_routes, event_routes, admin, clean_routes)
+MODULES = (
+    routes,
+    artifact_routes,
+    control_routes,
+    publishing_routes,
+    recipe_routes,
+    clean_routes,
+    schedule_routes,
+    event_routes,
+    admin,
+)
 SUMMARIES = {
     "jobs.page": "List jobs",
     "jobs.statistics": "Count jobs and their times, by workflow",
     "jobs.one": "Read a job, its steps and what it waits for",
     "jobs.items": "List the items of a job's map",
+    "jobs.artifacts_page": "List the files that a job has made",
+    "jobs.artifact": "Get a file that a job has made",
+    "jobs.artifact_head": "See how large a file is that a job has made, and of what type",
     "jobs.pipelines": "List the built-in workflows",
     "jobs.start": "Start a job of any workflow",
     "jobs.start_one": "Start a job of this workflow",

@@ -12,7 +12,8 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.log import EventLog
 from events.relay import Relay, to_events, to_feed
 from events.web import new_app
-from processor import admin, event_routes
+from processor import admin, artifact_routes, event_routes
+from processor.artifact_views import Artifacts
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
 from processor.cleaning import clean_routes
@@ -143,6 +144,7 @@ async def open_service(
             announce=queue_bell.ring,
         )
         app.include_router(routes.router(jobs))
+        app.include_router(artifact_routes.router(Artifacts(parts.pool), jobs, parts.blobs))
         app.include_router(control_routes.router(control))
         app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
