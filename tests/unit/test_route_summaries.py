@@ -5,11 +5,22 @@ from typing import Any, cast
 
 from events.openapi import DescribedApp
 from processor import admin, artifact_routes, event_routes
+from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
-MODULES = (routes, artifact_routes, control_routes, publishing_routes, recipe_routes, schedule_routes, event_routes, admin)
+MODULES = (
+    routes,
+    artifact_routes,
+    control_routes,
+    publishing_routes,
+    recipe_routes,
+    clean_routes,
+    schedule_routes,
+    event_routes,
+    admin,
+)
 SUMMARIES = {
     "jobs.page": "List jobs",
     "jobs.statistics": "Count jobs and their times, by workflow",
@@ -48,6 +59,7 @@ SUMMARIES = {
     "events.job_events": "List a job's events",
     "events.stream_events": "List a stream's events",
     "events.all_events": "List the events of the tenant's log",
+    "cleaning.clean": "Clean a small file in one call",
     "operations.page": "List dead letters",
     "operations.replay": "Replay dead letters",
 }
