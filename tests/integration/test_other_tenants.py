@@ -57,6 +57,7 @@ NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/jobs/retry",
     "/api/v1/workflows",
     "/api/v1/workflows/validate",
+    "/api/v1/recipes/validate",
     "/api/v1/auth/register",
     "/api/v1/auth/login",
     "/api/v1/auth/refresh",

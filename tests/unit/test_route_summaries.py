@@ -5,10 +5,20 @@ from typing import Any, cast
 
 from events.openapi import DescribedApp
 from processor import admin, artifact_routes, event_routes
+from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
-MODULES = (routes, artifact_routes, control_routes, publishing_routes, schedule_routes, event_routes, admin)
+MODULES = (
+    routes,
+    artifact_routes,
+    control_routes,
+    publishing_routes,
+    recipe_routes,
+    schedule_routes,
+    event_routes,
+    admin,
+)
 SUMMARIES = {
     "jobs.page": "List jobs",
     "jobs.statistics": "Count jobs and their times, by workflow",
@@ -35,6 +45,8 @@ SUMMARIES = {
     "workflows.versions": "List a workflow's versions",
     "workflows.version": "Read one version of a workflow",
     "workflows.retire": "Retire a workflow",
+    "recipes.schema": "Read the JSON Schema of recipes",
+    "recipes.judge": "Validate a recipe without running it",
     "schedules.create": "Create a schedule",
     "schedules.page": "List schedules",
     "schedules.one": "Read a schedule",

@@ -40,6 +40,7 @@ UPSTREAMS = (
     Route("/files", "ingest", tells_options=True, limited=("read", "upload"), sent_as="/api/v1/files"),
     Route("/api/v1/jobs", "processor"),
     Route("/api/v1/workflows", "processor"),
+    Route("/api/v1/recipes", "processor"),
     Route("/api/v1/schedules", "processor"),
     Route("/api/v1/events", "processor"),
     Route("/api/v1/streams", "processor"),

@@ -16,6 +16,7 @@ from processor import admin, artifact_routes, event_routes
 from processor.artifact_views import Artifacts
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
+from processor.cleaning import routes as recipe_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.job_files import JobFiles
@@ -148,6 +149,7 @@ async def open_service(
         app.include_router(artifact_routes.router(Artifacts(parts.pool), jobs, parts.blobs))
         app.include_router(control_routes.router(control))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
+        app.include_router(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)
         app.include_router(schedule_routes.router(schedules))
         app.include_router(event_routes.router(log))

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from processor.cleaning.preview_step import preview_step
 from processor.cleaning.profile import profile
+from processor.cleaning.steps import csv_part, csv_survey, csv_whole
 from processor.step import Step
 
-STEPS: Mapping[str, Step] = MappingProxyType({"csv-profile": profile})
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "csv-profile": profile,
+        "csv-preview": preview_step,
+        "csv-survey": csv_survey,
+        "csv-part": csv_part,
+        "csv-whole": csv_whole,
+    }
+)

@@ -26,6 +26,11 @@ class Rejects:
     def __len__(self) -> int:
         return len(self.records)
 
+    def counts(self) -> dict[str, int]:
+        """By the fault's code."""
+        found, counts = np.unique(self.faults, return_counts=True)
+        return {Fault(fault).code: count for fault, count in zip(found.tolist(), counts.tolist(), strict=True)}
+
 
 def with_ragged(content: Content, columns: int) -> NDArray[np.uint8]:
     """The faults of all records."""
