@@ -51,6 +51,7 @@ OWN_NAMES = {("PUT", "/api/v1/workflows/{name}")}  # every tenant may use any: t
 TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets", "/api/v1/jobs"}
 NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/uploads",
+    "/api/v1/clean",
     "/api/v1/files",
     "/api/v1/keys",
     "/api/v1/schedules",
@@ -71,6 +72,7 @@ UNDOCUMENTED = {
     "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
     "/files": "the same as /api/v1/files",
+    "/clean": "the same as /api/v1/clean",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from events.openapi import DescribedApp
 from processor import admin, artifact_routes, event_routes
+from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
@@ -15,6 +16,7 @@ MODULES = (
     control_routes,
     publishing_routes,
     recipe_routes,
+    clean_routes,
     schedule_routes,
     event_routes,
     admin,
@@ -57,6 +59,7 @@ SUMMARIES = {
     "events.job_events": "List a job's events",
     "events.stream_events": "List a stream's events",
     "events.all_events": "List the events of the tenant's log",
+    "cleaning.clean": "Clean a small file in one call",
     "operations.page": "List dead letters",
     "operations.replay": "Replay dead letters",
 }

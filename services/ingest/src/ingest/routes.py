@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from events.answers import no_unknown_parameters, read_answer
 from events.blobs import Blobs
+from events.body import Body
 from events.envelope import encode_json
 from events.errors import (
     BadRequest,
@@ -20,16 +21,15 @@ from events.errors import (
     TooLarge,
     UnsupportedMedia,
 )
+from events.fields import checked_filename, checked_options
 from events.identity import Principal
 from events.openapi import Page, answers, links, problems
 from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
 from events.web import require
-from ingest.body import Body
-from ingest.fields import checked_filename, checked_options
+from events.wrapping import refuse_codings
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Incomplete, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
-from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
@@ -103,7 +103,9 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
             filename=checked_filename(filename, "query.filename"),
             idempotency_key=idempotency_key,
         )
-        accepted = await uploads.accept(principal.tenant, wish, Body(request, settings))
+        most = settings.max_upload_bytes
+        body = Body(request, settings, most, f"An upload may have at most {most} bytes.")
+        accepted = await uploads.accept(principal.tenant, wish, body)
         headers = {"Location": f"/api/v1/jobs/{accepted.job_id}"}
         return Response(encode_json(promise_of(accepted)), 202, headers, media_type="application/json")
 

@@ -16,6 +16,7 @@ from processor import admin, artifact_routes, event_routes
 from processor.artifact_views import Artifacts
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
+from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
@@ -34,6 +35,7 @@ from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.status import Backlog
+from processor.step_calls import StepCalls
 from processor.step_process import STEP_COMMAND
 from processor.turns import Turns
 from processor.upload_ends import UploadEnds
@@ -148,6 +150,7 @@ async def open_service(
         app.include_router(routes.router(jobs))
         app.include_router(artifact_routes.router(Artifacts(parts.pool), jobs, parts.blobs))
         app.include_router(control_routes.router(control))
+        app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
         app.include_router(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)

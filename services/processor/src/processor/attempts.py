@@ -22,7 +22,6 @@ from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
-from processor.inputs.caps import Caps
 from processor.job_files import Noted
 from processor.language.expressions import ExpressionError
 from processor.language.json_schemas import compiled, problems
@@ -208,7 +207,7 @@ class Attempts:
             scratch=str(files.scratch),
             memory_mb=self._settings.step_memory_mb,
             threads=self._settings.step_threads,
-            caps=_caps(self._settings),
+            caps=self._settings.caps,
             inputs=given.inputs,
             input_offset=given.input_offset,
             outputs=str(files.outputs),
@@ -221,16 +220,6 @@ class Attempts:
 
     def _logged(self, it: Assignment) -> BoundLogger:
         return self._log.bind(job_id=str(it.lease.job_id), step=it.key[0], attempt=it.number)
-
-
-def _caps(settings: ProcessorSettings) -> Caps:
-    return Caps(
-        bytes=settings.archive_bytes,
-        ratio=settings.archive_ratio,
-        depth=settings.archive_depth,
-        entries=settings.archive_entries,
-        disk_free_bytes=settings.archive_disk_free_mb << 20,
-    )
 
 
 def _is_cancelled() -> bool:
