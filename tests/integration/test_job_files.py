@@ -1,5 +1,7 @@
 """What steps leave and nobody needs is removed: what a killed attempt had stored, and what was staged."""
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -7,9 +9,14 @@ from uuid import UUID
 import pytest
 
 from chaos.test_kill_matrix import KILLPOINT
+from deploy.provision import Database
+from events.blobs import open_blobs
+from events.ids import new_id
 from fixtures.blobs import keys
 from fixtures.killable import Machine, Notes
+from fixtures.parts import OpenParts
 from fixtures.processor import OpenProcessor, Processor
+from fixtures.s3 import Bucket
 from processor.job_files import JobFiles
 
 DAY = 86_400.0
@@ -124,6 +131,49 @@ async def test_what_a_killed_attempt_has_stored_is_removed(
     (told,) = listed["items"]
     assert told["blob"] not in untold
     assert await processor.parts.blobs.get(told["blob"]) == b"a\n"
+
+
+async def test_who_cancels_a_job_does_not_wait_for_its_files(
+    open_processor: OpenProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step's process hears by itself that nobody wants it; the store, which may be slow, does not."""
+    storing = asyncio.Event()
+
+    async def never_ends(path: Path, key: str) -> None:
+        storing.set()
+        await asyncio.Event().wait()
+
+    async with open_processor(obedient=True) as processor:
+        monkeypatch.setattr(processor.parts.blobs, "adopt", never_ends)
+        job_id = await processor.flow({"make": leaving(await processor.store(b""))})
+        await storing.wait()
+        await processor.say(job_id, "cancel")
+        job = await processor.finished(job_id)
+        assert (job["status"], job["steps"][0]["status"]) == ("CANCELLED", "CANCELLED")
+
+
+async def test_a_store_that_is_away_is_asked_again(
+    database: Database, open_parts_for: OpenParts, bucket: Bucket
+) -> None:
+    job_id = new_id()
+    async with open_parts_for("processor", database) as parts:
+        await parts.pool.execute(
+            "INSERT INTO processor.jobs (tenant, id, workflow, status, progress_percent, version, position, input,"
+            " created_at, finished_at, updated_at)"
+            " VALUES ('acme', $1, 'w', 'COMPLETED', 100, 1, 1, '{}', now(), now(), now())",
+            job_id,
+        )
+        blobs = open_blobs(bucket.url, patience=0.3)
+        files = JobFiles(replace(parts, blobs=blobs), staged_seconds=DAY)
+        async with files.noted("acme", job_id):
+            await blobs.put(f"staged/acme/{job_id}/a.1.1/part", b"x")
+        await bucket.way.cut()
+        assert not await files.sweep()
+        await bucket.way.mend()
+        assert len(await bucket.keys()) == 1
+        await files.sweep()
+        assert await bucket.keys() == []
+        assert await parts.pool.fetch("SELECT FROM processor.job_files") == []
 
 
 async def test_who_was_thought_dead_stores_nothing_unnoted(open_processor: OpenProcessor) -> None:

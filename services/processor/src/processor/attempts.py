@@ -121,6 +121,7 @@ class Attempts:
                     files = None if process is None else folder.enter_context(self._files_for(it))
                     output, artifacts = await self._output(it, process, files)
                 if files is not None:  # while the process is another's already
+                    it.stop.gently = False
                     artifacts = await files.keep()
             ended = await self.completed(it.state, it.lease, it.key, it.number, output)
             return replace(ended, artifacts=artifacts)
