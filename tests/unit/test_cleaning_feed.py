@@ -316,3 +316,12 @@ def test_a_long_line_is_a_reject_of_its_own(reader: Reader) -> None:
     rows, rejects = reader(content, 2, DOUBLED)
     assert rows == [("1", "2"), ("3", "4")]
     assert rejects == [Reject(b"x" * 3_000_000 + b"\r\n", "record_too_long", -1)]
+
+
+def test_of_a_ragged_record_with_bad_bytes_it_is_told_that_it_is_ragged(reader: Reader) -> None:
+    """Only what is a row otherwise is read as text, and the order of the faults says so: it said that bad bytes come
+    first."""
+    assert Fault.BAD_ENCODING > Fault.TOO_MANY_FIELDS > Fault.TOO_FEW_FIELDS
+    content = b"1,2\n\xff\n1,\xff,3\n\xff,2\n"
+    rejects = [Reject(b"\xff\n", "too_few_fields", -1, 1), Reject(b"1,\xff,3\n", "too_many_fields", -1, 3)]
+    assert reader(content, 2, DOUBLED) == ([("1", "2")], [*rejects, Reject(b"\xff,2\n", "bad_encoding", 0)])
