@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fixtures.passages import sampled
-from fixtures.proxy import cutting
-from fixtures.tus_clients import Receiver, Told, TusClient
+from fixtures.tus_clients import Receiver, SendByTus, Told
+from fixtures.way import cutting
 
 CHUNK = 200 * 1024
 IN_NODE: dict[str, Any] = {"chunkSize": CHUNK, "retryDelays": [20] * 500}
@@ -19,7 +19,7 @@ CLIENTS = ["chunks", "parts", "stream", "checksums", "creation", "page", "tuspy"
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
 
 
-async def send(client: str, path: Path, tus_js: TusClient, uppy: TusClient, tuspy: TusClient) -> Told:
+async def send(client: str, path: Path, tus_js: SendByTus, uppy: SendByTus, tuspy: SendByTus) -> Told:
     match client:
         case "parts":
             return await tus_js(path, parallelUploads=3, wish={"tries": 100}, **IN_NODE)
@@ -39,17 +39,17 @@ async def send(client: str, path: Path, tus_js: TusClient, uppy: TusClient, tusp
 
 @pytest.mark.parametrize(("seed", "client"), sampled(list(itertools.product(range(5), CLIENTS))))
 async def test_a_file_comes_whole_through_a_network_that_breaks(
-    receiver: Receiver, tus_js: TusClient, uppy: TusClient, tuspy: TusClient, tmp_path: Path, seed: int, client: str
+    receiver: Receiver, tus_js: SendByTus, uppy: SendByTus, tuspy: SendByTus, tmp_path: Path, seed: int, client: str
 ) -> None:
     content = os.urandom(1_000_000 + seed)
     path = tmp_path / "people.csv"
     path.write_bytes(content)
     before = await receiver.uploads()
-    receiver.proxy.fates = cutting(seed)
+    receiver.way.fates = cutting(seed)
 
     told = await send(client, path, tus_js, uppy, tuspy)
 
     assert told.event == "done", told
-    assert receiver.proxy.cuts > 0
+    assert receiver.way.cuts > 0
     assert await receiver.uploads() - before == {told.id}
     await receiver.has_once(told.id, content)

@@ -144,7 +144,7 @@ async def test_who_is_cancelled_while_a_file_is_copied_leaves_nothing(tmp_path: 
     file = tmp_path / "file"
     file.write_bytes(os.urandom(40 * CHUNK_BYTES))
     adopting = asyncio.create_task(open_blobs(bucket.url).adopt(file, "a"))
-    while bucket.way.passed < 9 * CHUNK_BYTES:
+    while bucket.way.sent < 9 * CHUNK_BYTES:
         await asyncio.sleep(0.01)
     adopting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.proxy import Fate
-from fixtures.tus_clients import EVERYTHING, LENGTH, ODD_NAME, Receiver, TusClient
+from fixtures.tus_clients import EVERYTHING, LENGTH, ODD_NAME, Receiver, SendByTus
+from fixtures.way import Fate
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
 
@@ -54,7 +54,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.mark.parametrize("source", ["file", "buffer"])
 async def test_a_file_comes_in_chunks(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, source: str
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, source: str
 ) -> None:
     metadata = {"filename": "people.csv", "filetype": "text/csv"}
     told = await tus_js(path, source=source, chunkSize=MEGABYTE, metadata=metadata)
@@ -64,7 +64,7 @@ async def test_a_file_comes_in_chunks(
 
 
 async def test_a_file_comes_with_its_creation(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, uploadDataDuringCreation=True)
     assert (told.event, told.requests) == ("done", ["POST 201"])
@@ -73,7 +73,7 @@ async def test_a_file_comes_with_its_creation(
 
 
 async def test_a_file_comes_from_where_only_post_is_allowed(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, overridePatchMethod=True, chunkSize=2 * MEGABYTE)
     assert (told.event, told.requests) == ("done", ["POST 201", "POST 204", "POST 204"])
@@ -82,57 +82,57 @@ async def test_a_file_comes_from_where_only_post_is_allowed(
 
 @pytest.mark.parametrize("endpoint", ["/files/", "/api/v1/files", "/api/v1/files/"])
 async def test_a_file_comes_by_any_name_of_the_endpoint(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, endpoint: str
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, endpoint: str
 ) -> None:
-    told = await tus_js(path, endpoint=f"{receiver.proxy.url}{endpoint}")
+    told = await tus_js(path, endpoint=f"{receiver.way.url}{endpoint}")
     assert (told.event, told.requests) == ("done", ["POST 201", "PATCH 204"]), told.said
     await receiver.has_once(told.upload, content)
 
 
 @pytest.mark.parametrize(("length", "status"), [(0, 422), (11 << 30, 413)], ids=["empty", "too large"])
 async def test_a_file_that_cannot_be_is_refused_before_it_is_sent(
-    receiver: Receiver, tus_js: TusClient, tmp_path: Path, length: int, status: int
+    receiver: Receiver, tus_js: SendByTus, tmp_path: Path, length: int, status: int
 ) -> None:
     with (tmp_path / "sparse").open("wb") as sparse:
         sparse.truncate(length)
     told = await tus_js(tmp_path / "sparse", retryDelays=PATIENT)
     assert (told.event, told.requests) == ("failed", [f"POST {status}"])
-    assert receiver.proxy.sent < HEADS
+    assert receiver.way.sent < HEADS
 
 
 async def test_a_file_that_was_paused_goes_on_in_another_process(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage
 ) -> None:
     paused = await tus_js(path, wish={**storage.wish, "pauseAt": MEGABYTE}, chunkSize=MEGABYTE // 2)
     assert paused.event == "paused"
     status, offset = await receiver.look(paused.url)
     assert (status, offset) == (200, MEGABYTE)
-    receiver.proxy.sent = 0
+    receiver.way.sent = 0
     told = await tus_js(path, wish=storage.wish, chunkSize=MEGABYTE // 2)
     assert (told.event, told.url, told.requests[0]) == ("done", paused.url, "HEAD 200")
-    assert receiver.proxy.sent < len(content) - MEGABYTE + HEADS, "nothing below the offset is sent again"
+    assert receiver.way.sent < len(content) - MEGABYTE + HEADS, "nothing below the offset is sent again"
     await receiver.has_once(told.upload, content)
 
 
 @pytest.mark.parametrize("unnoticed", [False, True], ids=["noticed", "unnoticed"])
 async def test_a_file_whose_connection_is_cut_goes_on_in_another_process(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, unnoticed: bool
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage, unnoticed: bool
 ) -> None:
-    receiver.proxy.fates = itertools.repeat(Fate(sent=2 * MEGABYTE, unnoticed=unnoticed))
+    receiver.way.fates = itertools.repeat(Fate(sent=2 * MEGABYTE, unnoticed=unnoticed))
     cut = await tus_js(path, wish=storage.wish)
     assert (cut.event, cut.requests) == ("failed", ["POST 201"])
     _, offset = await receiver.look(cut.url)
     assert offset is not None
     assert MEGABYTE < offset < 2 * MEGABYTE
-    receiver.proxy.mend()
+    await receiver.way.mend()
     told = await tus_js(path, wish=storage.wish)
     assert (told.event, told.url, told.requests) == ("done", cut.url, ["HEAD 200", "PATCH 204"])
-    assert receiver.proxy.sent < len(content) - offset + HEADS, "nothing below the offset is sent again"
+    assert receiver.way.sent < len(content) - offset + HEADS, "nothing below the offset is sent again"
     await receiver.has_once(told.upload, content)
 
 
 async def test_parts_come_side_by_side_and_become_one(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes
 ) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, parallelUploads=3, chunkSize=MEGABYTE // 2, metadata={"filename": "people.csv"})
@@ -145,42 +145,42 @@ async def test_parts_come_side_by_side_and_become_one(
 
 @pytest.mark.parametrize("length", [2])
 async def test_a_file_may_have_more_parts_than_bytes(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, source="buffer", parallelUploads=4)
     assert told.event == "done", told.problem
     await receiver.has_once(told.upload, content)
 
 
-async def cut_in_parts(receiver: Receiver, tus_js: TusClient, path: Path, storage: Storage) -> None:
+async def cut_in_parts(receiver: Receiver, tus_js: SendByTus, path: Path, storage: Storage) -> None:
     """The client remembers the parts when it has a place for each: until then it begins anew."""
-    receiver.proxy.fates = itertools.repeat(Fate(sent=600 * KILOBYTE))
+    receiver.way.fates = itertools.repeat(Fate(sent=600 * KILOBYTE))
     while not storage.remembers:
         assert (await tus_js(path, wish=storage.wish, parallelUploads=3)).event == "failed"
 
 
 async def test_parts_that_were_cut_go_on_in_another_process(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage
 ) -> None:
     await cut_in_parts(receiver, tus_js, path, storage)
     looked = [await receiver.look(url) for url in storage.urls_of_parts()]
     offsets = [offset or 0 for _, offset in looked]
     assert len(offsets) == 3
     assert max(offsets) > 0
-    receiver.proxy.mend()
+    await receiver.way.mend()
     told = await tus_js(path, wish=storage.wish, parallelUploads=3)
     assert told.event == "done", told.problem
     assert sorted(told.requests) == sorted([*["HEAD 200"] * 3, *["PATCH 204"] * 3, "POST 201"])
-    assert receiver.proxy.sent < len(content) - sum(offsets) + HEADS, "nothing below the offset is sent again"
+    assert receiver.way.sent < len(content) - sum(offsets) + HEADS, "nothing below the offset is sent again"
     await receiver.has_once(told.upload, content)
 
 
 async def test_two_who_send_the_same_parts_get_the_same_upload(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage
 ) -> None:
     before = await receiver.uploads()
     await cut_in_parts(receiver, tus_js, path, storage)
-    receiver.proxy.mend()
+    await receiver.way.mend()
     remembered = [storage.copy(f"{number}.json") for number in range(2)]
     sending = (tus_js(path, wish=each.wish, parallelUploads=3, retryDelays=PATIENT) for each in remembered)
     both = await asyncio.gather(*sending)
@@ -190,7 +190,7 @@ async def test_two_who_send_the_same_parts_get_the_same_upload(
 
 
 async def test_parts_of_an_upload_that_was_deleted_are_sent_anew(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage
 ) -> None:
     first = await tus_js(path, wish=storage.wish, parallelUploads=2)
     again = await tus_js(path, wish=storage.wish, parallelUploads=2)
@@ -206,14 +206,14 @@ async def test_parts_of_an_upload_that_was_deleted_are_sent_anew(
 # Of whole chunks, tus-js-client itself finds no end: https://github.com/tus/tus-js-client/issues/779
 @pytest.mark.parametrize("length", [LENGTH, 17])
 async def test_a_stream_tells_its_length_in_the_end(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes
 ) -> None:
     told = await tus_js(path, source="stream", chunkSize=MEGABYTE, uploadLengthDeferred=True)
     assert told.event == "done", told.problem
     await receiver.has_once(told.upload, content)
 
 
-async def test_metadata_has_every_character(receiver: Receiver, tus_js: TusClient, path: Path, content: bytes) -> None:
+async def test_metadata_has_every_character(receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes) -> None:
     metadata = {"filename": ODD_NAME, "filetype": "", "empty": "", "everything": EVERYTHING, "long": "ü" * 2_000}
     told = await tus_js(path, metadata=metadata)
     assert told.event == "done", told.problem
@@ -237,7 +237,7 @@ async def test_metadata_has_every_character(receiver: Receiver, tus_js: TusClien
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 async def test_metadata_that_cannot_be_is_refused_with_its_place(
-    receiver: Receiver, tus_js: TusClient, path: Path, metadata: dict[str, str], code: str
+    receiver: Receiver, tus_js: SendByTus, path: Path, metadata: dict[str, str], code: str
 ) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, metadata=metadata, retryDelays=PATIENT)
@@ -250,21 +250,21 @@ async def test_metadata_that_cannot_be_is_refused_with_its_place(
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 async def test_a_chunk_that_was_damaged_does_not_count(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, algorithm: str
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage, algorithm: str
 ) -> None:
     checked = {**storage.wish, "checksum": algorithm}
-    receiver.proxy.fates = itertools.repeat(Fate(damaged=MEGABYTE + MEGABYTE // 2))
+    receiver.way.fates = itertools.repeat(Fate(damaged=MEGABYTE + MEGABYTE // 2))
     failed = await tus_js(path, wish=checked, chunkSize=MEGABYTE)
     assert (failed.event, failed.status) == ("failed", 460)
     assert json.loads(failed.problem or "")["code"] == "checksum_mismatch"
     assert await receiver.look(failed.url) == (200, MEGABYTE), "only the first chunk does"
-    receiver.proxy.mend()
+    await receiver.way.mend()
     told = await tus_js(path, wish=checked, chunkSize=MEGABYTE)
     assert (told.event, told.requests) == ("done", ["HEAD 200", *["PATCH 204"] * 3])
     await receiver.has_once(told.upload, content)
 
 
-async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusClient, path: Path) -> None:
+async def test_a_file_is_given_up(receiver: Receiver, tus_js: SendByTus, path: Path) -> None:
     before = await receiver.uploads()
     told = await tus_js(path, wish={"terminateAt": MEGABYTE}, chunkSize=MEGABYTE)
     assert (told.event, told.requests[-1]) == ("terminated", "DELETE 204")
@@ -275,7 +275,7 @@ async def test_a_file_is_given_up(receiver: Receiver, tus_js: TusClient, path: P
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_file_that_is_gone_is_sent_anew(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, storage: Storage, status: int
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, storage: Storage, status: int
 ) -> None:
     paused = await tus_js(path, wish={**storage.wish, "pauseAt": MEGABYTE}, chunkSize=MEGABYTE)
     begun = paused.url.rpartition("/")[2]
@@ -291,7 +291,7 @@ async def test_a_file_that_is_gone_is_sent_anew(
 
 @pytest.mark.parametrize("chunks", [(300 * KILOBYTE, 400 * KILOBYTE), (LENGTH, LENGTH)], ids=["chunks", "one go"])
 async def test_two_who_send_the_same_file_both_come_to_its_end(
-    receiver: Receiver, tus_js: TusClient, path: Path, content: bytes, chunks: tuple[int, int]
+    receiver: Receiver, tus_js: SendByTus, path: Path, content: bytes, chunks: tuple[int, int]
 ) -> None:
     before = await receiver.uploads()
     begun = await tus_js(path, wish={"pauseAt": 1}, chunkSize=100 * KILOBYTE)

@@ -72,7 +72,7 @@ async def test_who_is_not_let_in_hears_that_he_is_refused(blobs: Blobs, bucket: 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 async def test_a_server_that_is_away_is_said_to_be(blobs: Blobs, bucket: Bucket, asked: Ask) -> None:
-    await bucket.way.cut()
+    await bucket.way.close()
     with pytest.raises(StorageUnavailable, match="Try again"):
         await asked(blobs)
     await bucket.way.mend()
@@ -84,7 +84,7 @@ async def test_a_server_that_comes_back_in_time_is_not_missed(bucket: Bucket) ->
 
     async def blink(size: int) -> None:
         if size == 12 * MEGABYTE:
-            await bucket.way.cut()
+            await bucket.way.close()
             asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(bucket.way.mend()))
 
     await write(blobs, 20 * MEGABYTE, blink)
@@ -112,7 +112,7 @@ async def test_a_join_that_fails_in_the_middle_leaves_its_segments_and_nothing_e
 ) -> None:
     parts = await segments(blobs, 6, 6, 6)
     before = await bucket.keys()
-    bucket.way.cut_after = bucket.way.passed + 9 * MEGABYTE
+    bucket.way.cut_after = bucket.way.sent + 9 * MEGABYTE
     with pytest.raises(StorageUnavailable):
         await blobs.join(parts, "uploads/a")
     await bucket.way.mend()
