@@ -8,18 +8,19 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
 from events.blob_errors import StorageUnavailable, storage_errors
-from events.blobs_local import PARTIAL, FileSink, remove_abandoned
-from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, open_store
+from events.blob_sink import Sink
+from events.blobs_adopted import adopt_into_folder, adopt_into_store
+from events.blobs_local import PARTIAL, FileSink, delete_files_below, remove_abandoned
+from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, delete_objects_below, open_store
 from events.chunk_work import ChunkWork
 from events.errors import NotFound
 from events.segments import Hash, SegmentPart, SegmentSink, SegmentWriter
@@ -32,17 +33,6 @@ _READ_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
     bytes: int
-
-
-class Sink(Protocol):
-    """Where a writer's bytes go. It blocks: it is called in worker threads, one call at a time."""
-
-    def write(self, chunks: list[bytes]) -> None: ...
-    def commit(self) -> None:
-        """Make all of it durable, then visible."""
-
-    def abort(self) -> None:
-        """Leave nothing, whatever has failed, a commit too."""
 
 
 class BlobWriter:
@@ -132,6 +122,16 @@ class Blobs:
         async with self.writing(key) as blob:
             await blob.write(data)
 
+    async def adopt(self, path: Path, key: str) -> None:
+        """Make a blob of a file that nobody writes to any more: it is durable and visible when this returns. The file
+        may be gone then."""
+        into = self.local_path(key)
+        with storage_errors():
+            if into is None:
+                await adopt_into_store(path, ObjectSink(self._store, key))
+            else:
+                await adopt_into_folder(path, into)
+
     async def stat(self, key: str) -> BlobInfo:
         with storage_errors(key):
             meta = await obstore.head_async(self._store, key)
@@ -159,6 +159,17 @@ class Blobs:
         """Does nothing if there is no such blob."""
         with contextlib.suppress(NotFound), storage_errors(key):
             await obstore.delete_async(self._store, key)
+
+    async def delete_below(self, folder: str, *, keep: Collection[str] = ()) -> None:
+        """All blobs whose keys begin with the folder but these, and what killed writers have left there."""
+        root = self.local_path(folder)
+        with storage_errors():
+            if root is None:
+                await delete_objects_below(self._store, folder, keep)
+            else:
+                await asyncio.to_thread(
+                    delete_files_below, root, {path for key in keep if (path := self.local_path(key))}
+                )
 
     async def keys(self, prefix: str = "") -> AsyncIterator[str]:
         with storage_errors():

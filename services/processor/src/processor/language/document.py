@@ -1,4 +1,4 @@
-"""A workflow's document as it is sent: JSON or YAML to one plain JSON value, or what is wrong and where.
+"""A document as it is sent: JSON or YAML to one plain JSON value, or what is wrong and where.
 
 YAML here is what people write by hand: no tags, no anchors, one document, and a scalar is what JSON would take it for
 (`on`, `yes` and dates are texts). Both are read into the same builder, which keeps the limits.
@@ -30,9 +30,9 @@ def read(body: bytes, content_type: str) -> Any:
     """`content_type` is `json`, `yaml`, or a media type of either."""
     kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     if kind is None:
-        raise Unreadable("content_type", "A workflow is sent as application/json or as application/yaml.")
+        raise Unreadable("content_type", "A document is sent as application/json or as application/yaml.")
     if len(body) > LARGEST:
-        raise Unreadable("too_large", f"A workflow may have {LARGEST} bytes.")
+        raise Unreadable("too_large", f"A document may have {LARGEST} bytes.")
     text = _decoded(body)
     return read_json(text) if kind == "json" else read_yaml(text)
 

@@ -1,17 +1,18 @@
 """What clients can do with workflows."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
-from events.errors import BadRequest, Conflict, NotFound, TooLarge, UnsupportedMedia
+from events.errors import Conflict, NotFound
 from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.web import require
+from processor.documents import REFUSED, described, document_in
 from processor.language.definition import NAME_PATTERN
-from processor.language.document import LARGEST, Unreadable
 from processor.language.schema import published
 from processor.workflows.publishing import Publishing
 from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, ListedWorkflow, Verdict, WorkflowView
@@ -25,35 +26,16 @@ Version = Annotated[int, Path(ge=1, le=2_147_483_647)]
 _EXAMPLE = {"name": "d", "steps": {"a": {"uses": "sleep", "with": {"seconds": 1}}}}
 
 
-def _document_of(schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "requestBody": {
-            "required": True,
-            "description": "The workflow's document, as /api/v1/workflows/schema.json has it.",
-            "content": {
-                "application/json": {"schema": schema, "example": _EXAMPLE},
-                "application/yaml": {"schema": {"type": "string"}},
-            },
-        }
-    }
-
-
-_DOCUMENT = _document_of({"type": "object"})
-_ANYTHING = _document_of({})  # what is no document at all is worth a verdict, too
-_REFUSED = problems(BadRequest, TooLarge, UnsupportedMedia)
+_WHAT = "The workflow's document, as /api/v1/workflows/schema.json has it."
+_DOCUMENT = described(_WHAT, {"type": "object"}, _EXAMPLE)
+_ANYTHING = described(_WHAT, {}, _EXAMPLE)  # what is no document at all is worth a verdict, too
 
 
 def router(publishing: Publishing) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)])
 
-    async def document_in(request: Request, principal: Principal) -> Any:
-        body, content_type = await _body(request), request.headers.get("Content-Type", "application/json")
-        try:
-            return await publishing.read(principal.tenant, body, content_type)
-        except Unreadable as wrong:
-            if wrong.problem.code == "content_type":
-                raise UnsupportedMedia(str(wrong)) from None
-            raise BadRequest(str(wrong)) from None
+    async def sent(request: Request, principal: Principal) -> Any:
+        return await document_in(request, partial(publishing.read, principal.tenant))
 
     @routes.get(
         "/schema.json",
@@ -67,24 +49,24 @@ def router(publishing: Publishing) -> APIRouter:
     @routes.post(
         "/validate",
         summary="Validate a workflow without publishing it",
-        responses=answers(Verdict, VERDICT) | _REFUSED,
+        responses=answers(Verdict, VERDICT) | REFUSED,
         openapi_extra=_ANYTHING,
     )
     async def validate(request: Request, principal: Reader) -> Response:
         """What is wrong with a document, all of it with its place; and its graph as Mermaid."""
-        verdict = await publishing.verdict(principal.tenant, await document_in(request, principal))
+        verdict = await publishing.verdict(principal.tenant, await sent(request, principal))
         return Response(encode_json(verdict), media_type="application/json")
 
     @routes.post(
         "",
         summary="Publish a new workflow",
         status_code=201,
-        responses=answers(WorkflowView, WORKFLOW, status=201, description="Published") | problems(Conflict) | _REFUSED,
+        responses=answers(WorkflowView, WORKFLOW, status=201, description="Published") | problems(Conflict) | REFUSED,
         openapi_extra=_DOCUMENT,
     )
     async def publish(request: Request, principal: Writer) -> Response:
         """Publish a new workflow."""
-        view, _ = await publishing.publish(principal.tenant, await document_in(request, principal), principal.subject)
+        view, _ = await publishing.publish(principal.tenant, await sent(request, principal), principal.subject)
         return _answer(view, 201)
 
     @routes.put(
@@ -93,12 +75,12 @@ def router(publishing: Publishing) -> APIRouter:
         responses=answers(WorkflowView, WORKFLOW, description="The newest version says the same")
         | answers(WorkflowView, WORKFLOW, status=201, description="Published")
         | problems(Conflict)
-        | _REFUSED,
+        | REFUSED,
         openapi_extra=_DOCUMENT,
     )
     async def publish_next(request: Request, principal: Writer, name: Name) -> Response:
         """Publish a workflow's next version. Jobs that were started stay with theirs."""
-        document = await document_in(request, principal)
+        document = await sent(request, principal)
         view, new = await publishing.publish(principal.tenant, document, principal.subject, name=name)
         return _answer(view, 201 if new else 200)
 
@@ -158,15 +140,6 @@ def router(publishing: Publishing) -> APIRouter:
         return Response(status_code=204)
 
     return routes
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST:
-            raise TooLarge(f"A document may have {LARGEST} bytes.")
-    return bytes(body)
 
 
 def _answer(view: WorkflowView, status: int) -> Response:

@@ -2,12 +2,13 @@
 
 import codecs
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from processor.cleaning.reading.kind import Kind
+from processor.language.problems import Problem
 from processor.step import StepError
 
 # By the names that people know; each is a codec of Python.
@@ -24,6 +25,8 @@ _BY_CODEC = {codecs.lookup(name).name: name for name in ENCODINGS}
 
 MOST_DELIMITER_BYTES = 4  # of DuckDB
 _MOST_COLUMNS = 100_000
+
+T = TypeVar("T")
 
 Lines = Annotated[int, Meta(ge=0, le=1_000_000)]
 
@@ -44,13 +47,16 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def options_from(document: Mapping[str, Any]) -> Options:
     """Raises `StepError` that names the field that is wrong."""
+    return _checked(structured(document, Options))
+
+
+def structured(document: Mapping[str, Any], kind: type[T]) -> T:
     try:
-        options = msgspec.convert(document, Options)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as wrong:
         what, _, path = str(wrong).partition(" - at `")
-        place = path.rstrip("`").removeprefix("$").removeprefix(".") or "the options"
+        place = path.rstrip("`").removeprefix("$").removeprefix(".")
         raise _invalid(place, f"{what[:1].lower()}{what[1:]}") from None
-    return _checked(options)
 
 
 def _checked(options: Options) -> Options:
@@ -85,4 +91,5 @@ def _known_encoding(name: str) -> str:
 
 
 def _invalid(place: str, what: str) -> StepError:
-    return StepError("invalid_option", f"The option `{place:.100}` cannot be: {what}.")
+    detail = f"{f'The option `{place:.100}`' if place else 'The options'} cannot be: {what}."
+    return StepError("invalid_option", detail, [Problem(place[:100], "invalid_option", detail)])

@@ -1,0 +1,30 @@
+"""`csv-preview`: what a recipe makes of some records."""
+
+from pathlib import Path
+from typing import Any
+
+from processor.cleaning.previewing import preview
+from processor.cleaning.reading.options import options_from
+from processor.cleaning.room import room_of
+from processor.cleaning.wrong_recipes import recipe_from
+from processor.inputs.opening import open_input
+from processor.step import Report, Task
+
+ROWS = 100
+_OPENING = 0.5  # of the whole, if there is something to be opened
+
+
+def preview_step(task: Task, report: Report) -> dict[str, Any]:
+    recipe, reading = recipe_from(task.options.get("recipe")), options_from(task.options.get("reading", {}))
+    given = open_input(task, lambda share, message: report(_OPENING * share, message))
+    begin = _OPENING if given.compression else 0.0
+    shown = preview(
+        Path(given.path),
+        recipe,
+        reading,
+        task.options.get("rows", ROWS),
+        room_of(task),
+        lambda share, message: report(begin + (1 - begin) * share, message),
+        spread=task.options.get("spread", False),
+    )
+    return {**shown, "input": given.described()}
