@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, fields
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
