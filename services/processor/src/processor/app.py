@@ -22,6 +22,7 @@ from processor.cleaning.query import routes as query_routes
 from processor.cleaning.query.copies import Copies
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
+from processor.job_files import JobFiles
 from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
 from processor.quota import JobQuota
 from processor.remote.reports import SECONDS_BETWEEN, RemoteReports
@@ -54,6 +55,7 @@ _RENEWALS_PER_LEASE = 3
 _COLLECT_SECONDS = 0.4  # a running step hears within a second that it is cancelled
 _UNBLOCK_SECONDS = 60.0
 _REMOTE_LOOK_SECONDS = 1.0
+_FILES_SECONDS = 15.0
 
 
 @asynccontextmanager
@@ -75,10 +77,11 @@ async def open_service(
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
         starter = Starter(parts.pool, appender, library, postbox, quota)
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
+        files = JobFiles(parts, staged_seconds=settings.staged_seconds)
         slots = Slots(settings.workers, step_command)
-        here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
+        here = await stack.enter_async_context(open_builtin(settings, parts.blobs, files.noted, parts.telemetry))
         turns = Turns(parts.telemetry)
-        attempts = Attempts(parts, settings, slots, here, scratch, turns)
+        attempts = Attempts(parts, settings, files.noted, slots, here, scratch, turns)
         remote = RemoteTasks(
             parts.pool,
             parts.broker,
@@ -130,6 +133,7 @@ async def open_service(
         )
         running.start("remote.look", lambda: ticking(remote_watch.look_once, every=_REMOTE_LOOK_SECONDS))
         running.start("remote.tell", lambda: ticking(remote_watch.tell_once, every=SECONDS_BETWEEN))
+        running.start("files.sweep", lambda: ticking(files.sweep, every=_FILES_SECONDS))
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)

@@ -22,6 +22,7 @@ from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
+from processor.job_files import Noted
 from processor.language.expressions import ExpressionError
 from processor.language.json_schemas import compiled, problems
 from processor.queue import Lease
@@ -94,6 +95,7 @@ class Attempts:
         self,
         parts: Parts,
         settings: ProcessorSettings,
+        noted: Noted,
         slots: Slots,
         here: Mapping[str, Here],
         scratch: Path,
@@ -102,6 +104,7 @@ class Attempts:
         self._blobs: Blobs = parts.blobs
         self._log = parts.telemetry.log
         self._settings = settings
+        self._noted = noted
         self._slots = slots
         self._here = here
         self._scratch = scratch
@@ -171,7 +174,7 @@ class Attempts:
     def _files_for(self, it: Assignment) -> Iterator[StepFiles]:
         lease = it.lease
         with folder_for(self._scratch, str(lease.job_id)) as folder:
-            yield StepFiles(self._blobs, folder, lease.tenant, lease.job_id, it.output_name)
+            yield StepFiles(self._blobs, self._noted, folder, lease.tenant, lease.job_id, it.output_name)
 
     @asynccontextmanager
     async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:

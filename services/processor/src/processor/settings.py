@@ -22,6 +22,8 @@ class ProcessorSettings(BodySettings):
     # seconds until a job that cannot be read fails: a release that was rolled back may come again until then
     unreadable_seconds: float = Field(default=3600.0, ge=0)
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
+    # seconds that what the steps of a job that failed have staged for later ones is kept, for a retry to go on with
+    staged_seconds: float = Field(default=86_400.0, ge=0)
     remote_lost_seconds: float = Field(default=30.0, gt=0)  # seconds of silence after which a remote worker is lost
     # JSON list of queues that steps may name: thumbnails, or acme/thumbnails for the tenant acme alone. None: any
     remote_queues: frozenset[str] | None = None

@@ -24,8 +24,7 @@ def csv_clean_small(task: Task, report: Report) -> dict[str, Any]:
     given = open_input(task, report)
     folder, room = Path(task.scratch, "files"), room_of(task)
     folder.mkdir()
-    done = clean_file(given.path, options, folder, room, report, {})
-    result = {**done, "input": given.described()}
+    result = clean_file(given, options, folder, room, report, {})
     answer = Path(task.outputs, wish.answer)
     match answer.suffix:
         case ".json":

@@ -32,6 +32,9 @@ class Rejects:
         return {Fault(fault).code: count for fault, count in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
+NO_REJECTS = Rejects(np.empty(0, np.intp), np.empty(0, np.uint8), np.empty(0, np.int32), np.empty(0, np.int32))
+
+
 def with_ragged(content: Content, columns: int) -> NDArray[np.uint8]:
     """The faults of all records."""
     faults, fields = content.records.faults.copy(), content.records.fields
