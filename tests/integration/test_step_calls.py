@@ -53,7 +53,7 @@ def task(folder: Path, do: str) -> Task:
 
 async def refusal(calls: StepCalls, client: Client, task: Task) -> MillraceError:
     with pytest.raises(MillraceError) as refused:
-        await calls.run(client.request, "acme", task, options_at="query")
+        await calls.run(client.request, "acme", task, options_at="query", too_long="Wait.")
     return refused.value
 
 
@@ -61,15 +61,15 @@ async def test_what_becomes_of_a_call_is_told_and_the_process_is_there_for_the_n
     slots: Slots, tmp_path: Path
 ) -> None:
     client, patient, hasty = Client(), calls(slots), calls(slots, call_seconds=0.05)
-    assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query")
+    assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query", too_long="Wait.")
     assert (await refusal(patient, client, task(tmp_path, "refuse"))).code == "refused"
     slow = await refusal(hasty, client, task(tmp_path, "work 10"))
     assert (slow.status, slow.code) == (422, "took_too_long")
     hanging = await refusal(hasty, client, task(tmp_path, "hang 10"))
     assert (hanging.status, hanging.code) == (422, "took_too_long")
     with pytest.raises(StepCrashed):
-        await patient.run(client.request, "acme", task(tmp_path, "die"), options_at="query")
-    assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query")
+        await patient.run(client.request, "acme", task(tmp_path, "die"), options_at="query", too_long="Wait.")
+    assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query", too_long="Wait.")
 
 
 async def test_who_finds_all_processes_busy_is_told_to_come_again(slots: Slots, tmp_path: Path) -> None:

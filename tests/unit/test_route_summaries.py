@@ -7,11 +7,13 @@ from events.openapi import DescribedApp
 from processor import admin, artifact_routes, event_routes
 from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
+from processor.cleaning.query import routes as query_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
 MODULES = (
     routes,
+    query_routes,
     artifact_routes,
     control_routes,
     publishing_routes,
@@ -29,6 +31,11 @@ SUMMARIES = {
     "jobs.artifacts_page": "List the files that a job has made",
     "jobs.artifact": "Get a file that a job has made",
     "jobs.artifact_head": "See how large a file is that a job has made, and of what type",
+    "jobs.query_cleaned": "Query the rows that a clean has let through",
+    "jobs.query_rejects": "Query the rows that a clean has rejected",
+    "jobs.query_duplicates": "Query the rows that a clean has removed as duplicates",
+    "jobs.query_changes": "Query the cells that a clean has changed",
+    "jobs.query_findings": "Query what a clean has only found",
     "jobs.pipelines": "List the built-in workflows",
     "jobs.start": "Start a job of any workflow",
     "jobs.start_one": "Start a job of this workflow",

@@ -1,7 +1,7 @@
 """How reads answer: an ETag each, nothing when the client has it already, and no parameter misspelt in silence."""
 
 import hashlib
-from typing import Any
+from typing import Any, get_origin
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -31,12 +31,13 @@ def no_unknown_parameters(request: Request) -> None:
     """A dependency: a misspelt or repeated parameter must not silently mean something else."""
     dependant: Dependant = request.scope["route"].dependant
     known = {parameter.alias for parameter in dependant.query_params}
+    once = {one.alias for one in dependant.query_params if get_origin(one.field_info.annotation) is not list}
     given = [name for name, _ in request.query_params.multi_items()]
     errors = [
         FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.") for name in sorted({*given} - known)
     ]
     errors += [
-        FieldError(f"query.{name}", "repeated", "Give it once.") for name in sorted(known) if given.count(name) > 1
+        FieldError(f"query.{name}", "repeated", "Give it once.") for name in sorted(once) if given.count(name) > 1
     ]
     if errors:
         raise InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors[:10]), errors=errors[:10])

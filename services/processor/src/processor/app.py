@@ -18,6 +18,8 @@ from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
 from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
+from processor.cleaning.query import routes as query_routes
+from processor.cleaning.query.copies import Copies
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
 from processor.job_files import JobFiles
@@ -148,9 +150,18 @@ async def open_service(
             announce=queue_bell.ring,
         )
         app.include_router(routes.router(jobs))
-        app.include_router(artifact_routes.router(Artifacts(parts.pool), jobs, parts.blobs))
+        artifacts, calls = Artifacts(parts.pool), StepCalls(slots, settings)
+        copies = Copies(
+            parts.blobs,
+            scratch / "tables",
+            most_bytes=settings.query_cache_bytes,
+            seconds=settings.call_wait_seconds,
+        )
+        stack.push_async_callback(copies.close)
+        app.include_router(query_routes.router(artifacts, jobs, copies, calls, settings, scratch))
+        app.include_router(artifact_routes.router(artifacts, jobs, parts.blobs))
         app.include_router(control_routes.router(control))
-        app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
+        app.include_router(clean_routes.router(calls, settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
         app.include_router(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)

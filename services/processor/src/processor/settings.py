@@ -49,7 +49,8 @@ class ProcessorSettings(BodySettings):
     http_answer_bytes: int = Field(default=1024 * 1024, ge=0, le=64 << 20)  # bytes of an answer, decompressed
     # Of what a client waits for, a small clean or a query. The gateway gives up after 30 s of silence.
     call_wait_seconds: float = Field(default=5.0, gt=0)  # seconds that it may wait for a process
-    call_seconds: float = Field(default=20.0, gt=0)  # seconds that it may take then
+    call_seconds: float = Field(default=15.0, gt=0)  # seconds that it may take then
+    query_cache_bytes: int = Field(default=4 * 1024**3, ge=0)  # bytes of tables from an object store that are kept here
     clean_bytes: int = Field(default=10 * 1024**2, ge=1)  # bytes of a file that is cleaned at once, also decompressed
 
     @property

@@ -43,8 +43,9 @@ class StepCalls:
         self._wait_seconds = settings.call_wait_seconds
         self._seconds = settings.call_seconds
 
-    async def run(self, request: Request, tenant: str, task: Task, *, options_at: str) -> bytes:
-        """Its result. It ends when nobody waits for it any more. The body of the request has been read."""
+    async def run(self, request: Request, tenant: str, task: Task, *, options_at: str, too_long: str) -> bytes:
+        """Its result. It ends when nobody waits for it any more. The body of the request has been read. `too_long` is
+        what a client can do if it takes too long."""
         stop = asyncio.Event()
         watching = asyncio.create_task(_set_when_gone(request, stop))
         clock = asyncio.get_running_loop()
@@ -58,8 +59,7 @@ class StepCalls:
         except StepStopped:
             if watching.done():
                 raise RequestTimeout("The client has gone away.") from None
-            detail = f"This takes longer than {self._seconds:g} seconds. Upload the file, and start a job."
-            raise TookTooLong(detail) from None
+            raise TookTooLong(f"This takes longer than {self._seconds:g} seconds. {too_long}") from None
         except StepError as failed:
             raise _as_error(failed, options_at) from None
         finally:

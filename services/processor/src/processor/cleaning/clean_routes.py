@@ -55,6 +55,7 @@ _BODY: dict[str, Any] = {
         },
     },
 }
+_INSTEAD = "Upload the file, and start a job."
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -94,7 +95,7 @@ def router(calls: StepCalls, settings: ProcessorSettings, scratch: Path) -> APIR
             request,
             settings,
             most,
-            f"A file that is cleaned in one call may have at most {most} bytes. Upload it, and start a job.",
+            f"A file that is cleaned in one call may have at most {most} bytes. {_INSTEAD}",
             {"options": _OPTIONS_BYTES},
         )
         with folder_for(scratch, "clean") as folder:
@@ -103,7 +104,7 @@ def router(calls: StepCalls, settings: ProcessorSettings, scratch: Path) -> APIR
             given, place = await _options(options, body)
             wish = SmallWish(given, ANSWERS[media_type], listed, given.get("entry"))
             task = msgspec.structs.replace(task, options=msgspec.to_builtins(wish))
-            told = await calls.run(request, principal.tenant, task, options_at=place)
+            told = await calls.run(request, principal.tenant, task, options_at=place, too_long=_INSTEAD)
             file = await asyncio.to_thread(Path(task.outputs, wish.answer).open, "rb")
         return FileAnswer(file, media_type, _headers(msgspec.json.decode(told)))
 

@@ -1,4 +1,4 @@
-"""What `POST /clean` can be asked for, and what it answers. The service imports this: nothing of DuckDB is here."""
+"""What `POST /clean` can be asked for, and what it answers."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""`POST /clean`: a small file in one call."""
+"""What clients can ask of cleaning: a small file in one call, and rows of what a job has left."""
 
 import base64
 import gzip
@@ -14,6 +14,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from events.ids import new_id
+from fixtures.accounts import register
+from fixtures.client import Client
 from fixtures.fuzz import UNLIMITED
 from fixtures.millrace import Run, running
 from processor.cleaning.small_example import ANSWER, FILE, OPTIONS
@@ -194,5 +197,128 @@ async def test_nothing_of_it_is_kept(client: aiohttp.ClientSession, millrace: Ru
     assert (await clean(client, FILE, OPTIONS))[0] == 200
     (scratch,) = (millrace.data / "scratch").iterdir()
     assert list(scratch.iterdir()) == []
-    async with client.get("/api/v1/jobs") as jobs:
+    async with client.get("/api/v1/jobs?workflow=csv-clean-small") as jobs:
         assert (await jobs.json())["items"] == []
+
+
+PEOPLE = b"id,first name,amount,day\n1, Ada ,1.50,2024-02-29\n2,Bob,none,2024-03-01\n3,Cyd,7.25,\n4,,-2,2024-03-01\n"
+TYPES = [
+    {"rule": "trim"},
+    {"rule": "null_tokens"},
+    {"rule": "integer", "columns": ["id"]},
+    {"rule": "decimal", "columns": ["amount"], "scale": 2},
+    {"rule": "date", "columns": ["day"], "formats": ["%Y-%m-%d"]},
+]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def job(millrace: Run, client: aiohttp.ClientSession) -> str:
+    """That has cleaned them."""
+    recipe = {"version": 1, "rules": [*TYPES, {"rule": "range", "columns": ["amount"], "min": 0}]}
+    wish = urlencode({"workflow": "csv-clean", "options": json.dumps({"recipe": recipe})})
+    async with client.post(f"/api/v1/uploads?{wish}", data=io.BytesIO(PEOPLE)) as accepted:
+        job_id = str((await accepted.json())["job_id"])
+    async with Client(millrace.url, millrace.admin_key) as watching:
+        assert (await watching.watch(job_id)).frames[-1]["status"] == "COMPLETED"
+    return job_id
+
+
+async def query(
+    client: aiohttp.ClientSession, job: str, table: str, *parameters: tuple[str, str], accept: str = "*/*"
+) -> tuple[int, bytes, Mapping[str, str]]:
+    path = f"/api/v1/jobs/{job}/artifacts/{table}?{urlencode(parameters)}"
+    async with client.get(path, headers={"Accept": accept}) as response:
+        return response.status, await response.read(), response.headers
+
+
+async def test_rows_of_a_clean_are_asked_for_by_their_types(client: aiohttp.ClientSession, job: str) -> None:
+    status, body, _ = await query(
+        client,
+        job,
+        "cleaned",
+        ("columns", "id,first name,amount,day"),
+        ("where", "amount>=0"),
+        ("where", "id:in:1,2,3"),
+        ("order", "-amount"),
+        ("count", "true"),
+    )
+    assert status == 200, body
+    answer = json.loads(body)
+    assert answer["items"] == [
+        {"id": 3, "first name": "Cyd", "amount": "7.25", "day": None},
+        {"id": 1, "first name": "Ada", "amount": "1.50", "day": "2024-02-29"},
+    ]
+    assert answer["columns"][0] == {"name": "id", "type": "BIGINT"}
+    assert (answer["count"], answer["next_offset"]) == (2, None)
+
+
+async def test_pages_follow_each_other(client: aiohttp.ClientSession, job: str) -> None:
+    seen: list[int] = []
+    offset: int | None = 0
+    while offset is not None:
+        _, body, _ = await query(client, job, "cleaned", ("limit", "2"), ("offset", str(offset)), ("order", "-id"))
+        seen += [item["id"] for item in json.loads(body)["items"]]
+        offset = json.loads(body)["next_offset"]
+    assert seen == [3, 2, 1]
+
+
+async def test_csv_has_the_counts_beside(client: aiohttp.ClientSession, job: str) -> None:
+    asked = [("columns", "id,amount"), ("limit", "1"), ("count", "true")]
+    status, body, headers = await query(client, job, "cleaned", *asked, accept="text/csv")
+    assert (status, body) == (200, b"id,amount\n1,1.50\n")
+    assert (headers["Millrace-Next-Offset"], headers["Millrace-Count"]) == ("1", "3")
+
+
+async def test_the_logs_of_a_clean_are_tables_too(client: aiohttp.ClientSession, job: str) -> None:
+    _, body, _ = await query(client, job, "rejects", ("columns", "line,column,reason"))
+    assert json.loads(body)["items"] == [{"line": 5, "column": "amount", "reason": "out_of_range"}]
+    _, body, _ = await query(client, job, "changes", ("where", "rule_name=trim"), ("columns", "row,before,after"))
+    assert json.loads(body)["items"] == [{"row": 1, "before": " Ada ", "after": "Ada"}]
+    for table in ("duplicates", "findings"):
+        status, body, _ = await query(client, job, table)
+        assert (status, json.loads(body)["items"]) == (200, [])
+
+
+async def test_who_has_the_answer_need_not_get_it_again(client: aiohttp.ClientSession, job: str) -> None:
+    _, _, headers = await query(client, job, "cleaned", ("limit", "1"))
+    path = f"/api/v1/jobs/{job}/artifacts/cleaned"
+    async with client.get(f"{path}?limit=1", headers={"If-None-Match": headers["ETag"]}) as again:
+        assert again.status == 304
+    async with client.get(f"{path}?limit=2", headers={"If-None-Match": headers["ETag"]}) as other:
+        assert other.status == 200
+
+
+@pytest.mark.parametrize(
+    ("parameter", "field"),
+    [
+        (("where", '"; DROP TABLE t; --=1'), "query.where[0]"),
+        (("where", "id=1; DROP TABLE t"), "query.where[0]"),
+        (("where", "id=1 UNION SELECT 1"), "query.where[0]"),
+        (("where", "read_csv('/etc/passwd')=1"), "query.where[0]"),
+        (("columns", "id FROM read_text('/etc/passwd')"), "query.columns"),
+        (("columns", "getenv('HOME')"), "query.columns"),
+        (("order", "id;COPY t TO '/tmp/x'"), "query.order"),
+        (("where", "id=" + "9" * 5_000), "query.where[0]"),
+        (("limit", "10001"), "query.limit"),
+        (("offset", "-1"), "query.offset"),
+        (("sql", "SELECT 1"), "query.sql"),
+    ],
+)
+async def test_nobody_gets_sql_through(
+    client: aiohttp.ClientSession, job: str, parameter: tuple[str, str], field: str
+) -> None:
+    status, body, _ = await query(client, job, "cleaned", parameter)
+    problem = json.loads(body)
+    assert (status, [error["field"] for error in problem["errors"]]) == (422, [field]), problem
+
+
+async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, job: str, millrace: Run) -> None:
+    other = (await register(millrace.door, "stranger@example.org")).access
+    async with aiohttp.ClientSession(millrace.url, headers={"Authorization": f"Bearer {other}"}) as stranger:
+        assert (await query(stranger, job, "cleaned"))[0] == 404
+        assert (await query(stranger, str(new_id()), "cleaned"))[0] == 404
+    async with Client(millrace.url, millrace.admin_key) as sender:
+        profiled = (await sender.upload(PEOPLE))["job_id"]
+    assert (await query(client, profiled, "cleaned"))[0] == 404
+    assert (await query(client, job, "cleaned", ("step", "nobody")))[0] == 404
+    assert (await query(client, job, "cleaned", accept="image/png"))[0] == 406
