@@ -167,7 +167,7 @@ async def test_a_store_that_is_away_is_asked_again(
         files = JobFiles(replace(parts, blobs=blobs), staged_seconds=DAY)
         async with files.noted("acme", job_id):
             await blobs.put(f"staged/acme/{job_id}/a.1.1/part", b"x")
-        await bucket.way.cut()
+        await bucket.way.close()
         assert not await files.sweep()
         await bucket.way.mend()
         assert len(await bucket.keys()) == 1
