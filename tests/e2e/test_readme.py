@@ -130,3 +130,14 @@ LINKS = sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README)))
 @pytest.mark.parametrize("link", LINKS)
 def test_what_the_readme_links_to_is_there(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+async def test_a_file_is_cleaned_as_the_readme_shows(tmp_path: Path) -> None:
+    section = README.split("## Cleaning a file")[1].split("\n## ")[0]
+    shown = "".join(text for kind, text in re.findall(r"```(\w*)\n(.*?)```", section, re.DOTALL) if not kind)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    async with running(tmp_path / ".millrace") as millrace:
+        script = "\n".join([PRELUDE, *commands(section)]).replace("http://127.0.0.1:8080", millrace.url)
+        printed = await sh(script, tmp_path)
+    assert printed.replace("\r\n", "\n") == shown
