@@ -53,6 +53,7 @@ class Cleaner:
         self._layout = layout
         self._plan = plan
         self._scratch = scratch
+        connection.execute("SET enable_progress_bar = false")
         prepare(connection, plan.first)
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
