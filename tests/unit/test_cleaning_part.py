@@ -14,6 +14,7 @@ import pytest
 from fixtures.dirty_files import NAMES, make
 from fixtures.recipe_reference import evaluate
 from processor.cleaning.layout import Layout
+from processor.cleaning.parts import wide
 from processor.cleaning.parts.counts import PartCounts
 from processor.cleaning.parts.part import clean_part
 from processor.cleaning.reading import chunks
@@ -221,3 +222,21 @@ def test_a_line_that_is_too_long_is_one_reject_that_is_copied_as_it_is(
 def test_what_there_is_none_of_is_not_written(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     clean(connection, b"1,2021-01-01,a\n", "utf-8", plan_of(*RULES, format="parquet"), tmp_path)
     assert [path.name for path in (tmp_path / "0").iterdir()] == ["cleaned.parquet"]
+
+
+@pytest.mark.parametrize("stages", [(), (_ALL_ROWS,)], ids=["rows", "rows for all"])
+def test_column_by_column_the_same_comes_out(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: Any
+) -> None:
+    made = make(Random("groups"), "utf-8", "\n", 150)
+    plan = plan_of(*RULES, *stages)
+    found = []
+    for widest in (64, 1):
+        monkeypatch.setattr(wide, "WIDEST", widest)
+        folder = tmp_path / f"{widest}"
+        folder.mkdir()
+        cleaned = clean(connection, made.content, "utf-8", plan, folder)
+        told = [cleaned.rows(name) for name in ("cleaned.parquet", "rejects.parquet", "changes.parquet")]
+        told[2].sort(key=lambda change: (change["row"], change["rule"], change["column"]))
+        found.append((cleaned.counts, cleaned.bytes("rejects.csv"), cleaned.bytes("cleaned.csv"), *told))
+    assert found[0] == found[1]

@@ -10,7 +10,7 @@ from bench.processes import output
 
 _ROOT = Path(__file__).parents[3]
 _BOOTSTRAP = _ROOT / "deploy" / "bootstrap.py"
-_PYTHON = _ROOT / "build" / "bench" / "peers-venv" / "bin" / "python"
+PYTHON = str(_ROOT / "build" / "bench" / "peers-venv" / "bin" / "python")
 _LAST_WORDS = 2_000
 _PEER_SECONDS = 900.0
 _INSTALL_SECONDS = 600.0
@@ -34,12 +34,12 @@ async def millrace(database_url: str, **sizes: float) -> Peer:
 
 async def dbos(database_url: str, **sizes: float) -> Peer:
     """All that DBOS was measured at, in the empty database at the URL; `sizes` are options of dbos_peer.py."""
-    return await _program(str(_PYTHON), "bench.peers.dbos_peer", database_url, sizes)
+    return await _program(PYTHON, "bench.peers.dbos_peer", database_url, sizes)
 
 
 async def procrastinate(database_url: str, **sizes: float) -> Peer:
     """All that procrastinate was measured at, in the empty database at the URL; `sizes` are options of its program."""
-    return await _program(str(_PYTHON), "bench.peers.procrastinate_peer", database_url, sizes)
+    return await _program(PYTHON, "bench.peers.procrastinate_peer", database_url, sizes)
 
 
 async def _program(python: str, program: str, database_url: str, sizes: dict[str, float]) -> Peer:

@@ -7,8 +7,8 @@ For those of which a rule makes something else, or which it refuses, everything 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from processor.cleaning.layout import Layout
+from processor.cleaning.parts import wide
 from processor.cleaning.parts.counts import Changed, PartCounts
 from processor.cleaning.parts.outputs import write_output
 from processor.cleaning.parts.parquet import copied, without_last_columns
 from processor.cleaning.parts.rejects import write_rejects
+from processor.cleaning.parts.told import Told
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
 from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of
@@ -53,13 +55,16 @@ class Cleaner:
         self._layout = layout
         self._plan = plan
         self._scratch = scratch
+        connection.execute("SET enable_progress_bar = false")
         prepare(connection, plan.first)
+        self._groups = plan.first.groups(wide.WIDEST)
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
         connection, names, grammar = self._connection, self._layout.names, self._layout.grammar
         content = _read(fd, chunk, self._layout, offset)
         with feed_of(content, grammar, len(names), self._scratch) as feed:
-            told = self._write_streamed(content, feed, folder, offset)
+            write = self._write_streamed if len(self._groups) == 1 else self._write_wide
+            told = write(content, feed, folder, offset)
             if told is None:
                 told = self._write_computed(content, feed, folder, offset)
             if not self._plan.stages:
@@ -75,7 +80,7 @@ class Cleaner:
                 self._write_changes(content, feed.rows[told.rows], folder, offset)
         return counts
 
-    def _write_streamed(self, content: Content, feed: Feed, folder: Path, offset: int) -> "_Told | None":
+    def _write_streamed(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told | None:
         """None if DuckDB reads something else than we do."""
         if not len(feed.rows):
             return None
@@ -117,9 +122,25 @@ class Cleaner:
             rejected, changed = done.rejected, done.changed
             if rejected.total() != len(feed.rows) - rows_out:
                 return None
-        return _Told(rows_again, rows_out, rejected, changed)
+        return Told(rows_again, rows_out, rejected, changed)
 
-    def _write_computed(self, content: Content, feed: Feed, folder: Path, offset: int) -> "_Told":
+    def _write_wide(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told | None:
+        if not len(feed.rows):
+            return None
+        connection, groups, width = self._connection, self._groups, len(self._layout.names)
+        with _places(connection, content, feed.rows, offset, all_=False):
+            found = wide.refused_and_touched(connection, groups, feed, width)
+        if found is None:
+            return None
+        refused, touched = found
+        has_stages = bool(self._plan.stages)
+        beside = [(_NUMBER, ROW), (LINE, LINE), (BYTE_OFFSET, BYTE_OFFSET), (BYTES, BYTES)] if has_stages else []
+        path = folder / "cleaned.parquet"
+        with _places(connection, content, feed.rows, offset, all_=has_stages, out=~refused):
+            rows_out = wide.write_groups(connection, groups, feed, width, beside, path, by_slots=has_stages)
+        return wide.tell(connection, groups, feed, width, touched, rows_out, self._scratch)
+
+    def _write_computed(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told:
         connection, columns = self._connection, self._plan.first.columns
         read_raw(connection, feed, [f"c{at}" for at in range(len(self._layout.names))])
         done = apply(connection, self._plan.first, Source("raw"))
@@ -132,7 +153,7 @@ class Cleaner:
             """  # noqa: S608
         with _places(connection, content, feed.rows, offset):
             copied(connection, query, folder / "cleaned.parquet")
-        return _Told(np.arange(len(feed.rows)), done.cleaned_rows, done.rejected, done.changed)
+        return Told(np.arange(len(feed.rows)), done.cleaned_rows, done.rejected, done.changed)
 
     def _named(self) -> str:
         return ", ".join(f"{column.slot} AS {identifier(column.name)}" for column in self._plan.first.columns)
@@ -144,16 +165,6 @@ class Cleaner:
         """  # noqa: S608
         with _places(self._connection, content, records, offset):
             copied(self._connection, query, folder / "changes.parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What is in the tables of `apply`."""
-
-    rows: NDArray[np.intp]  # which of the feed's its rows are
-    rows_out: int  # of all
-    rejected: Counter[str]
-    changed: Counter[tuple[int, str]]
 
 
 def _read(fd: int, chunk: Chunk, layout: Layout, offset: int) -> Content:
@@ -169,9 +180,12 @@ def _places(
     offset: int,
     *,
     all_: bool = True,
+    out: NDArray[np.bool_] | None = None,
 ) -> Iterator[None]:
     """The relation `places`: where in the file the records are."""
-    places: dict[str, NDArray[np.int64]] = {ROW: np.arange(len(records))}
+    places: dict[str, NDArray[Any]] = {ROW: np.arange(len(records))}
+    if out is not None:
+        places[wide.OUT] = out
     if all_:
         starts, ends = content.extents(records)
         places |= {

@@ -7,13 +7,14 @@
    what nobody has changed costs nothing more.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from processor.cleaning.recipe.sheet import ROW, Change, Column, Sheet, Source
+from processor.cleaning.recipe.sheet import ROW, Change, Column, Reject, Sheet, Source
 from processor.cleaning.recipe.sql import literal
 
 REFUSED, CHANGED = "refused_", "changed_"
+_RULES_OF_A_COLUMN = 4
 WHICH = "which_"  # the place of the first refusal among `Sheet.rejects`, or NULL
 
 
@@ -25,11 +26,11 @@ class OutColumn:
 
 
 class Pass:
-    def __init__(self, sheet: Sheet, rules: Sequence[str]) -> None:
+    def __init__(self, sheet: Sheet, rules: Sequence[str], first: int = 0) -> None:
         self.sheet = sheet
         self.rules = rules  # their names, by their places
         self.columns = [
-            OutColumn(name, f"c{at}", column.type) for at, (name, column) in enumerate(sheet.columns.items())
+            OutColumn(name, f"c{at}", column.type) for at, (name, column) in enumerate(sheet.columns.items(), first)
         ]
         refusals = " ".join(f"WHEN {one.condition} THEN {at}" for at, one in enumerate(sheet.rejects))
         self._which = None
@@ -42,6 +43,43 @@ class Pass:
     def next_sheet(self, prefix: str) -> Sheet:
         """Of what comes out, for the rules after it."""
         return Sheet({out.name: Column(out.slot, out.type) for out in self.columns}, prefix)
+
+    def groups(self, most: int) -> list["Pass"]:
+        """Passes with about as many columns each, that together do what this one does."""
+        sheet, outs = self.sheet, list(self.sheet.columns.items())
+        widest = max(len(outs), len(sheet.changes), len(sheet.rejects))
+        if widest <= most * _RULES_OF_A_COLUMN and len(outs) <= most:
+            return [self]
+        count = -(-max(len(outs), widest // _RULES_OF_A_COLUMN) // most)
+        changes: list[list[Change]] = [[] for _ in range(count)]
+        rejects: list[list[Reject]] = [[] for _ in range(count)]
+        names = {name: at for at, name in enumerate(sheet.columns)}
+        for change in sheet.changes:
+            changes[self._group(change.column, names, count)].append(change)
+        for reject in sheet.rejects:
+            rejects[self._group(reject.column, names, count)].append(reject)
+        bounds = [len(outs) * at // count for at in range(count + 1)]
+        return [
+            Pass(
+                replace(
+                    sheet, columns=dict(outs[bounds[at] : bounds[at + 1]]), changes=changes[at], rejects=rejects[at]
+                ),
+                self.rules,
+                bounds[at],
+            )
+            for at in range(count)
+        ]
+
+    def _group(self, column: str | None, names: Mapping[str, int], count: int) -> int:
+        return names.get(column or "", 0) * count // max(1, len(names))
+
+    @property
+    def sources(self) -> list[str]:
+        """The columns that it reads."""
+        sheet = self.sheet
+        logged = (slot for change in sheet.changes for slot in (change.changed, change.before, change.after))
+        refused = (slot for reject in sheet.rejects for slot in (reject.condition, reject.detail))
+        return sheet.sources((*(column.slot for column in sheet.columns.values()), *logged, *refused))
 
     @property
     def prepare(self) -> list[str]:
@@ -65,6 +103,18 @@ class Pass:
         query = self.sheet.select({**cells, **marks}, source)
         order = f" ORDER BY {ROW}" if self.sheet.lookups else ""
         return f"SELECT * EXCLUDE ({REFUSED}) FROM ({query}) WHERE NOT {REFUSED}{order}"  # noqa: S608
+
+    def marks(self, source: Source) -> str:
+        """The rows that are refused, and those that are changed, but nothing of them."""
+        query = self.sheet.select({REFUSED: self._refused, CHANGED: self._changed}, source)
+        return f"SELECT {ROW}, {REFUSED} FROM ({query}) WHERE {REFUSED} OR {CHANGED}"  # noqa: S608
+
+    def cells(self, source: Source, beside: Iterable[str], where: str) -> str:
+        """Of the rows for which `where` is true, a column of the source; also the columns `beside`."""
+        cells = {out.slot: self.sheet.columns[out.name].slot for out in self.columns}
+        query = self.sheet.select({**cells, **{name: name for name in (*beside, where)}}, source)
+        order = f" ORDER BY {ROW}" if self.sheet.lookups else ""
+        return f"SELECT * FROM ({query}) WHERE {where}{order}"  # noqa: S608
 
     @property
     def out(self) -> str:

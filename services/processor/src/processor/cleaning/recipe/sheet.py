@@ -125,6 +125,19 @@ class Sheet:
     def is_made(self, slot: str) -> bool:
         return slot in self._formulas
 
+    def sources(self, slots: Iterable[str]) -> list[str]:
+        """The columns of the source that these are computed from, in their order there."""
+        found: set[str] = set()
+        todo, seen = list(slots), set(slots)
+        while todo:
+            slot = todo.pop()
+            uses = self._formulas[slot].uses if slot in self._formulas else ()
+            if slot not in self._formulas:
+                found.add(slot)
+            todo += [used for used in uses if used not in seen]
+            seen.update(uses)
+        return sorted(found, key=lambda slot: (len(slot), slot))
+
     def missing(self, name: str) -> str:
         column = self.columns[name]
         return missing(column.slot, column.type)

@@ -62,6 +62,14 @@ def joined_footer(files: Sequence[ParquetFile]) -> bytes:
     return footer + len(footer).to_bytes(4, "little") + MAGIC
 
 
+def moved(footer: bytes, by: int) -> Fields:
+    """What it says of data that lie so much further back in a file."""
+    said = _read(ParquetFile(0, footer))
+    for group in said[_ROW_GROUPS][1].values:
+        _move(group, by)
+    return said
+
+
 def _read(file: ParquetFile) -> Fields:
     try:
         said = thrift.read(file.footer)

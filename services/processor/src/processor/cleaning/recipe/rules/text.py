@@ -98,8 +98,8 @@ class NullTokens(Rule, frozen=True, tag="null_tokens"):
         compared = "lower(t)" if self.ignore_case else "t"
         # Not IN, which DuckDB makes a join of.
         listed = f"list_contains([{literals(sorted(tokens))}], {compared})"
-        shortest = 0 if "" in tokens else 1
-        body = f"CASE WHEN strlen(t) BETWEEN {shortest} AND {longest} THEN {listed} ELSE false END"
+        cheap = f"strlen(t) <= {longest}" + ("" if "" in tokens else " AND t <> ''")
+        body = f"CASE WHEN {cheap} THEN {listed} ELSE false END"
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             found = sheet.let(sheet.call(body, text), text)

@@ -1,0 +1,109 @@
+"""Our cleaning of a whole file: surveyed, then all of its chunks by processes as steps have them."""
+
+import multiprocessing
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+
+from bench.dirty_table import NAMES, NULLS, TEXTS
+from bench.peak import peak_mb
+from processor.cleaning.parts.part import Cleaner
+from processor.cleaning.reading.chunks import Chunk
+from processor.cleaning.reading.options import options_from
+from processor.cleaning.recipe.compiling import compile_recipe
+from processor.cleaning.recipe.validation import validate
+from processor.cleaning.room import Room
+from processor.cleaning.survey import Survey, survey
+
+MEMORY_MB = 100  # that DuckDB may use in each process
+RECIPE = {
+    "version": 1,
+    "rules": [
+        {"rule": "trim", "columns": TEXTS},
+        {"rule": "null_tokens", "columns": TEXTS, "tokens": NULLS},
+        {"rule": "integer", "columns": ["id", "quantity"]},
+        {"rule": "decimal", "columns": ["amount"], "scale": 2},
+        {"rule": "date", "columns": ["day"]},
+        {"rule": "boolean", "columns": ["paid"]},
+    ],
+    "output": {"format": "parquet"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    rows_out: int
+    rejected: int
+    changed: int
+    seconds: float
+    cpu_seconds: float
+    pid: int
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    parts: list[Part]
+    seconds: float
+    survey_seconds: float
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(part.cpu_seconds for part in self.parts)
+
+    @property
+    def peak_mb(self) -> float:
+        """Of all processes together, if their peaks were at the same time."""
+        return sum(
+            {part.pid: max(one.peak_mb for one in self.parts if one.pid == part.pid) for part in self.parts}.values()
+        )
+
+
+def clean(path: Path, folder: Path, processes: int) -> Run:
+    began = perf_counter()
+    seen = survey(path, options_from({}))
+    surveyed = perf_counter() - began
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, _open, (path, seen, folder)) as pool:
+        pool.map(_warm_up, range(processes), chunksize=1)
+        began = perf_counter()
+        parts = list(pool.imap_unordered(_clean, enumerate(seen.chunks)))
+        return Run(parts, perf_counter() - began, surveyed)
+
+
+class _Worker:
+    def __init__(self, path: Path, seen: Survey, folder: Path) -> None:
+        recipe = validate(RECIPE).recipe
+        assert recipe is not None
+        assert seen.layout.names == NAMES
+        self.fd = os.open(path, os.O_RDONLY)
+        self.folder = folder
+        room = Room(MEMORY_MB, 1, str(folder))
+        self.cleaner = Cleaner(room.connect(), seen.layout, compile_recipe(recipe, NAMES), str(folder))
+
+
+_worker: _Worker  # one for each process
+
+
+def _open(path: Path, seen: Survey, folder: Path) -> None:
+    global _worker
+    _worker = _Worker(path, seen, folder)
+
+
+def _warm_up(_: int) -> None:
+    """A step's process is there before the step."""
+
+
+def _clean(numbered: tuple[int, Chunk]) -> Part:
+    number, chunk = numbered
+    folder = _worker.folder / f"{number}"
+    folder.mkdir()
+    began, cpu_began = perf_counter(), process_time()
+    counts = _worker.cleaner.clean(_worker.fd, chunk, folder)
+    seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
+    changed = sum(one.cells for one in counts.changed)
+    return Part(counts.rows_out, sum(counts.rejected.values()), changed, seconds, cpu_seconds, os.getpid(), peak_mb())
