@@ -23,11 +23,12 @@ from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
 from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of
-from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare
+from processor.cleaning.recipe.applying import CHUNK_CHANGES, CHUNK_REJECTS, apply, prepare
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.recipe.sql import identifier, literal
+from processor.cleaning.recipe.stage import REJECTS, TABLES
 from processor.cleaning.room import Room
 
 # Where the rows of `cleaned.parquet` are in the file, while rules that need all rows may still take them out.
@@ -54,6 +55,8 @@ class Cleaner:
         self._plan = plan
         self._scratch = scratch
         prepare(connection, plan.first)
+        # A chunk none of whose rows the rules refuse may have records that are none.
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {CHUNK_REJECTS} ({TABLES[REJECTS]})")
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
         connection, names, grammar = self._connection, self._layout.names, self._layout.grammar
