@@ -13,8 +13,9 @@ import duckdb
 import msgspec
 import pytest
 
-from fixtures.finished_cleans import cleaned, untouched
+from fixtures.finished_cleans import cleaned
 from fixtures.order_files import RULES, orders
+from fixtures.recipes import recipe_of
 from processor.cleaning.reading.deciding import decide
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.recipe.sql import literal
@@ -24,7 +25,7 @@ from processor.cleaning.report.facts import MOST_DETAILED, Clean, facts_of
 from processor.cleaning.report.making import make_report
 from processor.cleaning.report.sampling import take_sample
 from processor.cleaning.report.schema import published
-from processor.cleaning.report.tables import Tables
+from processor.cleaning.report.tables import open_tables
 from processor.language.json_schemas import compiled
 from processor.step import StepStopped
 
@@ -32,7 +33,7 @@ Cells = Sequence[dict[str, Any]]
 
 
 def _facts(clean: Clean, tmp_path: Path) -> Report:
-    with Tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
+    with open_tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
         return facts_of(clean, tables)
 
 
@@ -198,7 +199,7 @@ def test_columns_are_followed_through_the_recipe(tmp_path: Path) -> None:
         {"rule": "merge", "columns": ["a", "b"], "into": "ab"},
         {"rule": "rename", "names": {"id": "full"}},
     ]
-    report = _facts(cleaned(tmp_path / "clean", content.encode(), rules, options={"header": True}), tmp_path)
+    report = _facts(cleaned(tmp_path / "clean", content.encode(), rules, reading={"header": True}), tmp_path)
     origins = {column.name: (column.source, column.made_of) for column in report.columns}
     assert origins == {
         "full": ("id", ()),
@@ -229,7 +230,7 @@ def test_correlations_are_of_rows_where_both_have_a_value(tmp_path: Path) -> Non
 
 def test_examples_of_rejects_are_how_their_records_begin(tmp_path: Path) -> None:
     content = f'a,b\n1,2\n3,4,5\n6,"x\n7,{"y" * 1000},z\n8,9\n'
-    report = _facts(cleaned(tmp_path / "clean", content.encode(), options={"quote": '"'}), tmp_path)
+    report = _facts(cleaned(tmp_path / "clean", content.encode(), reading={"quote": '"'}), tmp_path)
     texts = {example.line: example.text for example in report.rejects.examples}
     assert texts == {3: "3,4,5", 4: '6,"x', 5: "7," + "y" * 238 + "…"}
 
@@ -242,7 +243,7 @@ def test_rejects_that_do_not_fit_their_list_are_not_quoted(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("content", ["a,b\n", "a\n1\n2\n", "a,b\n,\n" * 5 + "x,y\n", 'n,"",x\n1,,\n2,,\n'])
 def test_tables_at_the_edge_have_reports_that_the_schema_allows(tmp_path: Path, content: str) -> None:
-    clean = cleaned(tmp_path / "clean", content.encode(), options={"header": True})
+    clean = cleaned(tmp_path / "clean", content.encode(), reading={"header": True})
     make_report(clean, scratch=tmp_path, memory_mb=100, threads=1, report=lambda share, message: None)
     document = json.loads((clean.files / "report.json").read_bytes())
     validator = compiled(published())
@@ -261,12 +262,21 @@ def test_a_whole_report_is_what_the_schema_allows_and_nothing_else_is(tmp_path: 
 
 def test_of_very_many_columns_all_are_counted_and_the_most_changed_are_looked_at(tmp_path: Path) -> None:
     width = 2_500
-    names = ",".join(f"c{at}" for at in range(width))
+    source, files = tmp_path / "source.csv", tmp_path / "clean"
     row = ",".join("x" for _ in range(width - 1))
-    clean = untouched(tmp_path / "clean", f"{names}\n{row},y\n{row},z\n,{row}\n".encode())
+    source.write_text(f"{','.join(f'c{at}' for at in range(width))}\n{row}, y\n{row},z\n,{row}\n")
+    files.mkdir()
+    decisions = decide(source, options_from({"header": True}))
+    columns = [{"name": name, "type": "VARCHAR"} for name in decisions.names.value]
+    result = {"rows": {"in": 3, "out": 3, "rejected": 0, "duplicates": 0}, "columns": columns}
+    recipe = recipe_of({"rule": "trim"})
+    clean = Clean(files, result, recipe, decisions, take_sample(source, decisions))
+    values = ", ".join(f"'x' AS c{at}" for at in range(1, width))
     change = f"""SELECT 1 AS row, 2 AS line, 'c{width - 1}' AS "column", ' y' AS before, 'y' AS after, 0 AS rule"""
     with duckdb.connect() as connection:
-        connection.execute(f"COPY ({change}, 'trim' AS rule_name) TO '{clean.files / 'changes.parquet'}'")
+        rows = f"SELECT CASE WHEN range < 2 THEN 'x' ELSE '' END AS c0, {values} FROM range(3)"
+        connection.execute(f"COPY ({rows}) TO '{files / 'cleaned.parquet'}'")
+        connection.execute(f"COPY ({change}, 'trim' AS rule_name) TO '{files / 'changes.parquet'}'")
     report = _facts(clean, tmp_path)
     assert len(report.columns) == width
     detailed = [column.name for column in report.columns if column.after is not None]
@@ -278,6 +288,8 @@ def test_of_very_many_columns_all_are_counted_and_the_most_changed_are_looked_at
 
 def test_a_report_that_is_not_wanted_any_more_is_not_written(tmp_path: Path) -> None:
     clean = cleaned(tmp_path / "clean", orders(200, 7), RULES)
+    for written in clean.files.glob("report.*"):
+        written.unlink()
 
     def stop(share: float, message: str | None) -> None:
         raise StepStopped
@@ -291,5 +303,5 @@ def test_a_query_ends_when_it_is_not_wanted_any_more(tmp_path: Path) -> None:
     def stop() -> None:
         raise StepStopped
 
-    with Tables(tmp_path, tmp_path, 100, 1, stop) as tables, pytest.raises(StepStopped):
+    with pytest.raises(StepStopped), open_tables(tmp_path, tmp_path, 100, 1, stop) as tables:
         tables.run("SELECT count(*) FROM range(1_000_000) a, range(1_000_000) b WHERE (a.range + b.range) % 3 = 1")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.finished_cleans import cleaned, untouched
+from fixtures.finished_cleans import cleaned
 from fixtures.order_files import HOSTILE, RULES, orders
 from processor.cleaning.report.cells import cell, plain
 from processor.cleaning.report.facts import Clean, facts_of
 from processor.cleaning.report.markup import Markup, element, style
 from processor.cleaning.report.page import page_of
-from processor.cleaning.report.tables import Tables
+from processor.cleaning.report.tables import open_tables
 
 _VOID = {"meta", "br", "col", "rect", "path", "line"}
 _CSS = Path(__file__).parents[2] / "services/processor/src/processor/cleaning/report/page.css"
@@ -73,7 +73,7 @@ def _parsed(html: str) -> _Page:
 
 
 def _html(clean: Clean, tmp_path: Path) -> str:
-    with Tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
+    with open_tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
         return page_of(facts_of(clean, tables))
 
 
@@ -181,7 +181,7 @@ def test_an_ordinary_page_is_under_a_megabyte(tmp_path: Path, html: str) -> None
     assert len(html.encode()) < 300_000
     names = ",".join(f"a column with a longer name {at}" for at in range(60))
     rows = (",".join(f"{'<&>' * 60}{(at * row) % 50}" for at in range(60)) for row in range(150))
-    page = _html(untouched(tmp_path / "clean", "\n".join((names, *rows, "")).encode()), tmp_path)
+    page = _html(cleaned(tmp_path / "clean", "\n".join((names, *rows, "")).encode()), tmp_path)
     assert len(page.encode()) < 1_000_000
     assert "Of 60 columns, the 40 to which most was done are shown" in page
     _parsed(page)
@@ -189,7 +189,7 @@ def test_an_ordinary_page_is_under_a_megabyte(tmp_path: Path, html: str) -> None
 
 @pytest.mark.parametrize("content", ["a,b\n", "only\n1\n2\n", "a,b\n,\n" * 4, '<b>,"</table>"\n1,2\n'])
 def test_tables_at_the_edge_have_pages(tmp_path: Path, content: str) -> None:
-    clean = cleaned(tmp_path / "clean", content.encode(), options={"header": True}, filename=None)
+    clean = cleaned(tmp_path / "clean", content.encode(), reading={"header": True}, filename=None)
     page = _parsed(_html(clean, tmp_path))
     assert page.all("h1")[0].text == "A file without a name"
     assert {"b", "script"} & {one.tag for one in page.elements} <= {"b"}

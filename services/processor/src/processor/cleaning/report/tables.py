@@ -1,10 +1,10 @@
 """The files of a finished clean as tables, with queries that can be stopped."""
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,36 +12,35 @@ from numpy.typing import NDArray
 
 from processor.cleaning.recipe.sql import identifier, literal
 from processor.cleaning.report.binning import Numbers
+from processor.cleaning.running import interruptible
 
-_POLL_SECONDS = 0.05
 _STRETCHES = 16  # of a sample of rows: evenly spread, so that few row groups are read
 
 Rows = list[tuple[Any, ...]]
 
 
+@contextmanager
+def open_tables(
+    files: Path, scratch: Path, memory_mb: int, threads: int, look: Callable[[], None]
+) -> Iterator["Tables"]:
+    """While a query runs, `look` is called, and may raise to stop it."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{memory_mb}MB",
+        "temp_directory": str(scratch),
+        "threads": threads,
+        "preserve_insertion_order": False,
+    }
+    with duckdb.connect(config=config) as connection, interruptible(connection, look):
+        connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+        yield Tables(files, connection)
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
-    """`files` is the folder. A file that is not there is a table without rows."""
+    """A file that is not there is a table without rows."""
 
-    def __init__(self, files: Path, scratch: Path, memory_mb: int, threads: int, on_wait: Callable[[], None]) -> None:
-        self.files = files
-        self._on_wait = on_wait
-        self._connection = duckdb.connect(
-            config={
-                "memory_limit": f"{memory_mb}MB",
-                "temp_directory": str(scratch),
-                "threads": threads,
-                "preserve_insertion_order": False,
-            }
-        )
-        self._connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
+    files: Path  # a folder
+    connection: duckdb.DuckDBPyConnection
 
     def has(self, name: str) -> bool:
         return (self.files / f"{name}.parquet").exists()
@@ -59,52 +58,20 @@ class Tables:
         return int(self.run(f"SELECT count(*) FROM {self.parquet(name)}")[0][0])  # noqa: S608
 
     def run(self, query: str) -> Rows:
-        """While it runs, `on_wait` is called, and may raise to stop it."""
-        rows: Rows = self.wait(lambda connection: connection.execute(query).fetchall())
-        return rows
+        return self.connection.execute(query).fetchall()
+
+    def arrays(self, query: str) -> dict[str, Any]:
+        """A column by its name, as what numpy has for it."""
+        found: dict[str, Any] = self.connection.execute(query).fetchnumpy()
+        return found
 
     def numbers(self, sql: str, cells: Sequence[str], times: Sequence[int]) -> tuple[Numbers, NDArray[np.int64]]:
         """What `sql` makes of each `cell`, NaN for NULL, and beside it how many times it is there; in any order."""
         given = {"cell": np.array(cells, object), "times": np.array(times, np.int64)}
-
-        def work(connection: duckdb.DuckDBPyConnection) -> Any:
-            connection.register("given", given)
-            try:
-                return connection.execute(f"SELECT CAST({sql} AS DOUBLE) AS read, times FROM given").fetchnumpy()  # noqa: S608
-            finally:
-                connection.unregister("given")
-
-        got = self.wait(work)
-        return filled(got["read"]), got["times"]
-
-    def wait(self, work: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        outcome: Any = None
-        failed: BaseException | None = None
-        done = threading.Event()
-
-        def run() -> None:
-            nonlocal outcome, failed
-            try:
-                outcome = work(self._connection)
-            except BaseException as error:
-                failed = error
-            finally:
-                done.set()
-
-        running = threading.Thread(target=run, name="duckdb")
-        running.start()
-        try:
-            while not done.wait(_POLL_SECONDS):
-                self._on_wait()
-        except BaseException:
-            self._connection.interrupt()
-            raise
-        finally:
-            running.join()
-        if failed is not None:
-            raise failed
-        self._on_wait()
-        return outcome
+        self.connection.register("given", given)
+        found = self.arrays(f"SELECT CAST({sql} AS DOUBLE) AS read, times FROM given")  # noqa: S608
+        self.connection.unregister("given")
+        return filled(found["read"]), found["times"]
 
 
 def stretches(rows: int, most: int) -> str:
