@@ -23,7 +23,7 @@ from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
 from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of
-from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare
+from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, tell_nothing
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
 from processor.cleaning.recipe.sheet import ROW, Source
@@ -109,6 +109,7 @@ class Cleaner:
         rows_again = np.flatnonzero(again)
         rejected: Counter[str] = Counter()
         changed: Counter[tuple[int, str]] = Counter()
+        tell_nothing(connection)
         if len(rows_again):
             with part_of(feed, rows_again, self._scratch) as part:
                 read_raw(connection, part, [f"c{at}" for at in range(width)])

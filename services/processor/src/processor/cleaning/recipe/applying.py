@@ -48,9 +48,14 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Pass) -> None:
 def apply(connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source, *, log: bool = True) -> Applied:
     """The rules of each chunk. Without `log`, no changes are told. What is told is in two tables, `rejects_` and
     `changes_`, with the columns of `whole_rejects` and `whole_changes`."""
+    tell_nothing(connection)
+    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES), log=log)
+
+
+def tell_nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    """Of a chunk in which the rules have nothing to tell of."""
     for table, columns in ((CHUNK_REJECTS, TABLES[REJECTS]), (CHUNK_CHANGES, TABLES[CHANGES])):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns})")
-    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES), log=log)
 
 
 def apply_to_all(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> AppliedToAll:
