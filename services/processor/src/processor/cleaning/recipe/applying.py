@@ -40,17 +40,22 @@ class AppliedToAll:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, rules: Pass) -> None:
-    """Once for each connection."""
+    """Once for each connection. Until there is something to be told, both tables of `apply` are empty."""
     for statement in rules.prepare:
         connection.execute(statement)
+    _tell_nothing(connection)
 
 
 def apply(connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source, *, log: bool = True) -> Applied:
     """The rules of each chunk. Without `log`, no changes are told. What is told is in two tables, `rejects_` and
     `changes_`, with the columns of `whole_rejects` and `whole_changes`."""
+    _tell_nothing(connection)
+    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES), log=log)
+
+
+def _tell_nothing(connection: duckdb.DuckDBPyConnection) -> None:
     for table, columns in ((CHUNK_REJECTS, TABLES[REJECTS]), (CHUNK_CHANGES, TABLES[CHANGES])):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns})")
-    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES), log=log)
 
 
 def apply_to_all(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> AppliedToAll:
