@@ -73,8 +73,9 @@ async def refused(
 async def test_the_answer_is_as_the_api_shows_it(client: aiohttp.ClientSession) -> None:
     answer = await cleaned(client, FILE, OPTIONS)
     shown = msgspec.to_builtins(ANSWER)
-    decisions = answer["result"].pop("decisions")
+    decisions, report = answer["result"].pop("decisions"), answer.pop("report")
     assert shown["result"].pop("decisions").items() <= decisions.items()
+    assert shown.pop("report").items() <= report.items()
     assert answer == shown
 
 
@@ -117,6 +118,7 @@ async def test_parquet_and_a_zip_of_all_files_may_be_had_too(client: aiohttp.Cli
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert archive.read("cleaned.csv") == b"id,name,amount\n1,Ada,1.5\n"
         assert archive.read("rejects.csv") == b"2,Bob,none\n"
+        assert {"report.html", "report.json", "changes.parquet"} <= {*archive.namelist()}
         inside = archive.read("cleaned.parquet")
     status, alone, _ = await clean(client, FILE, OPTIONS, accept="application/vnd.apache.parquet")
     assert (status, alone) == (200, inside)
@@ -126,6 +128,7 @@ async def test_parquet_and_a_zip_of_all_files_may_be_had_too(client: aiohttp.Cli
 
 
 async def test_rejects_are_told_byte_for_byte(client: aiohttp.ClientSession) -> None:
+    """Also where no rule has anything to say, and so nothing is told but what cannot be read."""
     content = "a,b\r\n1,2\r\n3,é,5\r\n".encode("latin-1") + b"6,7\xff\r\n8,9,\x81\r\n"
     as_utf8 = await cleaned(client, content, {"reading": {"encoding": "utf-8"}})
     assert [one.get("base64") for one in as_utf8["rejects"]["items"]] == [

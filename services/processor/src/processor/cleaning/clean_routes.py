@@ -85,9 +85,9 @@ def router(calls: StepCalls, settings: ProcessorSettings, scratch: Path) -> APIR
         options: Annotated[str, Query(max_length=16_384, include_in_schema=False)] = "",
         listed: Annotated[int, Query(ge=0, le=10_000)] = 1000,
     ) -> Response:
-        """Send the file as the raw body, with `?options=`, or as a form. The answer is JSON with the cleaned rows, and
-        with the first rejects, duplicates, changes and findings (`listed` of each at most); or the cleaned rows alone,
-        as CSV, JSON Lines or Parquet; or all files as a zip: what `Accept` says. Nothing is kept."""
+        """Send the file as the raw body, with `?options=`, or as a form. The answer is JSON with the cleaned rows, the
+        first rejects, duplicates, changes and findings (`listed` of each at most) and the report; or the cleaned rows
+        alone, as CSV, JSON Lines or Parquet; or all files as a zip: what `Accept` says. Nothing is kept."""
         media_type = chosen(request.headers.get("Accept"), tuple(ANSWERS))
         refuse_codings(request)
         most = settings.clean_bytes

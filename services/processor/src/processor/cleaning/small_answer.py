@@ -13,6 +13,7 @@ import msgspec
 from processor.cleaning import files
 from processor.cleaning.recipe.document import Output
 from processor.cleaning.recipe.sql import literal
+from processor.cleaning.report.making import JSON_NAME
 from processor.cleaning.survey import opened
 
 _LOGS = {
@@ -50,7 +51,7 @@ def write_answer(
                     entry |= _told(os.pread(fd, entry["bytes"], entry["byte_offset"]), encoding)
                 file.write(b"," * (at > 0) + msgspec.json.encode(entry))
             file.write(b"]}")
-        file.write(b"}")
+        file.write(b',"report":%b}' % (folder / JSON_NAME).read_bytes())
 
 
 def _told(record: bytes, encoding: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A small clean as the API's pages show it, but for what was decided of most of the file."""
+"""A small clean as the API's pages show it, but for most of what was decided, and of the report."""
 
 from typing import Any
 
@@ -69,4 +69,5 @@ ANSWER = SmallAnswer(
         ],
     ),
     findings=_NONE,
+    report={"version": 1, "rows": {"in": 2, "out": 1, "rejected": 1, "duplicates": 0}},
 )

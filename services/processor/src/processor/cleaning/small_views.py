@@ -50,3 +50,4 @@ class SmallAnswer(msgspec.Struct, frozen=True):
     duplicates: Listed
     changes: Listed
     findings: Listed
+    report: dict[str, Any]  # as report.json is

@@ -35,7 +35,7 @@ _SUMMARIES = {
 _INSTEAD = "Ask for less of the table, or get the file itself."
 _CSV: dict[str, Any] = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
 
-Text = Annotated[str | None, Query(max_length=20_000)]
+Text = Annotated[str | None, Query(max_length=4_000)]
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
