@@ -5,11 +5,13 @@ from types import MappingProxyType
 
 from processor.cleaning.preview_step import preview_step
 from processor.cleaning.profile import profile
+from processor.cleaning.suggest_step import suggest_step
 from processor.step import Step
 
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "csv-profile": profile,
+        "csv-suggest": suggest_step,
         "csv-preview": preview_step,
     }
 )

@@ -1,6 +1,5 @@
 """`csv-preview`: what a recipe makes of some records."""
 
-from pathlib import Path
 from typing import Any
 
 from processor.cleaning.previewing import preview
@@ -19,7 +18,7 @@ def preview_step(task: Task, report: Report) -> dict[str, Any]:
     given = open_input(task, lambda share, message: report(_OPENING * share, message))
     begin = _OPENING if given.compression else 0.0
     shown = preview(
-        Path(given.path),
+        given.path,
         recipe,
         reading,
         task.options.get("rows", ROWS),

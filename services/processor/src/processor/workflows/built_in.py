@@ -17,6 +17,17 @@ CSV_PROFILE = Definition(
     },
 )
 
+CSV_SUGGEST = Definition(
+    name="csv-suggest",
+    title="Propose a recipe for a CSV file",
+    description="Proposes rules, each with its reason and how many cells it would change and rows it would reject.",
+    inputs={"blob": {"type": "string"}, "options": {"type": "object", "default": {}}},
+    steps={
+        "csv-suggest": Step(
+            uses="csv-suggest", with_={"blob": "${{ inputs.blob }}", "options": "${{ default(inputs.options, {}) }}"}
+        )
+    },
+)
 CSV_PREVIEW = Definition(
     name="csv-preview",
     title="Preview a recipe on a CSV file",
@@ -30,6 +41,6 @@ CSV_PREVIEW = Definition(
 )
 
 BUILT_IN: Mapping[str, Definition] = MappingProxyType(
-    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_PREVIEW)}
+    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_SUGGEST, CSV_PREVIEW)}
 )
 BUILT_IN_VERSION = 1
