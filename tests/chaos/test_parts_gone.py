@@ -87,7 +87,7 @@ async def test_purged_queues_lose_nothing(stack: Stack, client: Client) -> None:
         for _ in range(10):
             await load.until(1)
             for queue in ("millrace.intake", "millrace.dead"):
-                await insist(stack, f"/queues/millrace/{queue}/contents")
+                await insist(stack, f"/queues/{stack.vhost}/{queue}/contents")
         await load.until(4)
         await load.finish(stack)
 
@@ -97,7 +97,7 @@ async def test_broken_connections_to_the_broker_lose_nothing(stack: Stack, clien
     async with Load(client) as load:
         for _ in range(3):
             await load.until(2)
-            for connection in await stack.rabbitmq.api("GET", "/connections"):
+            for connection in await stack.rabbitmq.api("GET", f"/vhosts/{stack.vhost}/connections"):
                 await insist(stack, f"/connections/{quote(connection['name'])}")
         await load.until(4)
         await load.finish(stack)

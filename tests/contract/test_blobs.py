@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from events.blobs import Blobs, open_blobs
 from events.chunk_work import CHUNK_BYTES
 from events.errors import NotFound
 from fixtures.blobs import Store, files, keys
+from fixtures.s3 import Bucket
 
 
 async def write_and_fail(blobs: Blobs, key: str, content: bytes) -> None:
@@ -105,6 +107,49 @@ async def test_deleting_what_is_not_there_does_nothing(blobs: Blobs) -> None:
     assert await keys(blobs, "a") == []
     with pytest.raises(NotFound):
         await blobs.get("a/1")
+
+
+@pytest.mark.parametrize("size", [0, 1, 9 * CHUNK_BYTES + 7])
+async def test_a_file_becomes_a_blob(store: Store, tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
+    content, file = os.urandom(size), tmp_path_factory.mktemp("made") / "file"
+    file.write_bytes(content)
+    await store.blobs.adopt(file, "a/b/c")
+    assert await store.blobs.get("a/b/c") == content
+    assert await keys(store.blobs) == ["a/b/c"]
+
+
+async def test_a_file_of_another_device_becomes_a_blob_too(tmp_path: Path) -> None:
+    blobs, content = open_blobs(str(tmp_path)), os.urandom(3 * CHUNK_BYTES + 7)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere.name).st_dev != os.stat(tmp_path).st_dev
+        elsewhere.write(content)
+        elsewhere.flush()
+        await blobs.adopt(Path(elsewhere.name), "a/b")
+    assert await blobs.get("a/b") == content
+    assert files(tmp_path) == ["a/b"]
+
+
+async def test_a_file_that_only_points_at_another_is_not_adopted(
+    store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "secret").write_bytes(b"x")
+    (folder / "link").symlink_to(folder / "secret")
+    with pytest.raises(StorageUnavailable):
+        await store.blobs.adopt(folder / "link", "a")
+    assert await store.everything() == []
+
+
+async def test_who_is_cancelled_while_a_file_is_copied_leaves_nothing(tmp_path: Path, bucket: Bucket) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(40 * CHUNK_BYTES))
+    adopting = asyncio.create_task(open_blobs(bucket.url).adopt(file, "a"))
+    while bucket.way.passed < 9 * CHUNK_BYTES:
+        await asyncio.sleep(0.01)
+    adopting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adopting
+    assert await bucket.keys() == await bucket.unfinished() == []
 
 
 FILLER = """

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import Stack
 from fixtures.client import Client
 from fixtures.s3 import Bucket
+from fixtures.stack import OpenStack
 from fixtures.tus_client import TusClient
 
 TABLE = b"id,name\n" + b"".join(b"%d,somebody\n" % number for number in range(100_000))
 
 
 async def test_a_file_by_tus_goes_into_s3_and_a_job_reads_it_there(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, open_stack: OpenStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILLRACE_BLOBS_URL", bucket.url)
     async with (
-        Stack.open(tmp_path / "stack") as stack,
+        open_stack(tmp_path / "stack") as stack,
         TusClient(stack.base_url, stack.admin_key) as tus,
         Client(stack.base_url, stack.admin_key) as client,
     ):

@@ -144,6 +144,7 @@ def _assert_steps(rows: dict[Any, Any], state: JobState) -> None:
         assert row["due_at"] == node.due_at
         assert _read(row["error"]) == node.error
         assert _read(row["output"]) == (node.blob if node.blob is not None else node.output)
+        assert (_read(row["artifacts"]) or ()) == node.artifacts
         assert row["items"] == (None if node.map is None else node.map.count)
         over = node.status not in (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING)
         assert (row["finished_at"] is not None) == over

@@ -51,6 +51,7 @@ async def test_a_copy_is_whole_and_lies_with_the_attempts_own_artifacts(blobs: B
     output = await blob_copy(blobs)(attempt, {"blob": "uploads/acme/1", "name": "people.csv"})
     assert output == {"blob": f"artifacts/acme/{JOB}/ask-1/people.csv", "bytes": size}
     assert await blobs.get(output["blob"]) == content
+    assert attempt.artifacts == [{"name": "people.csv", "content_type": "text/csv", **output}]
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1:] == ([(1.0, f"Copying: {size / 1e6:.1f} of {size / 1e6:.1f} MB")] if size else [])
 

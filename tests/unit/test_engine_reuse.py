@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from events.jobs import JobStatus, KeptBlob
+from events.jobs import Artifact, JobStatus, KeptBlob
 from fixtures.engine import Driven, planned
 from processor.workflows.commands import Begin, Completed
 from processor.workflows.reuse import reusable
@@ -147,6 +147,16 @@ def test_outputs_that_are_kept_elsewhere_stay_there() -> None:
     former.tell(Completed(("a", None), 1, blob=blob))
     former.fail("b")
     assert retried(former).node("a").blob == blob
+
+
+def test_what_finished_steps_have_made_is_the_retrys_too() -> None:
+    former = started({"a": NOOP, "each": {**NOOP, "map": {"items": [1, 2]}}, "b": after("a", "each")})
+    made = [Artifact(name="a.csv", blob="artifacts/1", bytes=50, content_type="text/csv")]
+    former.tell(Completed(("a", None), 1, {}, artifacts=made), Completed(("each", 1), 1, {}, artifacts=made))
+    former.fail("each", item=0)
+    again = retried(former)
+    assert [change["artifacts"] for change in again.changes if "artifacts" in change] == [made, made]
+    assert [retried(again).node(*key).artifacts for key in (("a",), ("each", 1))] == [made, made]
 
 
 def test_a_job_that_was_cancelled_before_it_began_has_nothing_to_take_over() -> None:

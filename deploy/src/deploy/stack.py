@@ -40,11 +40,13 @@ class Stack:
         postgres: PostgresServer,
         rabbitmq: RabbitServer,
         database: Database,
+        vhost: str,
         door: tuple[str, int],
     ) -> None:
         self.postgres = postgres
         self.rabbitmq = rabbitmq
-        self.broker_url = rabbitmq.url(_VHOST)
+        self.vhost = vhost
+        self.broker_url = rabbitmq.url(vhost)
         self.broker_url_file = data.broker_url_file
         self.admin_key = data.admin_key(new_key)
         self.admin_key_file = data.admin_key_file
@@ -78,11 +80,18 @@ class Stack:
             )
             database = await provision(postgres.admin_url(), _DATABASE, data.secrets.roles)
             await rabbitmq.create_vhost(_VHOST)
-            stack = cls(data, postgres, rabbitmq, database, (host, port or free_port()))
-            data.keep_broker_url(stack.broker_url)
-            parts.push_async_callback(stack.stop_services)
-            await asyncio.gather(*(stack.start(service) for service in SERVICES))
-            yield stack
+            stack = cls(data, postgres, rabbitmq, database, _VHOST, (host, port or free_port()))
+            yield await parts.enter_async_context(stack.serving())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Self]:
+        """With its services, on servers that run already."""
+        self._data.keep_broker_url(self.broker_url)
+        try:
+            await asyncio.gather(*(self.start(service) for service in SERVICES))
+            yield self
+        finally:
+            await self.stop_services()
 
     @property
     def base_url(self) -> str:

@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
 from events.blob_errors import StorageUnavailable, storage_errors
+from events.blob_sink import Sink
+from events.blobs_adopted import adopt_into_folder, adopt_into_store
 from events.blobs_local import PARTIAL, FileSink, remove_abandoned
 from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, open_store
 from events.chunk_work import ChunkWork
@@ -32,17 +33,6 @@ _READ_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
     bytes: int
-
-
-class Sink(Protocol):
-    """Where a writer's bytes go. It blocks: it is called in worker threads, one call at a time."""
-
-    def write(self, chunks: list[bytes]) -> None: ...
-    def commit(self) -> None:
-        """Make all of it durable, then visible."""
-
-    def abort(self) -> None:
-        """Leave nothing, whatever has failed, a commit too."""
 
 
 class BlobWriter:
@@ -131,6 +121,16 @@ class Blobs:
     async def put(self, key: str, data: bytes) -> None:
         async with self.writing(key) as blob:
             await blob.write(data)
+
+    async def adopt(self, path: Path, key: str) -> None:
+        """Make a blob of a file that nobody writes to any more: it is durable and visible when this returns. The file
+        may be gone then."""
+        into = self.local_path(key)
+        with storage_errors():
+            if into is None:
+                await adopt_into_store(path, ObjectSink(self._store, key))
+            else:
+                await adopt_into_folder(path, into)
 
     async def stat(self, key: str) -> BlobInfo:
         with storage_errors(key):

@@ -69,6 +69,15 @@ class KeptBlob(TypedDict):
     bytes: int
 
 
+class Artifact(TypedDict):
+    """A file that a step has left for whoever has started the job."""
+
+    name: str
+    blob: str
+    bytes: int
+    content_type: str
+
+
 class Change(TypedDict, total=False):
     """What became of a step, or of one item of a map."""
 
@@ -78,6 +87,7 @@ class Change(TypedDict, total=False):
     attempt: int  # 1 if not said
     output: Any
     blob: KeptBlob  # in place of an output
+    artifacts: list[Artifact]  # that it has made
     error: StepError
     due_at: str  # when a wait ends, or the next attempt begins (RFC 3339)
     items: int  # how many a map has

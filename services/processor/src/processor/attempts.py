@@ -1,9 +1,9 @@
 """One attempt of one step: run where its handler runs, within its time, and told as a command."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from structlog.stdlib import BoundLogger
 
-from events.blob_keys import belongs_to
+from events.blob_keys import ARTIFACTS, STAGED
 from events.blobs import Blobs
 from events.database import database_gone
 from events.envelope import encode_json
-from events.errors import NotFound, Unavailable
+from events.errors import Unavailable
 from events.ids import derived_id
-from events.jobs import KeptBlob
+from events.jobs import Artifact, KeptBlob
 from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
@@ -31,6 +31,7 @@ from processor.scratch import folder_for
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task
+from processor.step_files import StepFiles
 from processor.step_process import StepCrashed, StepProcess
 from processor.turns import Turns
 from processor.workflows.commands import Command, Completed, Failed, Progress, Stopped
@@ -64,6 +65,10 @@ class Assignment:
         return self.state.plan.action(self.key[0])
 
     @property
+    def output_name(self) -> str:
+        return _name(self.key, self.number, self.lease)
+
+    @property
     def seen_by_handler(self) -> Attempt:
         key, lease, report = self.key, self.lease, self.report
         return Attempt(
@@ -73,7 +78,7 @@ class Assignment:
             item=key[1],
             number=self.number,
             effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
-            output_name=_name(key, self.number, lease),
+            output_name=self.output_name,
             report=lambda done, message: report(Progress(key, done, message)),
             traceparent=self.traceparent,
         )
@@ -109,9 +114,14 @@ class Attempts:
         action = it.action
         seconds = self._settings.step_seconds if action.timeout is None else action.timeout
         try:
-            async with self._process_for(it) as process, asyncio.timeout(seconds) as limit:
-                output = await self._output(it, process)
-            return await self.completed(it.state, it.lease, it.key, it.number, output)
+            with ExitStack() as folder:
+                async with self._process_for(it) as process, asyncio.timeout(seconds) as limit:
+                    files = None if process is None else folder.enter_context(self._files_for(it))
+                    output, artifacts = await self._output(it, process, files)
+                if files is not None:  # while the process is another's already
+                    artifacts = await files.keep()
+            ended = await self.completed(it.state, it.lease, it.key, it.number, output)
+            return replace(ended, artifacts=artifacts)
         except StepStopped:
             return Stopped(it.key, it.number)
         except asyncio.CancelledError:
@@ -147,13 +157,22 @@ class Attempts:
             state.loaded[blob] = output
         return Completed(key, number, blob=KeptBlob(blob=blob, bytes=len(body)))
 
-    async def _output(self, it: Assignment, process: StepProcess | None) -> Any:
+    async def _output(
+        self, it: Assignment, process: StepProcess | None, files: StepFiles | None
+    ) -> tuple[Any, Sequence[Artifact]]:
         async with self._turns.turn(it.lease.job_id):
             parameters = parameters_of(it.state, it.key, it.action)
             self._check(it.action.uses, parameters)
-        if process is not None:
-            return await self._in_process(process, it, parameters)
-        return await self._here[it.action.uses](it.seen_by_handler, parameters)
+        if process is not None and files is not None:
+            return await self._in_process(process, it, files, parameters), ()
+        attempt = it.seen_by_handler
+        return await self._here[it.action.uses](attempt, parameters), attempt.artifacts
+
+    @contextmanager
+    def _files_for(self, it: Assignment) -> Iterator[StepFiles]:
+        lease = it.lease
+        with folder_for(self._scratch, str(lease.job_id)) as folder:
+            yield StepFiles(self._blobs, folder, lease.tenant, lease.job_id, it.output_name)
 
     @asynccontextmanager
     async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:
@@ -173,43 +192,31 @@ class Attempts:
         if wrong:
             raise StepError("invalid_parameters", " ".join(f"{problem.place}: {problem.detail}" for problem in wrong))
 
-    async def _in_process(self, process: StepProcess, it: Assignment, parameters: Any) -> Any:
+    async def _in_process(self, process: StepProcess, it: Assignment, files: StepFiles, parameters: Any) -> Any:
         def said(progress: step_protocol.Progress) -> None:
             it.report(Progress(it.key, progress.done, progress.message))
 
-        with folder_for(self._scratch, str(it.lease.job_id)) as folder:
-            task = Task(
-                step=it.action.uses,
-                input=str(await self._local_file(it.lease.tenant, parameters["blob"], folder)),
-                options=parameters.get("options", {}),
-                scratch=str(folder),
-                memory_mb=self._settings.step_memory_mb,
-                threads=self._settings.step_threads,
-                caps=_caps(self._settings),
-            )
-            it.stop.gently = True
-            result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
+        given = await files.fetch(parameters)
+        task = Task(
+            step=it.action.uses,
+            input=given.input,
+            options=parameters.get("options", {}),
+            scratch=str(files.scratch),
+            memory_mb=self._settings.step_memory_mb,
+            threads=self._settings.step_threads,
+            caps=_caps(self._settings),
+            inputs=given.inputs,
+            input_offset=given.input_offset,
+            outputs=str(files.outputs),
+            output_key=files.key_of(STAGED),
+            artifact_key=files.key_of(ARTIFACTS),
+        )
+        it.stop.gently = True
+        result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
         return msgspec.json.decode(result)
 
     def _logged(self, it: Assignment) -> BoundLogger:
         return self._log.bind(job_id=str(it.lease.job_id), step=it.key[0], attempt=it.number)
-
-    async def _local_file(self, tenant: str, blob: str, folder: Path) -> Path:
-        """Where a step can read the blob: where it lies, or a copy if that is not on this machine."""
-        try:
-            if not belongs_to(blob, tenant):
-                raise NotFound("This blob is somebody else's.")
-            await self._blobs.stat(blob)
-            lies_at = self._blobs.local_path(blob)
-            if lies_at is not None:
-                return lies_at
-            copy = folder / "input"
-            with copy.open("wb") as file:
-                async for chunk in self._blobs.read(blob):
-                    await asyncio.to_thread(file.write, chunk)
-            return copy
-        except NotFound:
-            raise StepError("input_missing", "The upload's bytes are not there any more.") from None
 
 
 def _caps(settings: ProcessorSettings) -> Caps:

@@ -38,6 +38,16 @@ def _object(*required: str, **properties: Mapping[str, Any]) -> Mapping[str, Any
 _ANYTHING: Mapping[str, Any] = {}
 _TEXT = {"type": "string"}
 _BLOB = {"type": "string", "description": "The key of a blob of the job's tenant."}
+_BLOB_OR_NONE = {**_BLOB, "type": ["string", "null"]}
+_BLOBS = {"type": "array", "items": _BLOB}
+_RANGE = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "From which byte of the blob, and up to which, the step reads.",
+}
+_OBJECT: Mapping[str, Any] = {"type": "object"}
 _ENTRY = {"type": "string", "description": "Which file of a zip is meant."}
 _READING = {"type": "object", "description": "What is known of the file already, so that it need not be decided."}
 
@@ -124,6 +134,30 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
                     input={"type": "object"},
                     notes={"type": "array", "items": _TEXT},
                 ),
+            ),
+            Handler(
+                name="csv-survey",
+                version=1,
+                runs=Runs.PROCESS,
+                title="Decide what a CSV file is, and cut it into parts that can be cleaned by themselves",
+                parameters=_object("blob", blob=_BLOB, blobs=_BLOBS, options=_OBJECT),
+                output=_OBJECT,
+            ),
+            Handler(
+                name="csv-part",
+                version=1,
+                runs=Runs.PROCESS,
+                title="Clean a part of a CSV file",
+                parameters=_object("blob", "range", "options", blob=_BLOB, range=_RANGE, options=_OBJECT),
+                output=_OBJECT,
+            ),
+            Handler(
+                name="csv-whole",
+                version=1,
+                runs=Runs.PROCESS,
+                title="Make one table of the cleaned parts of a CSV file, by the rules that need all rows",
+                parameters=_object("blobs", "options", blob=_BLOB_OR_NONE, blobs=_BLOBS, options=_OBJECT),
+                output=_OBJECT,
             ),
             Handler(
                 name="csv-preview",

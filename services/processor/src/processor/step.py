@@ -13,12 +13,20 @@ from processor.inputs.caps import Caps
 
 class Task(msgspec.Struct, frozen=True, tag="task"):
     step: str
-    input: str  # path of the file to work on
+    input: str  # path of the file to work on, if it is given one
     options: dict[str, Any]
     scratch: str  # a folder for this task alone, removed after it
     memory_mb: int  # what the step may use; beyond, it goes to disk or fails
     threads: int
     caps: Caps = Caps()  # of what it decompresses
+    inputs: tuple[str, ...] = ()  # paths of the files of the parameter `blobs`, in its order
+    # Where in its blob the file `input` begins: only the parameter `range` of it was fetched from afar.
+    input_offset: int = 0
+    # An empty folder. When the step has ended well, the files of its folder `artifacts` become the job's artifacts, and
+    # those of `staged` are there for later steps of the job, until it has ended.
+    outputs: str = ""
+    output_key: str = ""  # `<output_key>/<name>` will be the key of what is staged …
+    artifact_key: str = ""  # … and `<artifact_key>/<name>` that of an artifact
 
 
 # The share that is done, 0 to 1, and what is being done. Raises `StepStopped` if the step is not wanted any more.

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from processor.cleaning.preview_step import preview_step
 from processor.cleaning.profile import profile
+from processor.cleaning.steps import csv_part, csv_survey, csv_whole
 from processor.cleaning.suggest_step import suggest_step
 from processor.step import Step
 
@@ -13,5 +14,8 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "csv-profile": profile,
         "csv-suggest": suggest_step,
         "csv-preview": preview_step,
+        "csv-survey": csv_survey,
+        "csv-part": csv_part,
+        "csv-whole": csv_whole,
     }
 )

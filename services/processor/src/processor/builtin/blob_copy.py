@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from events.blob_keys import belongs_to
+from events.blob_keys import ARTIFACTS, belongs_to, folder_of_job
 from events.blobs import Blobs
 from events.errors import NotFound
+from processor.artifacts import artifact_of
 from processor.builtin.handler import Attempt, Here
 from processor.step import StepError
 
@@ -17,7 +18,7 @@ def blob_copy(blobs: Blobs) -> Here:
 
 async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -> dict[str, Any]:
     source, name = parameters["blob"], parameters["name"]
-    copy = f"artifacts/{attempt.tenant}/{attempt.job_id}/{attempt.output_name}/{name}"
+    copy = f"{folder_of_job(ARTIFACTS, attempt.tenant, attempt.job_id)}/{attempt.output_name}/{name}"
     if "/" in name or not belongs_to(copy, attempt.tenant):
         raise StepError("invalid_name", "This cannot be the name of an artifact.")
     try:
@@ -31,4 +32,5 @@ async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -
                 attempt.report(artifact.bytes / whole, f"Copying: {megabytes}")
     except NotFound:  # whether it is somebody else's is not told
         raise StepError("blob_missing", "There is no such blob.") from None
+    attempt.artifacts.append(artifact_of(name, copy, whole))
     return {"blob": copy, "bytes": whole}

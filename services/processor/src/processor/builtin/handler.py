@@ -1,10 +1,11 @@
 """What a handler on the service's loop is: given an attempt and its parameters, it gives the step's output."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from events.jobs import Artifact
 from processor.step import Report
 
 
@@ -21,6 +22,7 @@ class Attempt:
     output_name: str  # for what it writes: no other attempt has it, not even that of a zombie
     report: Report  # how far it is
     traceparent: str | None = None
+    artifacts: list[Artifact] = field(default_factory=list)  # that it has stored: told with its end
 
 
 Here: TypeAlias = Callable[[Attempt, Mapping[str, Any]], Awaitable[Any]]

@@ -6,6 +6,9 @@ import duckdb
 
 from processor.step import Task
 
+# What the interpreter, its libraries and DuckDB's own allocator take beside what DuckDB counts.
+_BESIDE_MB = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -14,8 +17,9 @@ class Room:
     scratch: str  # a folder
 
     def connect(self) -> duckdb.DuckDBPyConnection:
+        counted_mb = max(self.memory_mb - _BESIDE_MB, self.memory_mb // 2)
         return duckdb.connect(
-            config={"memory_limit": f"{self.memory_mb}MB", "temp_directory": self.scratch, "threads": self.threads}
+            config={"memory_limit": f"{counted_mb}MB", "temp_directory": self.scratch, "threads": self.threads}
         )
 
 

@@ -263,6 +263,17 @@ def _members(work: Work, of: Any) -> list[Any]:
     return items_of(list(of.values()))
 
 
+def _pluck(work: Work, items: Any, name: Any) -> list[Any]:
+    work.spend(len(items_of(items)))
+    wanted = text(name)
+    plucked = []
+    for item in items:
+        if wanted not in _object(item):
+            raise ExpressionError("missing", f"An item of the list has no {wanted[:60]}.")
+        plucked.append(item[wanted])
+    return plucked
+
+
 def _default(*_: Any) -> Any:
     raise AssertionError("what is missing is no error in it, so it is not called with values")
 
@@ -280,6 +291,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "max": Function("max(list)", 1, 1, _extreme(max)),
         "min": Function("min(list)", 1, 1, _extreme(min)),
         "number": Function("number(text)", 1, 1, _number),
+        "pluck": Function("pluck(list, name)", 2, 2, _pluck),
         "quote": Function("quote(text)", 1, 1, _quote),
         "range": Function("range(end) or range(begin, end, step)", 1, 3, _range),
         "replace": Function("replace(text, old, new)", 3, 3, _replace),

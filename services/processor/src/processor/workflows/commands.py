@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from events.jobs import Change, JobStatus, KeptBlob
+from events.jobs import Artifact, Change, JobStatus, KeptBlob
 from processor.workflows.state import Key
 
 
@@ -24,6 +24,7 @@ class Completed:
     attempt: int
     output: Any = None
     blob: KeptBlob | None = None
+    artifacts: Sequence[Artifact] = ()
 
 
 @dataclass(frozen=True, slots=True)

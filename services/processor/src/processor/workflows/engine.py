@@ -66,7 +66,8 @@ def _command(state: JobState, command: Command, now: datetime, limits: Limits) -
             if node is not None and emits(state, command.key):
                 yield from emitted(command, node)
             elif node is not None:
-                yield change_of(command.key, StepStatus.COMPLETED, node, **kept_as(command.output, command.blob))
+                kept = kept_as(command.output, command.blob, command.artifacts)
+                yield change_of(command.key, StepStatus.COMPLETED, node, **kept)
         case Failed():
             node = current_node(state, command.key, command.attempt)
             if node is not None:

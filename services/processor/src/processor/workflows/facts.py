@@ -1,9 +1,10 @@
 """What the engine decides, fact by fact. A step's change is one as the log has it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from events.jobs import Change, JobStatus, StepStatus
+from events.jobs import Artifact, Change, JobStatus, StepStatus
 from processor.language.definition import JOB
 from processor.language.expressions import ExpressionError
 from processor.workflows.commands import Cancel, Park, Pause, Resume, Signal
@@ -58,8 +59,9 @@ def with_item(change: Change, key: Key) -> Change:
     return change
 
 
-def kept_as(output: Any, blob: Any) -> dict[str, Any]:
-    return {"output": output} if blob is None else {"blob": blob}
+def kept_as(output: Any, blob: Any, artifacts: Sequence[Artifact] = ()) -> dict[str, Any]:
+    kept = {"output": output} if blob is None else {"blob": blob}
+    return {**kept, "artifacts": list(artifacts)} if artifacts else kept
 
 
 def of_job(code: str, detail: str) -> Change:

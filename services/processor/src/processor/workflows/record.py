@@ -146,8 +146,8 @@ class Turn:
         if self._type is None:
             self._type = JobAdvanced
         self._changes.append(change)
-        if change.get("output"):
-            encoded = len(encode_json(change["output"]))
+        if change.get("output") or "artifacts" in change:
+            encoded = len(encode_json([change.get("output"), change.get("artifacts")]))
             self._output += encoded
             self._state.work += encoded >> 6
         if len(self._changes) >= CHANGES_PER_EVENT or self._output >= OUTPUT_PER_EVENT:

@@ -53,4 +53,6 @@ def _reused(key: Key, node: Node) -> Change:
         change["blob"] = node.blob
     else:
         change["output"] = node.output
+    if node.artifacts:
+        change["artifacts"] = list(node.artifacts)
     return change

@@ -1,6 +1,7 @@
 """A job's state: the fold of its events. What happens here happens again, exactly, whenever the log is read."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from events.jobs import (
+    Artifact,
     Change,
     ChangingJobEvent,
     JobCancelRequested,
@@ -51,6 +53,7 @@ class Node:
     attempt: int = 1
     output: Any = None
     blob: KeptBlob | None = None
+    artifacts: Sequence[Artifact] = ()
     error: StepError | None = None
     due_at: datetime | None = None
     child: UUID | None = None
@@ -244,6 +247,7 @@ def apply(state: JobState, change: Change) -> None:
         _compensable(state, key)
     else:
         node.output, node.blob = change.get("output"), change.get("blob")
+        node.artifacts = change.get("artifacts", ())
         _finished(state, key, node)
     _settle_phase(state)
 

@@ -35,6 +35,13 @@ class Content:
         return self.records.starts[records].astype(np.int64) + begin, ends + begin
 
 
+def needed_bytes(chunk: Chunk, table: Table, grammar: Grammar) -> tuple[int, int]:
+    """From where to where reading a chunk may look at the file."""
+    if chunk.is_long_line:
+        return chunk.start, chunk.end
+    return chunk.start, min(table.end, chunk.end + grammar.most_record_bytes * unit_bytes(table.encoding))
+
+
 def read_chunk(fd: int, chunk: Chunk, table: Table, grammar: Grammar) -> Content:
     if chunk.is_long_line:
         return Content(chunk, table.encoding, b"", _one_line(chunk.end - chunk.start))
@@ -45,7 +52,7 @@ def read_chunk(fd: int, chunk: Chunk, table: Table, grammar: Grammar) -> Content
     unclosed = records.starts[records.faults == Fault.UNCLOSED_QUOTE]
     if chunk.end < table.end and len(unclosed) and unclosed[-1] + most >= len(text):
         # That they are malformed is sure, since no record crosses a chunk's end. Why, what follows may tell.
-        ahead = min(table.end, chunk.end + most * unit)
+        _, ahead = needed_bytes(chunk, table, grammar)
         further = _text(_read(fd, chunk.start, ahead), table.encoding)
         faults = split(further, grammar, is_last=ahead == table.end).faults[: len(records)]
         records = replace(records, faults=faults)

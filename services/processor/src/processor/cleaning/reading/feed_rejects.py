@@ -26,6 +26,14 @@ class Rejects:
     def __len__(self) -> int:
         return len(self.records)
 
+    def counts(self) -> dict[str, int]:
+        """By the fault's code."""
+        found, counts = np.unique(self.faults, return_counts=True)
+        return {Fault(fault).code: count for fault, count in zip(found.tolist(), counts.tolist(), strict=True)}
+
+
+NO_REJECTS = Rejects(np.empty(0, np.intp), np.empty(0, np.uint8), np.empty(0, np.int32), np.empty(0, np.int32))
+
 
 def with_ragged(content: Content, columns: int) -> NDArray[np.uint8]:
     """The faults of all records."""

@@ -13,6 +13,7 @@ from processor.cleaning.reading.records_units import unit_bytes, units_of
 
 _PIECE_BYTES = 1 << 20
 _FEW = 50  # records, of which one is left out, are copied faster around it than one by one
+_MOST_LOOKS = 100  # for bad characters in a piece: where there are more, records are looked at one by one
 _LF = 10
 
 
@@ -41,17 +42,25 @@ class Text:
                 yield self._rewritten(stop)
             first = stop + 1
 
+    def only(self, records: NDArray[np.intp]) -> Iterator[bytes]:
+        """Of those without a fault, a few."""
+        peculiar = set(self._records.peculiar.tolist())
+        for record in records.tolist():
+            yield self._rewritten(record) if record in peculiar else self._record(record) + b"\n"
+
     def values(self, record: int) -> list[str]:
         """The fields of a record that is well-formed and text."""
         return [value.decode() for value in values_of(self._record(record), self._grammar)]
 
     def _record(self, record: int) -> bytes:
         start, end = int(self._records.starts[record]), int(self._records.ends[record])
-        return self._data[start:end].decode(self._encoding).encode()
+        text = self._data[start:end]
+        return text if self._is_utf8 else text.decode(self._encoding).encode()
 
     def _is_text(self, record: int) -> bool:
+        start, end = int(self._records.starts[record]), int(self._records.ends[record])
         try:
-            self._record(record)
+            self._data[start:end].decode(self._encoding)
         except UnicodeDecodeError:
             return False
         return True
@@ -65,17 +74,36 @@ class Text:
     def _several(self, first: int, until: int) -> bytes | memoryview:
         text = self._utf8(first, until)
         if text is None:
-            for record in (np.flatnonzero(self.faults[first:until] == Fault.NONE) + first).tolist():
-                if not self._is_text(record):
-                    self.faults[record] = Fault.BAD_ENCODING
+            self._find_bad(first, until)
             text = self._utf8(first, until)
         assert text is not None
         return text
 
+    def _find_bad(self, first: int, until: int) -> None:
+        starts, end, begin = self._records.starts, self._end(until), int(self._records.starts[first])
+        for _ in range(_MOST_LOOKS if unit_bytes(self._encoding) == 1 else 0):
+            try:
+                str(memoryview(self._data)[begin:end], self._encoding)
+            except UnicodeDecodeError as error:
+                bad = int(np.searchsorted(starts, begin + error.start, "right")) - 1
+                if not self.faults[bad]:
+                    self.faults[bad] = Fault.BAD_ENCODING
+                begin = self._end(bad + 1)
+            else:
+                return
+        rest = int(np.searchsorted(starts, begin))
+        for record in (np.flatnonzero(self.faults[rest:until] == Fault.NONE) + rest).tolist():
+            if not self._is_text(record):
+                self.faults[record] = Fault.BAD_ENCODING
+
+    def _end(self, until: int) -> int:
+        """Of the record before this one, with its line end."""
+        return int(self._records.starts[until]) if until < len(self._records) else len(self._data)
+
     def _utf8(self, first: int, until: int) -> bytes | memoryview | None:
         """None if there is a record in it that is no text."""
         starts = self._records.starts
-        begin, end = int(starts[first]), int(starts[until]) if until < len(starts) else len(self._data)
+        begin, end = int(starts[first]), self._end(until)
         piece: bytes | memoryview = memoryview(self._data)[begin:end]
         bad = np.flatnonzero(self.faults[first:until]) + first
         if self._has_returns or len(bad) * _FEW > until - first:

@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -25,6 +25,8 @@ _BY_CODEC = {codecs.lookup(name).name: name for name in ENCODINGS}
 MOST_DELIMITER_BYTES = 4  # of DuckDB
 _MOST_COLUMNS = 100_000
 
+T = TypeVar("T")
+
 Lines = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
@@ -44,13 +46,16 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def options_from(document: Mapping[str, Any]) -> Options:
     """Raises `StepError` that names the field that is wrong."""
+    return _checked(structured(document, Options))
+
+
+def structured(document: Mapping[str, Any], kind: type[T]) -> T:
     try:
-        options = msgspec.convert(document, Options)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as wrong:
         what, _, path = str(wrong).partition(" - at `")
         place = path.rstrip("`").removeprefix("$").removeprefix(".") or "the options"
         raise _invalid(place, f"{what[:1].lower()}{what[1:]}") from None
-    return _checked(options)
 
 
 def _checked(options: Options) -> Options:

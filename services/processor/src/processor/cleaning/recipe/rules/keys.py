@@ -30,7 +30,7 @@ class Unique(WholeRule, frozen=True, tag="unique"):
         cells = " || ', ' || ".join(shown(f"f.{column.slot}", column.type) for column in columns)
         others = "" if self.keep == "none" else f" WHERE s.{ROW} <> f.first"
         stage.reject(
-            f"SELECT s.{ROW}, {cells} || ' is in row ' || (f.first + 1) || ' already.' AS detail "  # noqa: S608
+            f"SELECT s.{ROW}, {cells} || ' is in row ' || f.first || ' already.' AS detail "  # noqa: S608
             f"FROM {stage.source} s JOIN {first} f USING ({keys}){others}",
             self.columns[0] if len(self.columns) == 1 else None,
             "not_unique",

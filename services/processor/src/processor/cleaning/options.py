@@ -1,0 +1,43 @@
+"""What a clean is asked to do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from processor.cleaning.reading.options import Options, options_from, structured
+from processor.cleaning.recipe.compiling import Plan, WrongRecipe, compile_recipe
+from processor.cleaning.recipe.document import Recipe
+from processor.cleaning.wrong_recipes import recipe_from, wrong_recipe
+
+_MOST_TABLES = 20
+_NOTHING_TO_DO: Mapping[str, Any] = {"version": 1}
+
+
+class CleanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    reading: Options
+    recipe: Recipe
+    tables: dict[str, str]  # blobs of other files, by the names that the recipe's rules call them
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    entry: str | None = None  # which file of a zip is meant
+    reading: dict[str, Any] = msgspec.field(default_factory=dict)
+    recipe: Any = None
+    tables: Annotated[dict[str, str], Meta(max_length=_MOST_TABLES)] = msgspec.field(default_factory=dict)
+
+
+def clean_options(document: Mapping[str, Any]) -> CleanOptions:
+    """Raises `StepError` that names the field that is wrong."""
+    given = structured(document, _Document)
+    recipe = recipe_from(_NOTHING_TO_DO if given.recipe is None else given.recipe)
+    return CleanOptions(reading=options_from(given.reading), recipe=recipe, tables=given.tables)
+
+
+def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequence[str]]) -> Plan:
+    """Raises `StepError` that names the rule that does not fit the table."""
+    try:
+        return compile_recipe(recipe, columns, tables)
+    except WrongRecipe as wrong:
+        raise wrong_recipe(wrong.problems) from None

@@ -1,0 +1,1 @@
+"""Cleaning one chunk, independent of the others."""
