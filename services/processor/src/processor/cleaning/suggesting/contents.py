@@ -48,7 +48,7 @@ def _email(name: str, values: Values, texts: list[str], sample: Sample, nulls: t
     rule = Email(columns=(name,), on_error="keep")
     if sum("@" in text for text in texts) < _NEARLY_ALL * len(texts) or values.fits(rule).share < _NEARLY_ALL:
         return None
-    return _kept(rule, "The values are e-mail addresses.", sample.all_values(name, nulls))
+    return _kept(rule, "The values are e-mail addresses.", values)
 
 
 def _phone(name: str, values: Values, texts: list[str], sample: Sample, nulls: tuple[str, ...]) -> Found | None:
@@ -59,7 +59,7 @@ def _phone(name: str, values: Values, texts: list[str], sample: Sample, nulls: t
     fits = values.fits(rule)
     if fits.share >= _NEARLY_ALL:
         why = "The values are telephone numbers with the codes of their countries."
-        return _kept(rule, why, sample.all_values(name, nulls))
+        return _kept(rule, why, values)
     if values.fits(msgspec.structs.replace(rule, country="US")).share < _NEARLY_ALL:
         return None
     asks = f"Some telephone numbers in {name} name no country. Which one do they belong to? `country` says it."
@@ -160,7 +160,7 @@ def _country(name: str, values: Values, texts: list[str], sample: Sample, nulls:
         return None
     how = f"names in the language {rule.language}" if rule.to == "name" else rule.to
     why = f"The values are countries, and most are written as {how}."
-    return _kept(rule, why, sample.all_values(name, nulls))
+    return _kept(rule, why, values)
 
 
 @cache
@@ -186,6 +186,5 @@ def _kept(rule: Rule, why: str, values: Values) -> Found:
     fits = values.fits(rule)
     if wrong := fits.values - fits.read:
         shown = ", ".join(repr(text[:40]) for text in values.unread(rule, _MOST_SHOWN))
-        said = "One is none, and stays as it is" if wrong == 1 else f"{wrong:,} are none, and stay as they are"
-        why = f"{why} {said}: {shown}{'' if wrong <= _MOST_SHOWN else ' …'}."
+        why = f"{why} Of the {fits.values:,} that were looked at, {wrong:,} are not, and stay as they are: {shown}."
     return Found([Proposal(rule, why)], [])

@@ -68,8 +68,8 @@ def propose_duplicates() -> Proposal:
     return Proposal(Deduplicate(), "Rows are there again, cell by cell, with the same key: the first one stays.")
 
 
-def different_rows(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Filled]) -> int:
-    every = ", ".join(one.column.slot for one in columns)
+def different_rows(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[OutColumn]) -> int:
+    every = ", ".join(column.slot for column in columns)
     return _count(connection, f"SELECT DISTINCT {every} FROM {relation}")  # noqa: S608
 
 
@@ -99,7 +99,7 @@ def propose_unique(keys: Sequence[str]) -> Iterator[Proposal]:
         )
 
 
-def propose_outliers(rows: int, columns: Sequence[Filled], keys: Sequence[str]) -> Iterator[Proposal]:
+def propose_outliers(columns: Sequence[Filled], keys: Sequence[str]) -> Iterator[Proposal]:
     for one in columns:
         is_number = one.column.type.partition("(")[0] in _NUMBERS and one.column.name not in keys
         if is_number and one.distinct > _FEWEST_ROWS and one.present > 5 * _FEWEST_ROWS:

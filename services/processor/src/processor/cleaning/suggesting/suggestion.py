@@ -1,6 +1,7 @@
 """A recipe that is proposed for a file: conservative, and with what it would do to all rows, by having done it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,25 @@ import duckdb
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.reading.kinds import Column
 from processor.cleaning.reading.options import Options
-from processor.cleaning.recipe.compiling import compile_recipe
 from processor.cleaning.recipe.rules.text import InnerSpace, NullTokens, Trim
 from processor.cleaning.recipe.sql import TEXT
 from processor.cleaning.room import Room
+from processor.cleaning.running import interruptible
 from processor.cleaning.suggesting import relations
 from processor.cleaning.suggesting.categories import MOST_VALUES, Category, propose_spellings
 from processor.cleaning.suggesting.contents import propose_contents
-from processor.cleaning.suggesting.measuring import Measured, measure
-from processor.cleaning.suggesting.proposal import Choice, Found, Proposal, Question, grouped, nothing, recipe_with
+from processor.cleaning.suggesting.proposal import Choice, Found, Proposal, Question, grouped, nothing
 from processor.cleaning.suggesting.rows import Rows, gather
 from processor.cleaning.suggesting.telling import told
+from processor.cleaning.suggesting.trial import Trial
 from processor.cleaning.suggesting.typed import propose_type
-from processor.cleaning.suggesting.values import Sample
+from processor.cleaning.suggesting.values import Sample, white_space
 from processor.cleaning.survey import Survey, opened, survey
 from processor.step import Report
 
-_SURVEYED, _GATHERED, _LOOKED, _MEASURED, _RELATED = 0.05, 0.25, 0.4, 0.6, 0.7  # shares of the whole
+_SURVEYED, _GATHERED, _LOOKED, _TRIED, _RELATED = 0.05, 0.25, 0.45, 0.75, 0.85  # shares of the whole
+
+_MOST_COLUMNS = 1_000  # that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,28 @@ class _Work:
         self.rows = rows
         self.wish = wish
         self.room = room
-        self.report = report
         self.folder = Path(room.scratch, "suggested")
         self.notes: list[str] = []
+        self._report = report
+        self._said: tuple[float, str] = (_GATHERED, "Looking at the columns")
 
-    def measured(self, proposals: Sequence[Proposal], begin: float, end: float) -> Measured:
-        recipe = recipe_with(one.rule for one in proposals)
-        plan = compile_recipe(recipe, self.rows.names)
+    def tell(self, share: float, message: str) -> None:
+        self._said = max(share, self._said[0]), message  # what is tried again is no step back
+        self.look()
 
-        def tell(share: float) -> None:
-            self.report(begin + (end - begin) * share, f"Trying {counted(len(proposals), 'rule')} on all rows")
+    def look(self) -> None:
+        self._report(*self._said)
 
-        return measure(self.rows, plan, self.folder, self.room, tell)
+    @contextmanager
+    def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self.room.connect() as connection, interruptible(connection, self.look):
+            yield connection
+
+    def tried(self, trial: Trial, proposals: Sequence[Proposal], begin: float, end: float) -> None:
+        said = f"Trying {counted(len(proposals), 'rule')} on all rows"
+        self.tell(begin, said)
+        rules = [one.rule for one in proposals]
+        trial.try_rules(rules, lambda share: self.tell(begin + (end - begin) * share, said))
 
 
 def suggest(path: Path, reading: Options, wish: Wish, room: Room, report: Report) -> dict[str, Any]:
@@ -75,34 +88,32 @@ def suggest(path: Path, reading: Options, wish: Wish, room: Room, report: Report
         rows = gather(fd, found, folder, room, lambda chunk: reading_all(chunk.end))
     work = _Work(rows, wish, room, report)
     of_rows = _of_rows(work, found)
-    proposals, measured = _settled(work, of_rows.proposals, _LOOKED, _MEASURED)
-    proposals = list(_effective(work, proposals, measured))
-    spelt = _spellings(work, proposals, measured)
+    proposals, trial = _settled(work, of_rows.proposals)
+    spelt = _spellings(work, proposals, trial)
     if spelt.proposals:
-        proposals, measured = _settled(work, [*proposals, *spelt.proposals], _MEASURED, _RELATED)
-    of_all = _of_all(work, proposals, measured)
-    proposals, measured = _settled(work, [*proposals, *of_all.proposals], _RELATED, 1.0)
+        work.tried(trial, spelt.proposals, _TRIED, _RELATED)
+    of_all = _of_all(work, trial)
+    work.tried(trial, of_all.proposals, _RELATED, 1.0)
+    proposals = [*proposals, *spelt.proposals, *of_all.proposals]
     questions = [*of_rows.questions, *spelt.questions, *of_all.questions]
-    return told(found, rows, proposals, measured, questions, work.notes)
+    return told(found, rows, proposals, trial.counts, questions, work.notes)
 
 
 def _of_rows(work: _Work, found: Survey) -> Found:
     """Rules that look at one row by itself."""
-    columns, looked = found.decisions.columns, nothing()
+    columns, looked = found.decisions.columns[:_MOST_COLUMNS], nothing()
+    if len(columns) < len(work.rows.names):
+        work.notes.append(f"Of {len(work.rows.names):,} columns, the first {_MOST_COLUMNS:,} were looked at.")
     names = tuple(column.name for column in columns)
     texts = tuple(column.name for column in columns if column.kind.value.kind == "text")
     if not work.rows.count:
         return looked
-    trim = Proposal(Trim(columns=names), "White space before and after a value says nothing.")
-    looked.proposals.append(trim)
-    if texts:
-        why = "Several blanks within a text, and other white space than blanks, say no more than one blank."
-        looked.proposals.append(Proposal(InnerSpace(columns=texts), why))
     nulls, typed = list[Proposal](), nothing()
-    with work.room.connect() as connection:
+    with work.connected() as connection:
         sample = Sample(connection, work.rows, work.wish.sample)
+        looked.proposals += _of_white_space(work, connection, names, texts)
         for at, column in enumerate(columns):
-            work.report(_GATHERED + (_LOOKED - _GATHERED) * at / len(columns), f"Looking at {column.name:.60}")
+            work.tell(_GATHERED + (_LOOKED - _GATHERED) * at / len(columns), f"Looking at {column.name:.60}")
             words = _words(sample, column)
             if words:
                 why = f"They stand for no value: {', '.join(words[:10])}."
@@ -125,22 +136,37 @@ def _words(sample: Sample, column: Column) -> tuple[str, ...]:
     return tuple(sorted(words - {word.lower() for word in (*kind.true, *kind.false)} - {""}))
 
 
-def _settled(work: _Work, proposals: Sequence[Proposal], begin: float, end: float) -> tuple[list[Proposal], Measured]:
-    """Without what rejects too much. What is measured is exactly what is left."""
+def _of_white_space(
+    work: _Work, connection: duckdb.DuckDBPyConnection, names: Sequence[str], texts: Sequence[str]
+) -> Iterator[Proposal]:
+    around, within, lines = white_space(connection, work.rows, names)
+    if columns := [name for name in names if name in around]:
+        yield Proposal(Trim(columns=tuple(columns)), "White space before and after a value says nothing.")
+    if columns := [name for name in texts if name in within and name not in lines]:
+        why = "Several blanks within a text, and other white space than blanks, say no more than one blank."
+        yield Proposal(InnerSpace(columns=tuple(columns)), why)
+    if columns := [name for name in texts if name in lines]:
+        some = f"{', '.join(columns[:10])}{' …' if len(columns) > 10 else ''}"
+        work.notes.append(f"There are texts of several lines, and the white space within stays as it is: {some}.")
+
+
+def _settled(work: _Work, proposals: Sequence[Proposal]) -> tuple[list[Proposal], Trial]:
+    """Without what rejects too much."""
     left = list(proposals)
     while True:
-        measured = work.measured(left, begin, end)
-        too_much = _too_much(work, left, measured)
+        trial = Trial(work.rows, work.folder, work.room, work.look)
+        work.tried(trial, left, _LOOKED, _TRIED)
+        too_much = _too_much(work, left, trial)
         if not too_much:
-            return left, measured
+            return left, trial
         left = [reduced for at, one in enumerate(left) if (reduced := _without(one, too_much.get(at, ()))) is not None]
 
 
-def _too_much(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> dict[int, list[str]]:
+def _too_much(work: _Work, proposals: Sequence[Proposal], trial: Trial) -> dict[int, list[str]]:
     """By rule, the columns for which it rejects more rows than are left for it."""
     room = int(work.wish.most_rejects * work.rows.count)
     over: dict[int, list[str]] = {}
-    for (at, column), count in sorted(measured.rejects.items(), key=lambda one: (one[1], one[0][0])):
+    for (at, column), count in sorted(trial.counts.rejects.items(), key=lambda one: (one[1], one[0][0])):
         if count <= room:
             room -= count
             continue
@@ -160,76 +186,35 @@ def _without(proposal: Proposal, columns: Sequence[str]) -> Proposal | None:
     return proposal.only(left) if left and isinstance(getattr(proposal.rule, "columns", None), tuple) else None
 
 
-def _effective(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> Iterator[Proposal]:
-    """Rules for text only where they change something; types in any case."""
-    lines = _with_lines(work, proposals, measured)
-    for at, one in enumerate(proposals):
-        if not isinstance(one.rule, Trim | InnerSpace | NullTokens):
-            yield one
-            continue
-        columns = [name for name in one.columns if measured.cells[at, name]]
-        if isinstance(one.rule, InnerSpace):
-            columns = [name for name in columns if name not in lines]
-        if columns:
-            yield one.only(columns)
-
-
-def _with_lines(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> list[str]:
-    """Columns whose texts have several lines, which white space parts."""
-    inner = {
-        name
-        for at, one in enumerate(proposals)
-        if isinstance(one.rule, InnerSpace)
-        for name in one.columns
-        if measured.cells[at, name]
-    }
-    found: list[str] = []
-    with work.room.connect() as connection:
-        for name in sorted(inner):
-            slot = work.rows.slot(name)
-            lines = f"SELECT count(*) FROM {work.rows.relation} WHERE regexp_matches(trim({slot}), '[\\r\\n]')"  # noqa: S608 - see sql.py
-            if connection.execute(lines).fetchall()[0][0]:
-                found.append(name)
-                work.notes.append(f"{name} has texts of several lines: the white space within them is left as it is.")
-    return found
-
-
-def _spellings(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> Found:
+def _spellings(work: _Work, proposals: Sequence[Proposal], trial: Trial) -> Found:
     found = nothing()
     others = (one for one in proposals if not isinstance(one.rule, Trim | InnerSpace | NullTokens))
     taken = {name for one in others for name in one.columns}
-    if not measured.files:
+    if not trial.counts.rows:
         return found
-    with work.room.connect() as connection:
-        rows, columns = _columns_of(work, connection, proposals, measured)
+    with work.connected() as connection:
+        _, columns = relations.look_at_columns(connection, trial.relation, trial.columns[:_MOST_COLUMNS])
         for one in columns:
-            is_open = one.column.type == TEXT and one.column.name not in taken and rows
+            is_open = one.column.type == TEXT and one.column.name not in taken
             if is_open and one.distinct <= 1.2 * MOST_VALUES:  # the estimate is not exact
-                values = relations.categories_of(connection, measured.relation, one.column, MOST_VALUES)
+                values = relations.categories_of(connection, trial.relation, one.column, MOST_VALUES)
                 found.take(propose_spellings(one.column.name, [Category(text, n) for text, n in values.items()]))
     return found
 
 
-def _columns_of(
-    work: _Work, connection: duckdb.DuckDBPyConnection, proposals: Sequence[Proposal], measured: Measured
-) -> tuple[int, list[relations.Filled]]:
-    recipe = recipe_with(one.rule for one in proposals)
-    columns = compile_recipe(recipe, work.rows.names).first.columns
-    return relations.look_at_columns(connection, measured.relation, columns)
-
-
-def _of_all(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> Found:
+def _of_all(work: _Work, trial: Trial) -> Found:
     """Rules that need all rows, and what all rows say of each."""
     found = nothing()
-    if not measured.files:
+    if not trial.counts.rows:
         return found
-    with work.room.connect() as connection:
-        rows, columns = _columns_of(work, connection, proposals, measured)
+    relation = trial.relation
+    with work.connected() as connection:
+        rows, columns = relations.look_at_columns(connection, relation, trial.columns[:_MOST_COLUMNS])
         if empty := relations.empty_columns(rows, columns):
             work.notes.append(f"No row has anything in {', '.join(empty[:10])}{' …' if len(empty) > 10 else ''}.")
         found.proposals += relations.propose_required(rows, columns)
-        different = relations.different_rows(connection, measured.relation, columns)
-        keys = relations.find_keys(connection, measured.relation, rows, columns, different)
+        different = relations.different_rows(connection, relation, trial.columns)
+        keys = relations.find_keys(connection, relation, rows, columns, different)
         if different < rows and keys:
             found.proposals.append(relations.propose_duplicates())
         elif different < rows:
@@ -238,6 +223,6 @@ def _of_all(work: _Work, proposals: Sequence[Proposal], measured: Measured) -> F
             asks = f"{again} say the same as others, and no column numbers the rows. Are they there by mistake?"
             found.questions.append(Question((), asks, (Choice("The first of them stays.", rule),)))
         found.proposals += relations.propose_unique(keys)
-        found.proposals += grouped(relations.propose_outliers(rows, columns, keys))
-        found.proposals += relations.propose_dependencies(connection, measured.relation, rows, columns)
+        found.proposals += grouped(relations.propose_outliers(columns, keys))
+        found.proposals += relations.propose_dependencies(connection, relation, rows, columns)
     return found

@@ -8,9 +8,9 @@ import msgspec
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.recipe.rules.dependencies import Dependency
 from processor.cleaning.recipe.rules.outliers import Outliers
-from processor.cleaning.suggesting.measuring import Measured
 from processor.cleaning.suggesting.proposal import Proposal, Question, recipe_with
 from processor.cleaning.suggesting.rows import Rows
+from processor.cleaning.suggesting.trial import Counts
 from processor.cleaning.survey import Survey
 
 _MOST_FINDINGS = 0.01  # share of the rows: what is found more often is no exception
@@ -21,12 +21,12 @@ def told(
     survey: Survey,
     rows: Rows,
     proposals: Sequence[Proposal],
-    measured: Measured,
+    done: Counts,
     questions: Sequence[Question],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    kept = [at for at, one in enumerate(proposals) if _is_kept(one, measured.findings[at], rows.count)]
-    rules = [_touched(proposals[at], at, measured) for at in kept]
+    kept = [at for at, one in enumerate(proposals) if _is_kept(one, done.findings[at], rows.count)]
+    rules = [_touched(proposals[at], at, done) for at in kept]
     whys = [f"{proposals[at].why} {_counts(rule)}"[:_LONGEST_WHY] for at, rule in zip(kept, rules, strict=True)]
     recipe = recipe_with(
         msgspec.structs.replace(proposals[at].rule, why=why) for at, why in zip(kept, whys, strict=True)
@@ -37,12 +37,12 @@ def told(
         "rules": [{"rule": at, **rule, "why": why} for at, (rule, why) in enumerate(zip(rules, whys, strict=True))],
         "rows": {
             "in": survey.rows,
-            "out": measured.out,
-            "rejected": misfits + measured.reasons.total(),
-            "duplicates": measured.duplicates.total(),
+            "out": done.rows,
+            "rejected": misfits + done.reasons.total(),
+            "duplicates": done.duplicates.total(),
         },
-        "rejects": {**rows.misfits, **measured.reasons},
-        "changed_cells": measured.cells.total(),
+        "rejects": {**rows.misfits, **done.reasons},
+        "changed_cells": done.cells.total(),
         "questions": msgspec.to_builtins(questions),
         "decisions": msgspec.to_builtins(survey.decisions),
         "notes": [*survey.decisions.notes, *dict.fromkeys(notes)],
@@ -54,15 +54,15 @@ def _is_kept(proposal: Proposal, findings: int, rows: int) -> bool:
     return not isinstance(proposal.rule, Outliers | Dependency) or 0 < findings <= _MOST_FINDINGS * rows
 
 
-def _touched(proposal: Proposal, at: int, measured: Measured) -> dict[str, Any]:
-    columns = {column: count for (rule, column), count in sorted(measured.cells.items(), key=str) if rule == at}
+def _touched(proposal: Proposal, at: int, done: Counts) -> dict[str, Any]:
+    columns = {column: count for (rule, column), count in sorted(done.cells.items(), key=str) if rule == at}
     return {
         "name": proposal.rule.__struct_config__.tag,
         "cells": sum(columns.values()),
         "by_column": columns,
-        "rejects": sum(count for (rule, _), count in measured.rejects.items() if rule == at),
-        "duplicates": measured.duplicates[at],
-        "findings": measured.findings[at],
+        "rejects": sum(count for (rule, _), count in done.rejects.items() if rule == at),
+        "duplicates": done.duplicates[at],
+        "findings": done.findings[at],
     }
 
 

@@ -80,9 +80,13 @@ def numeric(name: str, kind: Kind, values: Values) -> Rule:
 def fixed(rule: Number, values: Values) -> Decimal | None:
     """A number of fixed digits, if the values have few after the mark and none has an exponent."""
     mark = literal(rule.decimal)
-    digits = f"length(regexp_replace(split_part(c0, {mark}, {{}}), '[^0-9]', '', 'g'))"
+    # What is beside the digits may make the numbers seem longer than they are, and so does what is no number.
+    bare = "regexp_replace(c0, '[^0-9.,]', '', 'g')" if rule.currency or rule.percent or rule.parentheses else "c0"
+    numbers = "FILTER (c0 < ':')" if bare == "c0" else ""
     powers, scale, whole = values.figures(
-        "count_if(regexp_matches(c0, '[0-9][eE][-+]?[0-9]'))", f"max({digits.format(2)})", f"max({digits.format(1)})"
+        "count_if(contains(lower(c0), 'e') AND regexp_matches(c0, '[0-9][eE][-+]?[0-9]'))",
+        f"max(strlen(split_part({bare}, {mark}, 2))) {numbers}",
+        f"max(strlen(split_part({bare}, {mark}, 1))) {numbers}",
     )
     if powers:
         return None

@@ -11,12 +11,13 @@ from processor.cleaning.recipe.compiling import compile_recipe
 from processor.cleaning.recipe.rules.rule import Rule
 from processor.cleaning.recipe.rules.text import NOTHING
 from processor.cleaning.recipe.sheet import Source
-from processor.cleaning.recipe.sql import WHITE, literal, literals
+from processor.cleaning.recipe.sql import WHITE, WHITE_CLASS, literal, literals
 from processor.cleaning.suggesting.proposal import recipe_with
 from processor.cleaning.suggesting.rows import Rows
 
 _MOST_CELLS = 4_000_000  # of the sample
 _FEWEST_ROWS = 100
+_AT_ONCE = 50  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +132,25 @@ def _cells(relation: str, slot: str, nulls: Sequence[str], count: str = "count(*
     trimmed = f"trim({slot}, {literal(WHITE)})"
     none = f" AND NOT list_contains([{literals(nulls)}], lower({trimmed}))" if nulls else ""
     return f"SELECT {trimmed} AS c0, {count} AS n FROM {relation} WHERE {trimmed} <> ''{none}"  # noqa: S608
+
+
+def white_space(
+    connection: duckdb.DuckDBPyConnection, rows: Rows, looked_at: Sequence[str]
+) -> tuple[set[str], set[str], set[str]]:
+    """Of the first columns, which are `looked_at`: those in which some cell has white space around it, those with odd
+    white space within one, and those with several lines in one."""
+    odd = literal(f"[{WHITE_CLASS}]{{2,}}|[{WHITE_CLASS.replace(' ', '')}]")
+    found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+    for begin in range(0, len(looked_at), _AT_ONCE):
+        names = looked_at[begin : begin + _AT_ONCE]
+        looks = []
+        for slot in (f"c{begin + at}" for at in range(len(names))):
+            trimmed = f"trim({slot}, {literal(WHITE)})"
+            looks += [f"bool_or({trimmed} <> {slot})", f"bool_or(regexp_matches({trimmed}, {odd}))"]
+            looks.append(f"bool_or(contains({trimmed}, chr(10)) OR contains({trimmed}, chr(13)))")
+        (seen,) = connection.execute(f"SELECT {', '.join(looks)} FROM {rows.relation}").fetchall()  # noqa: S608
+        for at, name in enumerate(names):
+            for which, is_there in zip(found, seen[3 * at : 3 * at + 3], strict=True):
+                if is_there:
+                    which.add(name)
+    return found
