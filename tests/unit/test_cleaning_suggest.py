@@ -11,6 +11,9 @@ from random import Random
 import pytest
 
 from fixtures.suggested import check_counts, rules_of, suggested, written
+from processor.cleaning.clean import clean_file
+from processor.cleaning.options import clean_options
+from processor.cleaning.room import Room
 
 _ROWS = 400
 _DAY_ONE = date(1990, 1, 1)
@@ -232,6 +235,28 @@ def test_what_nearly_holds_is_found_and_left(tmp_path: Path) -> None:
 def test_small_files_have_a_recipe_too(tmp_path: Path, content: bytes) -> None:
     found = suggested(tmp_path, content)
     assert found["rows"]["out"] == found["rows"]["in"] == content.count(b"\n") - 1
+
+
+def test_a_clean_with_the_recipe_gives_the_counts_that_were_said(tmp_path: Path) -> None:
+    """With records that are no rows, rows that a rule rejects, and duplicates that were changed before they went."""
+    random = Random(0)
+    rows = [[str(row), f" {_day(random, row)[0]}", _city(random, row)[0], str(row % 50)] for row in range(1, 1_201)]
+    rows[200][3], rows[300][3] = "many", "few"
+    rows.insert(700, [rows[5][0], rows[5][1].strip(), rows[5][2], rows[5][3]])
+    content = written(["id", "day", "city", "count"], rows) + b"1201,,\n"
+    found = suggested(tmp_path, content)
+    assert found["rows"] == {"in": 1_202, "out": 1_198, "rejected": 3, "duplicates": 1}
+
+    source, folder, scratch = tmp_path / "file", tmp_path / "made", tmp_path / "room"
+    folder.mkdir()
+    scratch.mkdir()
+    source.write_bytes(content)
+    options = clean_options({"recipe": found["recipe"]})
+    done = clean_file(source, options, folder, Room(256, 1, str(scratch)), lambda _share, _said: None, {})
+    assert (done["rows"], done["rejects"]) == (found["rows"], found["rejects"])
+    said = {(rule["rule"], name): cells for rule in found["rules"] for name, cells in rule["by_column"].items()}
+    assert {(one["rule"], one["column"]): one["cells"] for one in done["changes"]} == said
+    assert done["findings"] == sum(rule["findings"] for rule in found["rules"])
 
 
 def test_records_that_are_no_rows_are_counted_and_touched_by_no_rule(tmp_path: Path) -> None:
