@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NAME ?=
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run stack test bench chaos soak fuzz lint fmt migrate lock sync clean
@@ -24,8 +24,8 @@ test: sync ## Run every test, on private servers that it starts itself (ARGS="-k
 bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
 
-chaos: sync ## Kill every process at every passage, not only at some of them
-	@exec $(BIN)/pytest tests/chaos -m "" $(ARGS)
+chaos: sync ## Kill every process at every passage, and plant every secret everywhere, not only at some places
+	@exec $(BIN)/pytest tests/chaos tests/integration/test_planted_secrets.py -m "" $(ARGS)
 
 soak: sync ## Run the long tests: a million events under fire, 300,000 lives of jobs
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)

@@ -16,7 +16,8 @@ from deploy.stack import Stack
 from fixtures.client import Client
 from fixtures.passages import sampled
 
-ROWS = 1_200_000  # three parts
+ROWS = 250_000
+PARTS = 3
 RECIPE = {
     "version": 1,
     "rules": [
@@ -29,9 +30,10 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def rows() -> list[bytes]:
-    """Each ten-thousandth has an amount that is none."""
+    """Each thousandth has an amount that is none."""
     return [
-        b"%d, name of %d ,%s\n" % (number, number, b"none" if number % 10_000 == 17 else b"%d.25" % number)
+        b"%d,%s%d,%s\n"
+        % (number, b"a name of some length " * 7, number, b"none" if number % 1_000 == 17 else b"%d.25" % number)
         for number in range(ROWS)
     ]
 
@@ -78,7 +80,7 @@ async def _each_part_was_done_once(stack: Stack, job_id: str) -> None:
         assert key not in ended, change
         if change["became"] == "COMPLETED":
             ended.add(key)
-    assert {("parts", item) for item in range(3)} <= ended
+    assert {("parts", item) for item in range(PARTS)} <= ended
 
 
 async def _changes(stack: Stack, job_id: str) -> list[dict[str, Any]]:

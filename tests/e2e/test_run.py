@@ -5,15 +5,16 @@ import json
 import signal
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from fixtures.client import Client
-from fixtures.millrace import NO_SETTINGS, running, spawn
+from fixtures.millrace import NO_SETTINGS, Run, running, spawn
 
 
 async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS) -> str:
@@ -35,25 +36,35 @@ async def paste(line: str) -> dict[str, Any]:
     return dict(json.loads(out))
 
 
-async def test_the_printed_curl_line_works_as_pasted_and_its_job_completes(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as run:
-        accepted = await paste(run.curl)
-        async with Client(run.url, run.admin_key) as client:
-            seen = await client.watch(accepted["job_id"])
-            job = await client.get_until_answered(f"/api/v1/jobs/{accepted['job_id']}")
+@pytest_asyncio.fixture(scope="module")
+async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    """One for all who leave it as it was, in a directory whose name is hard to paste."""
+    async with running(tmp_path_factory.mktemp("run") / "it's a data dir") as run:
+        yield run
+
+
+async def test_the_printed_curl_line_works_as_pasted_and_its_job_completes(run: Run) -> None:
+    """Also where the directory has spaces and quotes."""
+    accepted = await paste(run.curl)
+    async with Client(run.url, run.admin_key) as client:
+        seen = await client.watch(accepted["job_id"])
+        job = await client.get_until_answered(f"/api/v1/jobs/{accepted['job_id']}")
     assert seen.frames[-1]["status"] == "COMPLETED"
     assert job["result"]["rows"] == 2
 
 
-async def test_a_directory_with_spaces_and_quotes_still_gives_a_line_to_paste(tmp_path: Path) -> None:
-    async with running(tmp_path / "it's a data dir") as run:
-        assert "job_id" in await paste(run.curl)
+async def test_secrets_are_readable_by_their_owner_only(run: Run) -> None:
+    for name in ("admin-key", "secrets.json"):
+        assert stat.S_IMODE((run.data / name).stat().st_mode) == 0o600
 
 
-async def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as run:
-        for name in ("admin-key", "secrets.json"):
-            assert stat.S_IMODE((run.data / name).stat().st_mode) == 0o600
+async def test_a_second_millrace_on_the_same_directory_is_refused(run: Run) -> None:
+    sentence = await refusal(run.data)
+    assert run.process.returncode is None
+    assert sentence.count("\n") == 1
+    assert f"Another Millrace is running on {run.data}." in sentence
+    async with aiohttp.ClientSession() as session, session.get(f"{run.url}/ping") as response:
+        assert response.status == 200
 
 
 async def test_ctrl_c_stops_it_cleanly_and_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -73,16 +84,6 @@ async def test_a_second_run_after_kill_9_continues_where_the_first_was(tmp_path:
     assert second.admin_key == key
     assert seen.frames[-1]["status"] == "COMPLETED"
     assert seen.versions == list(range(1, len(seen.versions) + 1))
-
-
-async def test_a_second_millrace_on_the_same_directory_is_refused(tmp_path: Path) -> None:
-    async with running(tmp_path / "data") as run:
-        sentence = await refusal(run.data)
-        assert run.process.returncode is None
-        assert sentence.count("\n") == 1
-        assert f"Another Millrace is running on {run.data}." in sentence
-        async with aiohttp.ClientSession() as session, session.get(f"{run.url}/ping") as response:
-            assert response.status == 200
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

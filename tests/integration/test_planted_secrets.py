@@ -55,8 +55,13 @@ class Told:
         return [name for name, found in self.places.items() if any(shape in found for shape in shapes(text))]
 
 
-@pytest_asyncio.fixture(scope="module")
-async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
+# Each operation gets some kinds of secrets, and each kind is in every place of some operations' requests. `make chaos`
+# sends all kinds everywhere.
+TURNS = [3, pytest.param(1, marks=pytest.mark.thorough)]
+
+
+@pytest_asyncio.fixture(scope="module", params=TURNS, ids="one of {}".format)
+async def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     folder = tmp_path_factory.mktemp("millrace")
     with (folder / "console").open("w+b") as console:
         async with collecting() as collector:
@@ -70,8 +75,10 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
             async with running(folder / "data", settings, console) as millrace:
                 document, life = await documented(millrace), await lived(millrace)
                 requests = 0
-                for kind in SENT_EVERYWHERE:
-                    requests += await plant_everywhere(millrace, document, life.secrets[kind])
+                for turn, kind in enumerate(SENT_EVERYWHERE):
+                    requests += await plant_everywhere(
+                        millrace, document, life.secrets[kind], turn=turn, turns=request.param
+                    )
                 places = {f"table {name}": rows for name, rows in (await tables_of_all(millrace)).items()}
                 places["metrics"] = await metrics_of_all(millrace)
                 places["stdout"] = await ended(millrace)

@@ -269,22 +269,22 @@ async def test_no_second_unfinished_job_has_the_same_unique_name(open_processor:
         assert (status, problem["code"]) == (409, "conflict")
 
 
-async def test_a_tenants_jobs_begin_by_priority_and_then_in_their_order(open_processor: OpenProcessor) -> None:
-    async with open_processor(claim_poll_seconds=0.1) as processor:
-        noop = {"name": "w", "steps": {"a": {"uses": "noop"}}, "concurrency": {"limit": 1}}
-        await processor.publish(noop)
-        await processor.publish({**noop, "name": "blocker", "steps": {"a": {"wait": {"signal": "go"}}}})
-        # One at a time, and none before all are there.
-        at = (utc_now() + timedelta(seconds=1.5)).isoformat()
-        wanted = [(0, "a"), (-5, "b"), (100, "c"), (0, "d"), (100, "e"), (5, "f")]
-        jobs = {name: await processor.start("w", priority=priority, start_at=at) for priority, name in wanted}
-        for job_id in jobs.values():
-            await processor.finished(job_id)
-        began = {
-            name: [event.position for event in processor.watch.of_job(job_id) if event.type == "job.started"]
-            for name, job_id in jobs.items()
-        }
-        assert sorted(began, key=lambda name: began[name]) == ["c", "e", "f", "a", "d", "b"]
+async def test_a_tenants_jobs_begin_by_priority_and_then_in_their_order(processor: Processor) -> None:
+    waits = {"name": "w", "steps": {"a": {"wait": {"signal": "go"}}}, "concurrency": {"limit": 1}}
+    await processor.publish(waits)
+    blocker = await processor.start("w")  # none begins before all are there
+    await processor.watch.until(blocker, "job.started")
+    wanted = [(0, "a"), (-5, "b"), (100, "c"), (0, "d"), (100, "e"), (5, "f")]
+    jobs = {name: await processor.start("w", priority=priority) for priority, name in wanted}
+    for job_id in (*jobs.values(), blocker):
+        await processor.say(job_id, "signals/go")
+    for job_id in jobs.values():
+        await processor.finished(job_id)
+    began = {
+        name: [event.position for event in processor.watch.of_job(job_id) if event.type == "job.started"]
+        for name, job_id in jobs.items()
+    }
+    assert sorted(began, key=lambda name: began[name]) == ["c", "e", "f", "a", "d", "b"]
 
 
 async def test_a_job_begins_not_before_its_time_whatever_is_said_to_it(processor: Processor) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from events.errors import NotFound
 from events.jobs import Artifact
 from events.tasks import end
 from processor.artifacts import artifact_of, is_name
+from processor.job_files import Noted
 from processor.step import StepError
 
 _FETCHED_AT_ONCE = 4
@@ -31,8 +33,9 @@ class Given:
 class StepFiles:
     """In a folder that is removed after the attempt."""
 
-    def __init__(self, blobs: Blobs, folder: Path, tenant: str, job_id: UUID, output_name: str) -> None:
+    def __init__(self, blobs: Blobs, noted: Noted, folder: Path, tenant: str, job_id: UUID, output_name: str) -> None:
         self._blobs = blobs
+        self._noted = partial(noted, tenant, job_id)
         self._tenant = tenant
         self._keys = {kind: f"{folder_of_job(kind, tenant, job_id)}/{output_name}" for kind in (ARTIFACTS, STAGED)}
         self._inputs, self.scratch, self.outputs = (folder / name for name in ("inputs", "scratch", "outputs"))
@@ -87,13 +90,18 @@ class StepFiles:
         artifacts = [
             artifact_of(path.name, key, path.stat().st_size) for path, key in left if key.startswith(f"{ARTIFACTS}/")
         ]
+        if left:
+            async with self._noted():
+                await self._store(left)
+        return artifacts
+
+    async def _store(self, left: Sequence[tuple[Path, str]]) -> None:
         storing = [asyncio.create_task(self._blobs.adopt(path, key)) for path, key in left]
         try:
             for one in storing:
                 await one
         finally:
             await end(*storing)
-        return artifacts
 
     def _left(self) -> list[tuple[Path, str]]:
         left: list[tuple[Path, str]] = []

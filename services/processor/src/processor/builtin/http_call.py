@@ -50,7 +50,7 @@ async def open_http(
     connector = aiohttp.TCPConnector(
         resolver=_CheckedResolver(resolve, checked),
         socket_factory=partial(_socket, checked),
-        ssl=tls or ssl.create_default_context(),
+        ssl=tls or True,  # aiohttp's own, which has read the system's certificates already
         use_dns_cache=False,
         force_close=True,
         limit=0,  # whoever starts attempts says how many there are

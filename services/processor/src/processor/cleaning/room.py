@@ -16,10 +16,14 @@ class Room:
     threads: int
     scratch: str  # a folder
 
+    @property
+    def counted_mb(self) -> int:
+        """Of DuckDB."""
+        return max(self.memory_mb - _BESIDE_MB, self.memory_mb // 2)
+
     def connect(self) -> duckdb.DuckDBPyConnection:
-        counted_mb = max(self.memory_mb - _BESIDE_MB, self.memory_mb // 2)
         return duckdb.connect(
-            config={"memory_limit": f"{counted_mb}MB", "temp_directory": self.scratch, "threads": self.threads}
+            config={"memory_limit": f"{self.counted_mb}MB", "temp_directory": self.scratch, "threads": self.threads}
         )
 
 
