@@ -27,7 +27,10 @@ async def test_a_recipe_is_suggested_and_previewed_on_the_same_file(processor: P
     status, verdict = await processor.post("/recipes/validate", result["recipe"])
     assert (status, verdict) == (200, {"valid": True, "errors": []})
 
-    options = {"recipe": result["recipe"], "rows": 2}
+    other = await processor.store(b"id\n1\n2\n")
+    key = {"rule": "foreign_key", "columns": ["id"], "table": "known"}
+    recipe = {**result["recipe"], "rules": [*result["recipe"]["rules"], key]}
+    options = {"recipe": recipe, "rows": 2, "tables": {"known": other}}
     previewed = await _done(processor, "csv-preview", PEOPLE, options)
     assert previewed["status"] == "COMPLETED", previewed["error"]
     assert [row["cells"] for row in previewed["result"]["cleaned"]] == [
@@ -35,7 +38,7 @@ async def test_a_recipe_is_suggested_and_previewed_on_the_same_file(processor: P
         ["2", "person 2", "1952-03-03"],
     ]
     assert len(previewed["result"]["changes"]) == 4
-    assert "unique (rules[3])" in previewed["result"]["notes"][-1]
+    assert "unique (rules[3]), foreign_key (rules[4])" in previewed["result"]["notes"][-1]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from processor.cleaning.recipe.schema import of_rule
 from processor.cleaning.recipe.validation import validate
 from processor.cleaning.room import Room
 from processor.handlers import HANDLERS
+from processor.inputs.opening import Input
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cleaning.md").read_text()
 
@@ -100,7 +101,14 @@ def test_the_example_gives_what_it_says(tmp_path: Path) -> None:
     scratch.mkdir()
     source.write_text(people)
     room = Room(256, 1, str(scratch))
-    done = clean_file(source, clean_options({"recipe": document}), folder, room, lambda _share, _said: None, {})
+    done = clean_file(
+        Input(source, source.stat().st_size, (), None),
+        clean_options({"recipe": document}),
+        folder,
+        room,
+        lambda _share, _said: None,
+        {},
+    )
 
     assert (folder / "cleaned.csv").read_text() == expected
     assert done["rows"] == {"in": 6, "out": 3, "rejected": 2, "duplicates": 1}
@@ -110,8 +118,12 @@ def test_the_example_gives_what_it_says(tmp_path: Path) -> None:
         tuple(None if cell == "null" else cell.strip("`") for cell in re.split(r" \| ", line.strip("| ")))
         for line in re.findall(r"^\| \d.*", _section("Recipes"), re.MULTILINE)
     ]
-    changes = duckdb.connect().execute(
-        f"""SELECT CAST(row AS VARCHAR), CAST(line AS VARCHAR), "column", before, after, rule_name
+    changes = (
+        duckdb.connect()
+        .execute(
+            f"""SELECT CAST(row AS VARCHAR), CAST(line AS VARCHAR), "column", before, after, rule_name
         FROM read_parquet('{folder / files.CHANGES}') ORDER BY row, "column" """
-    ).fetchall()
+        )
+        .fetchall()
+    )
     assert sorted(changes, key=str) == sorted(shown, key=str)

@@ -14,6 +14,7 @@ from fixtures.suggested import check_counts, rules_of, suggested, written
 from processor.cleaning.clean import clean_file
 from processor.cleaning.options import clean_options
 from processor.cleaning.room import Room
+from processor.inputs.opening import Input
 
 _ROWS = 400
 _DAY_ONE = date(1990, 1, 1)
@@ -252,7 +253,14 @@ def test_a_clean_with_the_recipe_gives_the_counts_that_were_said(tmp_path: Path)
     scratch.mkdir()
     source.write_bytes(content)
     options = clean_options({"recipe": found["recipe"]})
-    done = clean_file(source, options, folder, Room(256, 1, str(scratch)), lambda _share, _said: None, {})
+    done = clean_file(
+        Input(source, source.stat().st_size, (), None),
+        options,
+        folder,
+        Room(256, 1, str(scratch)),
+        lambda _share, _said: None,
+        {},
+    )
     assert (done["rows"], done["rejects"]) == (found["rows"], found["rejects"])
     said = {(rule["rule"], name): cells for rule in found["rules"] for name, cells in rule["by_column"].items()}
     assert {(one["rule"], one["column"]): one["cells"] for one in done["changes"]} == said

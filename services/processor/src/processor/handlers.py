@@ -168,10 +168,12 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
                     "blob",
                     "options",
                     blob=_BLOB,
+                    blobs=_BLOBS,
                     options={
                         "type": "object",
                         "required": ["recipe"],
                         "properties": {
+                            "tables": {"type": "object", "description": "Blobs of other files, as rules call them."},
                             "recipe": {"type": "object", "description": "As /api/v1/recipes/schema has it."},
                             "rows": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100},
                             "spread": {"type": "boolean", "description": "Of the whole file, not of its beginning."},

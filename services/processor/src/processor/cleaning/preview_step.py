@@ -1,5 +1,6 @@
 """`csv-preview`: what a recipe makes of some records."""
 
+from pathlib import Path
 from typing import Any
 
 from processor.cleaning.previewing import preview
@@ -24,6 +25,7 @@ def preview_step(task: Task, report: Report) -> dict[str, Any]:
         task.options.get("rows", ROWS),
         room_of(task),
         lambda share, message: report(begin + (1 - begin) * share, message),
+        {name: Path(table) for name, table in zip(task.options.get("tables", {}), task.inputs, strict=True)},
         spread=task.options.get("spread", False),
     )
     return {**shown, "input": given.described()}

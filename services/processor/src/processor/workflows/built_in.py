@@ -90,7 +90,12 @@ CSV_PREVIEW = Definition(
     inputs={"blob": {"type": "string"}, "options": {"type": "object"}},
     steps={
         "csv-preview": Step(
-            uses="csv-preview", with_={"blob": "${{ inputs.blob }}", "options": "${{ inputs.options }}"}
+            uses="csv-preview",
+            with_={
+                "blob": "${{ inputs.blob }}",
+                "blobs": "${{ values(default(inputs.options.tables, {})) }}",
+                "options": "${{ inputs.options }}",
+            },
         )
     },
 )
