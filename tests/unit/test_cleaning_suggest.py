@@ -14,7 +14,9 @@ from fixtures.suggested import check_counts, rules_of, suggested, written
 from processor.cleaning.clean import clean_file
 from processor.cleaning.options import clean_options
 from processor.cleaning.room import Room
+from processor.cleaning.suggest_step import suggest_step
 from processor.inputs.opening import Input
+from processor.step import StepStopped, Task
 
 _ROWS = 400
 _DAY_ONE = date(1990, 1, 1)
@@ -265,6 +267,29 @@ def test_a_clean_with_the_recipe_gives_the_counts_that_were_said(tmp_path: Path)
     said = {(rule["rule"], name): cells for rule in found["rules"] for name, cells in rule["by_column"].items()}
     assert {(one["rule"], one["column"]): one["cells"] for one in done["changes"]} == said
     assert done["findings"] == sum(rule["findings"] for rule in found["rules"])
+
+
+def test_columns_that_no_recipe_can_name_are_left_as_they_are(tmp_path: Path) -> None:
+    found = suggested(tmp_path, written(["id", "n" * 1_001], [[str(at), " x "] for at in range(30)]))
+    assert found["changed_cells"] == 0
+    assert found["notes"] == ["Of 2 columns, 1 were looked at."]
+
+
+def test_of_rows_that_are_nearly_all_the_same_nothing_is_a_key(tmp_path: Path) -> None:
+    found = suggested(tmp_path, written(["id", "what"], [[str(at % 3), "same"] for at in range(60)]))
+    assert [rule["rule"] for rule in found["recipe"]["rules"]] == ["integer"]
+    assert "57 rows say the same as others" in found["questions"][0]["asks"]
+
+
+@pytest.mark.parametrize("when", [0.01, 0.3, 0.5, 0.85])
+def test_who_does_not_want_it_any_more_ends_it(tmp_path: Path, when: float) -> None:
+    def report(share: float, _message: str | None) -> None:
+        if share >= when:
+            raise StepStopped
+
+    (tmp_path / "input").write_bytes(_table([f" {at}" for at in range(500)]))
+    with pytest.raises(StepStopped):
+        suggest_step(Task("csv-suggest", str(tmp_path / "input"), {}, str(tmp_path), 256, 2), report)
 
 
 def test_records_that_are_no_rows_are_counted_and_touched_by_no_rule(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from processor.cleaning.memory import enough_memory
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
 from processor.cleaning.suggesting.suggestion import Wish, suggest
@@ -16,11 +17,12 @@ def suggest_step(task: Task, report: Report) -> dict[str, Any]:
     asked = {name: task.options[name] for name in ("most_rejects", "sample") if name in task.options}
     given = open_input(task, lambda share, message: report(_OPENING * share, message))
     begin = _OPENING if given.compression else 0.0
-    suggested = suggest(
-        given.path,
-        reading,
-        Wish(**asked),
-        room_of(task),
-        lambda share, message: report(begin + (1 - begin) * share, message),
-    )
+    with enough_memory(task):
+        suggested = suggest(
+            given.path,
+            reading,
+            Wish(**asked),
+            room_of(task),
+            lambda share, message: report(begin + (1 - begin) * share, message),
+        )
     return {**suggested, "input": given.described()}

@@ -23,6 +23,7 @@ _KEY_NAMES = re.compile(
     r"(?:^|[^a-z])(?:id|key|uuid|guid|code|no|nr|num|number|sku|iban|isbn)$|(?<=[a-z])(?:Id|ID)$|^id", re.IGNORECASE
 )
 _KEY_TYPES = ("VARCHAR", "BIGINT")
+_MOSTLY = 0.8  # share of the rows that differ; of fewer, anything seems to be a key
 _MOST_KEYS = 20  # columns that are looked at
 _NUMBERS = ("BIGINT", "DOUBLE", "DECIMAL")
 _FAR = 3.0  # times the distance of the quartiles
@@ -83,6 +84,7 @@ def find_keys(
         if one.column.type in _KEY_TYPES
         and one.present == rows >= _FEWEST_ROWS
         and (at == 0 or _KEY_NAMES.search(one.column.name))
+        and different >= _MOSTLY * rows
         and one.distinct >= different / 2
     ]
     return [

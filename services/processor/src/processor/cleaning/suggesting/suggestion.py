@@ -11,6 +11,7 @@ import duckdb
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.reading.kinds import Column
 from processor.cleaning.reading.options import Options
+from processor.cleaning.recipe.passes import OutColumn
 from processor.cleaning.recipe.rules.text import InnerSpace, NullTokens, Trim
 from processor.cleaning.recipe.sql import TEXT
 from processor.cleaning.room import Room
@@ -30,6 +31,7 @@ from processor.step import Report
 _SURVEYED, _GATHERED, _LOOKED, _TRIED, _RELATED = 0.05, 0.25, 0.45, 0.75, 0.85  # shares of the whole
 
 _MOST_COLUMNS = 1_000  # that are looked at
+_LONGEST_NAME = 1_000  # that a recipe may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,10 @@ def suggest(path: Path, reading: Options, wish: Wish, room: Room, report: Report
 
 def _of_rows(work: _Work, found: Survey) -> Found:
     """Rules that look at one row by itself."""
-    columns, looked = found.decisions.columns[:_MOST_COLUMNS], nothing()
+    looked = nothing()
+    columns = [column for column in found.decisions.columns[:_MOST_COLUMNS] if _can_be_named(column.name)]
     if len(columns) < len(work.rows.names):
-        work.notes.append(f"Of {len(work.rows.names):,} columns, the first {_MOST_COLUMNS:,} were looked at.")
+        work.notes.append(f"Of {len(work.rows.names):,} columns, {len(columns):,} were looked at.")
     names = tuple(column.name for column in columns)
     texts = tuple(column.name for column in columns if column.kind.value.kind == "text")
     if not work.rows.count:
@@ -127,19 +130,25 @@ def _of_rows(work: _Work, found: Survey) -> Found:
     return looked
 
 
+def _can_be_named(column: str) -> bool:
+    """In a recipe."""
+    return len(column) <= _LONGEST_NAME and "\0" not in column
+
+
 def _words(sample: Sample, column: Column) -> tuple[str, ...]:
     """For nothing. In a column of text, most of the usual ones may be values."""
     kind = column.kind.value
     words = {word.lower() for word in kind.nulls}
     if kind.kind != "text":
         words |= {*sample.words_for_nothing(column.name)}
-    return tuple(sorted(words - {word.lower() for word in (*kind.true, *kind.false)} - {""}))
+    words -= {word.lower() for word in (*kind.true, *kind.false)}
+    return tuple(sorted(word for word in words if word and _can_be_named(word)))
 
 
 def _of_white_space(
     work: _Work, connection: duckdb.DuckDBPyConnection, names: Sequence[str], texts: Sequence[str]
 ) -> Iterator[Proposal]:
-    around, within, lines = white_space(connection, work.rows, names)
+    around, within, lines = white_space(connection, work.rows, _MOST_COLUMNS)
     if columns := [name for name in names if name in around]:
         yield Proposal(Trim(columns=tuple(columns)), "White space before and after a value says nothing.")
     if columns := [name for name in texts if name in within and name not in lines]:
@@ -193,13 +202,17 @@ def _spellings(work: _Work, proposals: Sequence[Proposal], trial: Trial) -> Foun
     if not trial.counts.rows:
         return found
     with work.connected() as connection:
-        _, columns = relations.look_at_columns(connection, trial.relation, trial.columns[:_MOST_COLUMNS])
+        _, columns = relations.look_at_columns(connection, trial.relation, _looked_at(trial))
         for one in columns:
             is_open = one.column.type == TEXT and one.column.name not in taken
             if is_open and one.distinct <= 1.2 * MOST_VALUES:  # the estimate is not exact
                 values = relations.categories_of(connection, trial.relation, one.column, MOST_VALUES)
                 found.take(propose_spellings(one.column.name, [Category(text, n) for text, n in values.items()]))
     return found
+
+
+def _looked_at(trial: Trial) -> list[OutColumn]:
+    return [column for column in trial.columns[:_MOST_COLUMNS] if _can_be_named(column.name)]
 
 
 def _of_all(work: _Work, trial: Trial) -> Found:
@@ -209,7 +222,7 @@ def _of_all(work: _Work, trial: Trial) -> Found:
         return found
     relation = trial.relation
     with work.connected() as connection:
-        rows, columns = relations.look_at_columns(connection, relation, trial.columns[:_MOST_COLUMNS])
+        rows, columns = relations.look_at_columns(connection, relation, _looked_at(trial))
         if empty := relations.empty_columns(rows, columns):
             work.notes.append(f"No row has anything in {', '.join(empty[:10])}{' …' if len(empty) > 10 else ''}.")
         found.proposals += relations.propose_required(rows, columns)

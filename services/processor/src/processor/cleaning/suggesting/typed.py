@@ -65,7 +65,8 @@ def _number(column: Column, values: Values) -> Found:
             return Found([], [Question((name,), asks, (Choice(_written(rule), rule), Choice(_written(other), other)))])
         if its.read > mine.read:
             rule = other
-    return Found([Proposal(rule, f"{_what(rule)} {_written(rule)}")], [])
+    marks = f" {_written(rule)}" if kind.thousands or not isinstance(rule, Integer) else ""
+    return Found([Proposal(rule, f"{_what(rule)}{marks}")], [])
 
 
 def numeric(name: str, kind: Kind, values: Values) -> Rule:

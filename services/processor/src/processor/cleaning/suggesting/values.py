@@ -134,15 +134,13 @@ def _cells(relation: str, slot: str, nulls: Sequence[str], count: str = "count(*
     return f"SELECT {trimmed} AS c0, {count} AS n FROM {relation} WHERE {trimmed} <> ''{none}"  # noqa: S608
 
 
-def white_space(
-    connection: duckdb.DuckDBPyConnection, rows: Rows, looked_at: Sequence[str]
-) -> tuple[set[str], set[str], set[str]]:
-    """Of the first columns, which are `looked_at`: those in which some cell has white space around it, those with odd
+def white_space(connection: duckdb.DuckDBPyConnection, rows: Rows, most: int) -> tuple[set[str], set[str], set[str]]:
+    """Of the first columns, at most so many: those in which some cell has white space around it, those with odd
     white space within one, and those with several lines in one."""
     odd = literal(f"[{WHITE_CLASS}]{{2,}}|[{WHITE_CLASS.replace(' ', '')}]")
     found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
-    for begin in range(0, len(looked_at), _AT_ONCE):
-        names = looked_at[begin : begin + _AT_ONCE]
+    for begin in range(0, min(most, len(rows.names)), _AT_ONCE):
+        names = rows.names[begin : begin + _AT_ONCE]
         looks = []
         for slot in (f"c{begin + at}" for at in range(len(names))):
             trimmed = f"trim({slot}, {literal(WHITE)})"
