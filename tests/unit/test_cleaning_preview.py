@@ -23,11 +23,13 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-def previewed(folder: Path, content: bytes, rules: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+def previewed(
+    folder: Path, content: bytes, rules: list[dict[str, Any]], *, inputs: tuple[str, ...] = (), **options: Any
+) -> dict[str, Any]:
     (folder / "scratch").mkdir(exist_ok=True)
     (folder / "input").write_bytes(content)
     given: Mapping[str, Any] = {"recipe": {"version": 1, "rules": rules}, **options}
-    task = Task("csv-preview", str(folder / "input"), dict(given), str(folder / "scratch"), 256, 2)
+    task = Task("csv-preview", str(folder / "input"), dict(given), str(folder / "scratch"), 256, 2, inputs=inputs)
     shares: list[float] = []
     shown = preview_step(task, lambda share, _message: shares.append(share))
     assert shares == sorted(shares), "progress does not go back"
@@ -83,6 +85,13 @@ def test_a_compressed_file_is_previewed_with_what_is_known_of_it(tmp_path: Path)
     shown = previewed(tmp_path, content, [{"rule": "trim"}], reading=reading)
     assert shown["input"]["compression"] == ["gzip"]
     assert [row["cells"] for row in shown["cleaned"]] == [["1", "Jörg"], ["2", "Ann"]]
+
+
+def test_other_files_are_there_for_the_rules_that_name_them(tmp_path: Path) -> None:
+    (tmp_path / "cities").write_bytes(b"city,land\nBerlin,DE\nParis,FR\n")
+    rules = [{"rule": "foreign_key", "columns": ["city"], "table": "cities"}]
+    shown = previewed(tmp_path, PEOPLE, rules, tables={"cities": "a blob"}, inputs=(str(tmp_path / "cities"),))
+    assert [reject["reason"] for reject in shown["rejects"]] == ["too_few_fields", "no_reference", "no_reference"]
 
 
 @pytest.mark.parametrize(

@@ -69,3 +69,11 @@ def test_rules_in_a_row_do_what_they_do_in_python(connection: duckdb.DuckDBPyCon
     rules = [{**RULES[kind](random), "columns": random.choice([["a"], ["a", "b"], ["b"]])} for kind in kinds]
     rules += [RULES["table"](random)] if last == "text" else []
     _check(connection, rules, _table(random, lambda random: CELLS[random.choice(kinds)](random)))
+
+
+def test_words_of_ones_own_are_true_and_false(connection: duckdb.DuckDBPyConnection) -> None:
+    """Without `true` or `false` among them, the statement had a CASE without a branch."""
+    rule = {"rule": "boolean", "columns": ["a"], "true": ["ja"], "false": ["nein"]}
+    found = outcome(connection, COLUMNS, [rule], [{"a": "Ja", "b": ""}, {"a": "nein", "b": ""}, {"a": "true", "b": ""}])
+    assert [row["a"] for row in found.rows.values()] == ["true", "false"]
+    assert found.rejects == {2: ("a", "not_boolean", 0)}

@@ -10,11 +10,13 @@ from processor.cleaning.query.reading import table_query
 from processor.cleaning.small_step import csv_clean_small
 from processor.cleaning.small_views import STEP
 from processor.cleaning.steps import csv_part, csv_survey, csv_whole
+from processor.cleaning.suggest_step import suggest_step
 from processor.step import Step
 
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "csv-profile": profile,
+        "csv-suggest": suggest_step,
         "csv-preview": preview_step,
         "csv-survey": csv_survey,
         "csv-part": csv_part,

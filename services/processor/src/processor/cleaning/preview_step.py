@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from processor.cleaning.memory import enough_memory
 from processor.cleaning.previewing import preview
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
@@ -18,13 +19,15 @@ def preview_step(task: Task, report: Report) -> dict[str, Any]:
     recipe, reading = recipe_from(task.options.get("recipe")), options_from(task.options.get("reading", {}))
     given = open_input(task, lambda share, message: report(_OPENING * share, message))
     begin = _OPENING if given.compression else 0.0
-    shown = preview(
-        Path(given.path),
-        recipe,
-        reading,
-        task.options.get("rows", ROWS),
-        room_of(task),
-        lambda share, message: report(begin + (1 - begin) * share, message),
-        spread=task.options.get("spread", False),
-    )
+    with enough_memory(task):
+        shown = preview(
+            given.path,
+            recipe,
+            reading,
+            task.options.get("rows", ROWS),
+            room_of(task),
+            lambda share, message: report(begin + (1 - begin) * share, message),
+            {name: Path(table) for name, table in zip(task.options.get("tables", {}), task.inputs, strict=True)},
+            spread=task.options.get("spread", False),
+        )
     return {**shown, "input": given.described()}

@@ -1,7 +1,7 @@
 """What a recipe makes of some records of a file: each cell that changes, before and after, and why a row is refused."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +9,41 @@ import duckdb
 import msgspec
 
 from processor.cleaning.layout import layout_of
+from processor.cleaning.options import plan_for
 from processor.cleaning.reading.deciding import decide
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.reading.options import Options
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, CHUNK_REJECTS, apply, apply_to_all, prepare
-from processor.cleaning.recipe.compiling import Plan, WrongRecipe, compile_recipe
+from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.document import Recipe
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.recipe.stage import CHANGES, DUPLICATES, FINDINGS, REJECTS
 from processor.cleaning.room import Room
 from processor.cleaning.sampling import SAMPLE, Sampled, take_sample
 from processor.cleaning.survey import opened
-from processor.cleaning.wrong_recipes import wrong_recipe
+from processor.cleaning.whole.tables import columns_of, load_tables
 from processor.step import Report
 
 _NONE = "(SELECT NULL::BIGINT AS row_ WHERE false)"
 
 
 def preview(
-    path: Path, recipe: Recipe, reading: Options, most: int, room: Room, report: Report, *, spread: bool
+    path: Path,
+    recipe: Recipe,
+    reading: Options,
+    most: int,
+    room: Room,
+    report: Report,
+    tables: Mapping[str, Path],
+    *,
+    spread: bool,
 ) -> dict[str, Any]:
     """Raises `StepError` if the file is no table, or the recipe does not fit it."""
     decisions = decide(path, reading)
     with opened(path) as fd, room.connect() as connection:
         layout = layout_of(fd, decisions)
-        try:
-            plan = compile_recipe(recipe, layout.names)
-        except WrongRecipe as wrong:
-            raise wrong_recipe(wrong.problems) from None
+        plan = plan_for(recipe, layout.names, columns_of(tables))
+        load_tables(connection, tables, room.scratch)
         sampled = take_sample(connection, fd, layout, most, room.scratch, report, spread=spread)
         report(0.9, "Applying the recipe")
         shown = _applied(connection, plan, sampled)

@@ -17,6 +17,17 @@ CSV_PROFILE = Definition(
     },
 )
 
+CSV_SUGGEST = Definition(
+    name="csv-suggest",
+    title="Propose a recipe for a CSV file",
+    description="Proposes rules, each with its reason and how many cells it would change and rows it would reject.",
+    inputs={"blob": {"type": "string"}, "options": {"type": "object", "default": {}}},
+    steps={
+        "csv-suggest": Step(
+            uses="csv-suggest", with_={"blob": "${{ inputs.blob }}", "options": "${{ default(inputs.options, {}) }}"}
+        )
+    },
+)
 _RECIPE = "${{ steps.survey.output.recipe }}"
 _SOURCE = "default(steps.survey.output.source, inputs.blob)"
 
@@ -79,12 +90,17 @@ CSV_PREVIEW = Definition(
     inputs={"blob": {"type": "string"}, "options": {"type": "object"}},
     steps={
         "csv-preview": Step(
-            uses="csv-preview", with_={"blob": "${{ inputs.blob }}", "options": "${{ inputs.options }}"}
+            uses="csv-preview",
+            with_={
+                "blob": "${{ inputs.blob }}",
+                "blobs": "${{ values(default(inputs.options.tables, {})) }}",
+                "options": "${{ inputs.options }}",
+            },
         )
     },
 )
 
 BUILT_IN: Mapping[str, Definition] = MappingProxyType(
-    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_PREVIEW, CSV_CLEAN)}
+    {workflow.name: workflow for workflow in (CSV_PROFILE, CSV_SUGGEST, CSV_PREVIEW, CSV_CLEAN)}
 )
 BUILT_IN_VERSION = 1

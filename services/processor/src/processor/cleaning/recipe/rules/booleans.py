@@ -79,8 +79,9 @@ class Boolean(Rule, frozen=True, tag="boolean"):
             is_usual = " OR ".join(f"{text} = '{one}'" for one in usual) or "false"
             plain = sheet.let(f"CASE WHEN {is_usual} THEN true ELSE false END", text)
             quick = "".join(f"WHEN {text} = '{one}' THEN {str(one in yes).lower()} " for one in usual)
-            value = sheet.let(f"CASE {quick}ELSE {sheet.call(body, text)} END", text)
-            other = f"CAST({value} AS VARCHAR) <> lower({text})"
-            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {other} END", plain, value, text)
+            other = sheet.call(body, text)
+            value = sheet.let(f"CASE {quick}ELSE {other} END" if quick else other, text)
+            differs = f"CAST({value} AS VARCHAR) <> lower({text})"
+            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {differs} END", plain, value, text)
             reading = Reading(value, "BOOLEAN", changed, "not_boolean", "is neither true nor false")
             take(sheet, name, reading, self.on_error)
