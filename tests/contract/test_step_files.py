@@ -39,6 +39,15 @@ async def test_a_step_may_be_given_no_file(step_files: StepFiles) -> None:
     assert (given.input, given.input_offset, given.inputs) == ("", 0, ())
 
 
+async def test_a_large_file_is_fetched_in_pieces(blobs: Blobs, step_files: StepFiles) -> None:
+    content = os.urandom((20 << 20) + 7)
+    await blobs.put("uploads/acme/1", content)
+    assert read((await step_files.fetch({"blob": "uploads/acme/1"})).input) == content
+    found = await step_files.fetch({"blob": "uploads/acme/1", "range": [5, 17 << 20]})
+    begin = 5 - found.input_offset
+    assert read(found.input)[begin : begin + (17 << 20) - 5] == content[5 : 17 << 20]
+
+
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (300, 800), (990, 2000), (5000, 6000)])
 async def test_of_a_file_that_lies_elsewhere_only_the_range_is_fetched(
     store: Store, step_files: StepFiles, start: int, end: int

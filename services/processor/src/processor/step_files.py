@@ -1,11 +1,11 @@
 """The files of one attempt of a step: those that it is given, and those that it leaves."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from events.blob_keys import ARTIFACTS, STAGED, belongs_to, folder_of_job
@@ -17,7 +17,10 @@ from processor.artifacts import artifact_of, is_name
 from processor.job_files import Noted
 from processor.step import StepError
 
-_AT_ONCE = 4  # files that are fetched or stored
+_AT_ONCE = 4  # files that are stored, or pieces of files that are fetched
+_PIECE_BYTES = 8 << 20
+
+T = TypeVar("T")
 _MOST_ARTIFACTS = 100  # of one attempt: the job's event tells of each
 
 
@@ -53,11 +56,7 @@ class StepFiles:
         part: Sequence[int] | None = parameters.get("range")
         wanted = [] if blob is None else [(blob, "input", part)]
         wanted += [(key, str(number), None) for number, key in enumerate(parameters.get("blobs", ()))]
-        fetching = [asyncio.create_task(self._fetch(*one, at_once)) for one in wanted]
-        try:
-            found = [await one for one in fetching]
-        finally:
-            await end(*fetching)
+        found = await _all([self._fetch(*one, at_once) for one in wanted])
         path, offset = ("", 0) if blob is None else found.pop(0)
         return Given(path, offset, tuple(path for path, _ in found))
 
@@ -69,20 +68,31 @@ class StepFiles:
                 raise NotFound("This blob is somebody else's.")
             async with at_once:
                 whole = (await self._blobs.stat(key)).bytes
-                lies_at = self._blobs.local_path(key)
-                if lies_at is not None:
-                    return str(lies_at), 0
-                start, stop = (0, whole) if part is None else (min(place, whole) for place in part)
-                copy = self._inputs / name
-                with copy.open("wb") as file:
-                    async for chunk in self._blobs.read(key, start, stop):
-                        await asyncio.to_thread(file.write, chunk)
-                return str(copy), start
+            lies_at = self._blobs.local_path(key)
+            if lies_at is not None:
+                return str(lies_at), 0
+            start, stop = (0, whole) if part is None else (min(place, whole) for place in part)
+            copy = self._inputs / name
+            await self._copy(key, start, stop, copy, at_once)
+            return str(copy), start
         except NotFound:
             if key.startswith(f"{STAGED}/"):
                 detail = "What an earlier step had left for this one has been removed. Start the job anew."
                 raise StepError("staged_missing", detail) from None
             raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+
+    async def _copy(self, key: str, start: int, stop: int, into: Path, at_once: asyncio.Semaphore) -> None:
+        """In pieces side by side: a store takes its time for each request, however little is asked for."""
+        into.open("wb").close()
+
+        async def copy(first: int) -> None:
+            async with at_once:
+                with into.open("r+b") as file:
+                    file.seek(first - start)
+                    async for chunk in self._blobs.read(key, first, min(first + _PIECE_BYTES, stop)):
+                        await asyncio.to_thread(file.write, chunk)
+
+        await _all([copy(first) for first in range(start, stop, _PIECE_BYTES)])
 
     async def keep(self) -> list[Artifact]:
         """Make blobs of what the step has left. The job's artifacts among them."""
@@ -104,12 +114,7 @@ class StepFiles:
             async with at_once:
                 await self._blobs.adopt(path, key)
 
-        storing = [asyncio.create_task(store(path, key)) for path, key in left]
-        try:
-            for one in storing:
-                await one
-        finally:
-            await end(*storing)
+        await _all([store(path, key) for path, key in left])
 
     def _left(self) -> list[tuple[Path, str]]:
         left: list[tuple[Path, str]] = []
@@ -121,3 +126,12 @@ class StepFiles:
                     raise ValueError(f"A step has left {folder.name}/{path.name}, which cannot become a blob.")
                 left.append((path, key))
         return left
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each gives. If one fails, the others have ended too."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return [await task for task in tasks]
+    finally:
+        await end(*tasks)
