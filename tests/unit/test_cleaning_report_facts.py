@@ -235,6 +235,17 @@ def test_examples_of_rejects_are_how_their_records_begin(tmp_path: Path) -> None
     assert texts == {3: "3,4,5", 4: '6,"x', 5: "7," + "y" * 238 + "…"}
 
 
+def test_a_file_of_two_bytes_a_character_is_sampled_and_quoted_as_text(tmp_path: Path) -> None:
+    content = "ad;şehir\n" + "".join(f"{at};İzmir\n" for at in range(50)) + "9;ğ;y\n"
+    clean = cleaned(tmp_path / "clean", content.encode("utf-16"))
+    assert (clean.sample.records, clean.sample.misfits, clean.sample.is_all) == (50, 1, True)
+    report = _facts(clean, tmp_path)
+    assert [example.text for example in report.rejects.examples] == ["9;ğ;y"]
+    before = _column(report, "şehir").before
+    assert before is not None
+    assert _counts(before) == {"İzmir": 50}
+
+
 def test_rejects_that_do_not_fit_their_list_are_not_quoted(tmp_path: Path) -> None:
     clean = cleaned(tmp_path / "clean", b"a,b\n1,2\n3,4,5\n6,7\n")
     (clean.files / "rejects.csv").write_bytes(b"3,4,5\n6,7\n")

@@ -170,7 +170,8 @@ def _method(report: Report) -> Markup:
             "ul",
             element(
                 "li",
-                "Exact, of the whole file: rows, rejects, duplicates, changes, findings, missing cells, the ends.",
+                "Exact, of the whole file: rows, rejects, duplicates, changes, findings, missing cells, and the "
+                "least and the most of numbers and dates.",
             ),
             element("li", before),
             element("li", after),

@@ -27,7 +27,7 @@ class Sample:
     columns: dict[str, list[str]]  # the cells as they stood
     records: int
     misfits: int  # records that were passed over: not as wide as the table, or their quotes are wrong
-    is_all: bool  # whether these are all records of the table
+    is_all: bool  # whether these are all others of the table
 
 
 def take_sample(path: Path, decisions: Decisions, most: int = MOST_RECORDS) -> Sample:
@@ -49,7 +49,7 @@ def take_sample(path: Path, decisions: Decisions, most: int = MOST_RECORDS) -> S
             is_cut |= len(fitting) > share
             found += _spread(fitting, share)
     columns = {name: [row.fields[at] for row in found] for at, name in enumerate(names)}
-    return Sample(columns, len(found), misfits, is_whole and not is_cut and misfits == 0)
+    return Sample(columns, len(found), misfits, is_whole and not is_cut)
 
 
 def _pieces(begin: int, end: int, decisions: Decisions) -> Iterator[tuple[int, int]]:
