@@ -13,7 +13,7 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from bench.report import Result
-from ingest.body import Body
+from events.body import Body
 from ingest.settings import IngestSettings
 
 SIZE = 64 << 20
@@ -55,7 +55,8 @@ async def _megabytes_per_second(pattern: bytes, settings: IngestSettings) -> flo
         return {"type": "http.request", "body": body, "more_body": bool(body)}
 
     headers = [(b"content-type", f"multipart/form-data; boundary={_BOUNDARY}".encode())]
-    body = Body(Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive), settings)
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive)
+    body = Body(request, settings, settings.max_upload_bytes, "It is too large.")
     began, size = process_time(), 0
     async for piece in body:
         size += len(piece)

@@ -152,6 +152,17 @@ async def test_who_is_cancelled_while_a_file_is_copied_leaves_nothing(tmp_path: 
     assert await bucket.keys() == await bucket.unfinished() == []
 
 
+async def test_all_that_lies_below_a_folder_is_deleted_but_for_what_is_kept(store: Store) -> None:
+    for key in ("a/1/x", "a/1/y", "a/1/deep/er/z", "a/10/x", "a/1x"):
+        await store.blobs.put(key, b"x")
+    await store.blobs.delete_below("a/1", keep={"a/1/deep/er/z", "a/1/none"})
+    assert await keys(store.blobs) == ["a/1/deep/er/z", "a/10/x", "a/1x"]
+    for _ in range(2):
+        await store.blobs.delete_below("a/1")
+    assert await keys(store.blobs) == ["a/10/x", "a/1x"]
+    assert store.bucket is not None or not (store.folder / "a/1").exists()
+
+
 FILLER = """
 import asyncio, resource, sys
 from events.blob_errors import StorageUnavailable

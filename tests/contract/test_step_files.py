@@ -7,7 +7,7 @@ import pytest
 
 from events.blob_keys import STAGED
 from events.blobs import Blobs
-from fixtures.attempts import JOB
+from fixtures.attempts import JOB, unnoted
 from fixtures.blobs import Store, keys
 from processor.step import StepError
 from processor.step_files import StepFiles
@@ -15,7 +15,7 @@ from processor.step_files import StepFiles
 
 @pytest.fixture
 def step_files(blobs: Blobs, tmp_path_factory: pytest.TempPathFactory) -> StepFiles:
-    return StepFiles(blobs, tmp_path_factory.mktemp("attempt"), "acme", JOB, "clean.1.7")
+    return StepFiles(blobs, unnoted, tmp_path_factory.mktemp("attempt"), "acme", JOB, "clean.1.7")
 
 
 def read(path: str) -> bytes:

@@ -16,6 +16,7 @@ from events.envelope import utc_now
 from events.ids import new_id
 from events.jobs import JobStatus, StepStatus
 from events.lifecycle import Parts
+from fixtures.attempts import unnoted
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts, settings_for
 from processor import execution
@@ -56,7 +57,7 @@ class Parent:
         self.library = Library(parts.pool)
         self.starter = Starter(parts.pool, appender, self.library, self.postbox, JobQuota(parts.pool))
         self._turns = Turns(parts.telemetry)
-        self._attempts = Attempts(parts, settings, Slots(0), {}, settings.data_dir, self._turns)
+        self._attempts = Attempts(parts, settings, unnoted, Slots(0), {}, settings.data_dir, self._turns)
         self.unreadable = Unreadable(parts.pool, appender)
         self.state: JobState
         self.lease: Lease

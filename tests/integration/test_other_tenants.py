@@ -51,6 +51,7 @@ OWN_NAMES = {("PUT", "/api/v1/workflows/{name}")}  # every tenant may use any: t
 TAKES_IDS_IN_BODY = {"/api/v1/admin/dead-letters/replay", "/api/v1/auth/tickets", "/api/v1/jobs"}
 NAMES_NOBODY = {  # bodies of the sender's own making
     "/api/v1/uploads",
+    "/api/v1/clean",
     "/api/v1/files",
     "/api/v1/keys",
     "/api/v1/schedules",
@@ -71,6 +72,7 @@ UNDOCUMENTED = {
     "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
     "/files": "the same as /api/v1/files",
+    "/clean": "the same as /api/v1/clean",
 }
 
 
@@ -91,6 +93,15 @@ async def test_another_tenants_ids_answer_like_unknown_ones_on_every_route_and_c
     assert asked >= 9
     content = await door.ask(f"GET /api/v1/uploads/{victim.ids['upload_id']}/content", victim.bearer, key=None)
     assert (content.status, content.body) == (200, CSV)
+    path = "/api/v1/jobs/{job_id}/artifacts/{artifact}".format(**victim.ids)
+    made = await door.ask(f"GET {path}", victim.bearer, "Range: bytes=1-", key=None)
+    assert (made.status, made.body) == (206, CSV[1:])
+    there = await door.ask(f"HEAD {path}", victim.bearer, key=None)
+    assert (there.status, there.head.get("content-length")) == (200, str(len(CSV)))
+    for answer in (made, there):
+        assert answer.head.get("content-type") == "text/csv"
+        assert "sandbox" in str(answer.head.get("content-security-policy"))
+        assert answer.head.all("x-content-type-options") == ["nosniff"]
     assert (await door.ask("GET /api/v1/jobs", key=victim.key)).status == 200
     async with asyncio.timeout(10):
         assert (await received(victim.socket))["type"] == "connected"
@@ -164,7 +175,7 @@ async def test_a_name_that_another_tenant_uses_is_everybodys(millrace: Run, door
     made = await door.ask(f"PUT /api/v1/workflows/{name}", JSON, body=document, key=millrace.admin_key)
     assert (made.status, json.loads(made.body)["version"]) == (201, 1)
     mine = await door.ask(f"GET /api/v1/workflows/{name}", victim.bearer, key=None)
-    assert set(json.loads(mine.body)["document"]["steps"]) == {"one"}
+    assert set(json.loads(mine.body)["document"]["steps"]) == {"csv-profile", "keep"}
 
 
 async def test_every_way_through_the_door_is_considered(millrace: Run, door: Gateway, document: Document) -> None:

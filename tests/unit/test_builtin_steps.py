@@ -12,7 +12,7 @@ from obstore.store import MemoryStore
 
 from events.blobs import Blobs, open_blobs
 from events.telemetry import Telemetry
-from fixtures.attempts import JOB, an_attempt
+from fixtures.attempts import JOB, an_attempt, unnoted
 from fixtures.http_peers import http_settings
 from processor.builtin.blob_copy import blob_copy
 from processor.builtin.noop import noop
@@ -32,7 +32,7 @@ async def keys(blobs: Blobs) -> list[str]:
 
 async def test_every_handler_that_runs_here_is_there_and_no_other(blobs: Blobs) -> None:
     telemetry = Telemetry("processor")
-    async with open_builtin(http_settings(), blobs, telemetry) as builtin:
+    async with open_builtin(http_settings(), blobs, unnoted, telemetry) as builtin:
         assert set(builtin) == {name for name, handler in HANDLERS.items() if handler.runs is Runs.HERE}
     telemetry.close()
 
@@ -48,7 +48,7 @@ async def test_a_copy_is_whole_and_lies_with_the_attempts_own_artifacts(blobs: B
     await blobs.put("uploads/acme/1", content)
     told: list[tuple[float, str | None]] = []
     attempt = an_attempt(report=lambda done, says: told.append((done, says)))
-    output = await blob_copy(blobs)(attempt, {"blob": "uploads/acme/1", "name": "people.csv"})
+    output = await blob_copy(blobs, unnoted)(attempt, {"blob": "uploads/acme/1", "name": "people.csv"})
     assert output == {"blob": f"artifacts/acme/{JOB}/ask-1/people.csv", "bytes": size}
     assert await blobs.get(output["blob"]) == content
     assert attempt.artifacts == [{"name": "people.csv", "content_type": "text/csv", **output}]
@@ -76,7 +76,7 @@ async def test_a_missing_blob_and_somebody_elses_cannot_be_told_apart(blobs: Blo
     await blobs.put("uploads/acme/1", b"ours")
     await blobs.put("uploads/other/1", b"theirs")
     with pytest.raises(StepError) as failed:
-        await blob_copy(blobs)(an_attempt(), {"blob": blob, "name": "copy"})
+        await blob_copy(blobs, unnoted)(an_attempt(), {"blob": blob, "name": "copy"})
     assert (failed.value.code, failed.value.detail) == ("blob_missing", "There is no such blob.")
     assert await keys(blobs) == ["uploads/acme/1", "uploads/other/1"]
 
@@ -86,7 +86,7 @@ async def test_a_name_that_would_be_another_place_or_be_swept_away_is_refused(bl
     """The table's pattern lets some of them through."""
     await blobs.put("uploads/acme/1", b"ours")
     with pytest.raises(StepError) as failed:
-        await blob_copy(blobs)(an_attempt(), {"blob": "uploads/acme/1", "name": name})
+        await blob_copy(blobs, unnoted)(an_attempt(), {"blob": "uploads/acme/1", "name": name})
     assert failed.value.code == "invalid_name"
     assert await keys(blobs) == ["uploads/acme/1"]
 
@@ -104,7 +104,7 @@ async def test_a_blob_that_is_deleted_meanwhile_is_missing_and_leaves_no_half_co
     blobs = Vanishing(MemoryStore())
     await blobs.put("uploads/acme/1", os.urandom(3_000_000))
     with pytest.raises(StepError) as failed:
-        await blob_copy(blobs)(an_attempt(), {"blob": "uploads/acme/1", "name": "copy"})
+        await blob_copy(blobs, unnoted)(an_attempt(), {"blob": "uploads/acme/1", "name": "copy"})
     assert failed.value.code == "blob_missing"
     assert await keys(blobs) == []
 
@@ -117,7 +117,7 @@ async def test_a_cancelled_copy_leaves_nothing(blobs: Blobs) -> None:
         begun.set()
 
     parameters: dict[str, Any] = {"blob": "uploads/acme/1", "name": "copy"}
-    copying = asyncio.ensure_future(blob_copy(blobs)(an_attempt(report=report), parameters))
+    copying = asyncio.ensure_future(blob_copy(blobs, unnoted)(an_attempt(report=report), parameters))
     await begun.wait()
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -131,7 +131,7 @@ async def test_a_large_blob_is_copied_in_little_memory(tmp_path: Path) -> None:
         for _ in range(64):
             await blob.write(bytes(1 << 20))
     tracemalloc.start()
-    await blob_copy(blobs)(an_attempt(), {"blob": "uploads/acme/1", "name": "copy"})
+    await blob_copy(blobs, unnoted)(an_attempt(), {"blob": "uploads/acme/1", "name": "copy"})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20

@@ -15,6 +15,7 @@ from processor.cleaning.reading import chunks
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
 from processor.cleaning.steps import csv_part, csv_survey, csv_whole
+from processor.inputs.opening import Input
 from processor.step import StepError, StepStopped, Task
 
 PEOPLE = (
@@ -52,7 +53,9 @@ class Cleaning:
         out, room = self.new_folder(), Room(400, 1, str(self.new_folder()))
         paths = {name: self.file(other) for name, other in tables.items()}
         given = clean_options({**options, "tables": dict.fromkeys(tables, "blob")})
-        return clean_file(self.file(content), given, out, room, lambda _share, _message: None, paths), out
+        path = self.file(content)
+        opened = Input(path, path.stat().st_size, (), None)
+        return clean_file(opened, given, out, room, lambda _share, _message: None, paths), out
 
     def by_steps(self, content: bytes, options: dict[str, Any], **tables: bytes) -> tuple[dict[str, Any], Path]:
         """As the engine runs them, but with the places of files for their keys."""

@@ -15,6 +15,7 @@ from events.identity import PrincipalSigner
 from events.jobs import JobStatus
 from events.lifecycle import Parts
 from events.telemetry import Telemetry
+from fixtures.attempts import unnoted
 from fixtures.engine import JOB_ID, Driven, planned
 from processor.attempts import Attempts
 from processor.builtin.handler import Attempt, Here
@@ -60,7 +61,7 @@ def held(here: Here, folder: Path) -> tuple[Execution, _Log]:
     execution = Execution(
         hold,
         JobStream(cast(Appender, log), "acme", JOB_ID, 1),
-        Attempts(parts, settings, Slots(0), {"noop": here}, folder, turns),
+        Attempts(parts, settings, unnoted, Slots(0), {"noop": here}, folder, turns),
         Children(hold, cast(Starter, NOWHERE), lambda: None),
         HandedOut(hold, cast(RemoteTasks, NOWHERE)),
         JobQueue(cast(Pool, NOWHERE), "test", seconds=1),

@@ -9,8 +9,8 @@ import pytest
 from fastapi import Request
 from pydantic import SecretStr
 
+from events.body import Body
 from events.errors import MillraceError
-from ingest.body import Body
 from ingest.settings import IngestSettings
 
 SIZE = 2 << 20
@@ -55,7 +55,7 @@ class Work:
         self.refused: str | None = None
 
     async def of(self, chunks: Sequence[bytes], content_type: str) -> "Work":
-        body = aiter(Body(request_of(chunks, content_type), SETTINGS))
+        body = aiter(Body(request_of(chunks, content_type), SETTINGS, SETTINGS.max_upload_bytes, "It is too large."))
         pieces: list[bytes] = []
         sys.setprofile(self._count)
         try:

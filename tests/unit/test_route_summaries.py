@@ -1,19 +1,34 @@
 """Each route of the processor says in the API's pages what it does."""
 
+from inspect import signature
 from typing import Any, cast
 
 from events.openapi import DescribedApp
-from processor import admin, event_routes
+from processor import admin, artifact_routes, event_routes
+from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.schedules import routes as schedule_routes
 from processor.workflows import control_routes, publishing_routes, routes
 
-MODULES = (routes, control_routes, publishing_routes, recipe_routes, schedule_routes, event_routes, admin)
+MODULES = (
+    routes,
+    artifact_routes,
+    control_routes,
+    publishing_routes,
+    recipe_routes,
+    clean_routes,
+    schedule_routes,
+    event_routes,
+    admin,
+)
 SUMMARIES = {
     "jobs.page": "List jobs",
     "jobs.statistics": "Count jobs and their times, by workflow",
     "jobs.one": "Read a job, its steps and what it waits for",
     "jobs.items": "List the items of a job's map",
+    "jobs.artifacts_page": "List the files that a job has made",
+    "jobs.artifact": "Get a file that a job has made",
+    "jobs.artifact_head": "See how large a file is that a job has made, and of what type",
     "jobs.pipelines": "List the built-in workflows",
     "jobs.start": "Start a job of any workflow",
     "jobs.start_one": "Start a job of this workflow",
@@ -44,6 +59,7 @@ SUMMARIES = {
     "events.job_events": "List a job's events",
     "events.stream_events": "List a stream's events",
     "events.all_events": "List the events of the tenant's log",
+    "cleaning.clean": "Clean a small file in one call",
     "operations.page": "List dead letters",
     "operations.replay": "Replay dead letters",
 }
@@ -52,7 +68,7 @@ SUMMARIES = {
 def test_every_route_has_a_summary_of_its_own() -> None:
     app = DescribedApp("processor", None)
     for module in MODULES:
-        app.include_router(cast(Any, module).router(None))
+        app.include_router(cast(Any, module).router(*[None] * len(signature(cast(Any, module).router).parameters)))
     paths = app.openapi()["paths"]
     told = {one["operationId"]: one["summary"] for methods in paths.values() for one in methods.values()}
     assert told == SUMMARIES

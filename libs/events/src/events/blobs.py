@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from obstore.store import LocalStore, ObjectStore
 from events.blob_errors import StorageUnavailable, storage_errors
 from events.blob_sink import Sink
 from events.blobs_adopted import adopt_into_folder, adopt_into_store
-from events.blobs_local import PARTIAL, FileSink, remove_abandoned
-from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, open_store
+from events.blobs_local import PARTIAL, FileSink, delete_files_below, remove_abandoned
+from events.blobs_objects import PATIENCE_SECONDS, ObjectSink, delete_objects_below, open_store
 from events.chunk_work import ChunkWork
 from events.errors import NotFound
 from events.segments import Hash, SegmentPart, SegmentSink, SegmentWriter
@@ -159,6 +159,17 @@ class Blobs:
         """Does nothing if there is no such blob."""
         with contextlib.suppress(NotFound), storage_errors(key):
             await obstore.delete_async(self._store, key)
+
+    async def delete_below(self, folder: str, *, keep: Collection[str] = ()) -> None:
+        """All blobs whose keys begin with the folder but these, and what killed writers have left there."""
+        root = self.local_path(folder)
+        with storage_errors():
+            if root is None:
+                await delete_objects_below(self._store, folder, keep)
+            else:
+                await asyncio.to_thread(
+                    delete_files_below, root, {path for key in keep if (path := self.local_path(key))}
+                )
 
     async def keys(self, prefix: str = "") -> AsyncIterator[str]:
         with storage_errors():

@@ -5,10 +5,12 @@ process, can tell the partial of a slow writer from one that nobody will finish.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -98,6 +100,19 @@ def remove_abandoned(root: Path, older_than: float) -> int:
             finally:
                 os.close(file)
     return removed
+
+
+def delete_files_below(root: Path, keep: Collection[Path]) -> None:
+    """All but these, and the folders that have nothing in them then."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for path in (Path(folder, name) for name in names):
+            if path not in keep:
+                path.unlink(missing_ok=True)
+        try:
+            os.rmdir(folder)
+        except OSError as kept:
+            if kept.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
 
 
 def _start_writeback(file: int, begin: int, length: int) -> None:

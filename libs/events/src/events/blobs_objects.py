@@ -3,6 +3,7 @@ bucket can remove: no store lists the parts that nobody has made an object of.""
 
 import contextlib
 import math
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,13 @@ class ObjectSink:
             else:
                 with self._writer:
                     raise _GivenUpError
+
+
+async def delete_objects_below(store: ObjectStore, folder: str, keep: Collection[str]) -> None:
+    async for page in obstore.list(store, f"{folder}/"):
+        names = [entry["path"] for entry in page if entry["path"] not in keep]
+        if names:
+            await obstore.delete_async(store, names)
 
 
 class _GivenUpError(Exception):

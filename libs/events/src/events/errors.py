@@ -73,6 +73,10 @@ class MethodNotAllowed(MillraceError):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
+class NotAcceptable(MillraceError):
+    code, status, title = "not_acceptable", 406, "Not acceptable"
+
+
 class RequestTimeout(MillraceError):
     code, status, title, retryable = "request_timeout", 408, "Request timed out", True
 

@@ -61,3 +61,10 @@ class OutboxSettings(ServiceSettings):
 
     outbox_sweep_seconds: float = Field(default=1.0, gt=0)  # seconds between looks for open outbox rows
     outbox_retry_seconds: float = Field(default=3.0, gt=0)  # seconds until an open outbox row is published again
+
+
+class BodySettings(ServiceSettings):
+    """Of a service that takes files."""
+
+    body_idle_seconds: float = Field(default=15.0, gt=0)  # seconds that a body may pause before it is given up
+    body_slowest_bytes_per_second: int = Field(default=256, ge=0)  # bytes per second that a body must bring on average

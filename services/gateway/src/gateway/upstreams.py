@@ -39,6 +39,8 @@ UPSTREAMS = (
     Route("/api/v1/files", "ingest", tells_options=True, limited=("read", "upload")),
     Route("/files", "ingest", tells_options=True, limited=("read", "upload"), sent_as="/api/v1/files"),
     Route("/api/v1/jobs", "processor"),
+    Route("/api/v1/clean", "processor", limited=("read", "clean")),
+    Route("/clean", "processor", limited=("read", "clean"), sent_as="/api/v1/clean"),
     Route("/api/v1/workflows", "processor"),
     Route("/api/v1/recipes", "processor"),
     Route("/api/v1/schedules", "processor"),

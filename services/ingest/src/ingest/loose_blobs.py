@@ -5,7 +5,7 @@ from events.database import load_queries
 from events.errors import Unavailable
 from events.lifecycle import Parts
 from events.log import Connection
-from ingest.removing import remove_each
+from events.removing import remove_each
 
 _SWEEP_ROWS = 100
 
@@ -36,7 +36,7 @@ class LooseBlobs:
         all_gone = await remove_each(
             self._pool,
             self._log,
-            [row["blob"] for row in rows],
+            [(row["blob"],) for row in rows],
             self._blobs.delete,
             lock=self._queries["lock_loose_blob"],
             forget=self._queries["forget_loose_blob"],

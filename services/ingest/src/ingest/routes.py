@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from events.answers import no_unknown_parameters, read_answer
 from events.blobs import Blobs
+from events.body import Body
 from events.envelope import encode_json
 from events.errors import (
     BadRequest,
@@ -20,16 +21,15 @@ from events.errors import (
     TooLarge,
     UnsupportedMedia,
 )
+from events.fields import checked_filename, checked_options
 from events.identity import Principal
-from events.openapi import Page, Responses, answers, links, problems
+from events.openapi import Page, answers, links, problems
+from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
 from events.web import require
-from ingest.body import Body
-from ingest.content import RangeNotSatisfiable, content_response
-from ingest.fields import checked_filename, checked_options
+from events.wrapping import refuse_codings
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Incomplete, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of
-from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
@@ -59,9 +59,6 @@ _BODY: dict[str, Any] = {
         },
     },
 }
-_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-_CONTENT: Responses = {200: {"description": "All of it"} | _BYTES, 206: {"description": "The part asked for"} | _BYTES}
-
 
 _LINKS = links("uploads", "one", "content", "delete", upload_id="$response.body#/upload_id") | links(
     "jobs", "one", job_id="$response.body#/job_id"
@@ -106,7 +103,9 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
             filename=checked_filename(filename, "query.filename"),
             idempotency_key=idempotency_key,
         )
-        accepted = await uploads.accept(principal.tenant, wish, Body(request, settings))
+        most = settings.max_upload_bytes
+        body = Body(request, settings, most, f"An upload may have at most {most} bytes.")
+        accepted = await uploads.accept(principal.tenant, wish, body)
         headers = {"Location": f"/api/v1/jobs/{accepted.job_id}"}
         return Response(encode_json(promise_of(accepted)), 202, headers, media_type="application/json")
 
@@ -126,7 +125,7 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
     @routes.get(
         "/{upload_id}/content",
         response_class=StreamingResponse,
-        responses=_CONTENT | problems(NotFound, Gone, Incomplete, RangeNotSatisfiable),
+        responses=binary_answers() | problems(NotFound, Gone, Incomplete, RangeNotSatisfiable),
     )
     async def content(
         request: Request,
@@ -135,7 +134,18 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
         range_header: Annotated[str | None, Header(alias="range")] = None,
     ) -> Response:
         """The bytes as they were sent; a part of them by `Range: bytes=first-last`."""
-        return await content_response(request, blobs, await uploads.one(principal.tenant, upload_id), range_header)
+        upload = await uploads.one(principal.tenant, upload_id)
+        return await blob_answer(
+            request,
+            blobs,
+            upload.blob,
+            upload.bytes,
+            range_header,
+            etag=f'"{upload.sha256}"',
+            headers=disposition("attachment", upload.filename or str(upload.id)),
+            media_type="application/octet-stream",
+            gone="This upload has been deleted.",
+        )
 
     @routes.delete("/{upload_id}", status_code=204, responses=problems(NotFound, Gone, Incomplete))
     async def delete(upload_id: UUID, principal: Uploader) -> None:

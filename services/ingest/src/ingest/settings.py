@@ -4,15 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from events.settings import OutboxSettings
+from events.settings import BodySettings, OutboxSettings
 
 Kept = Annotated[float, Field(ge=0)] | None
 
 
-class IngestSettings(OutboxSettings):
+class IngestSettings(OutboxSettings, BodySettings):
     max_upload_bytes: int = Field(default=10 * 1024**3, ge=1)  # bytes of one upload; a longer one is a 413
-    body_idle_seconds: float = Field(default=15.0, gt=0)  # seconds that a body may pause before it is given up
-    body_slowest_bytes_per_second: int = Field(default=256, ge=0)  # bytes per second that a body must bring on average
     quota_bytes_per_day: int | None = Field(default=None, ge=0)  # bytes that a tenant may upload in a day of UTC
     quota_bytes_per_month: int | None = Field(default=None, ge=0)  # the same in a month
     loose_blob_seconds: float = Field(default=300.0, gt=0)  # seconds until a blob without an upload is removed

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from events.blobs import Blobs
+from events.body import Body
 from events.database import Pool, load_queries
 from events.envelope import Event, encode_json, event_of, stream_name
 from events.errors import FieldError, Gone, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
@@ -18,7 +19,6 @@ from events.log import Connection, EventLog
 from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadDeleted
-from ingest.body import Body
 from ingest.loose_blobs import LooseBlobs
 from ingest.progress import Progress
 from ingest.quota import Quota, Reservation

@@ -12,12 +12,15 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.log import EventLog
 from events.relay import Relay, to_events, to_feed
 from events.web import new_app
-from processor import admin, event_routes
+from processor import admin, artifact_routes, event_routes
+from processor.artifact_views import Artifacts
 from processor.attempts import Attempts
 from processor.builtin.table import open_builtin
+from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes
 from processor.dead_letters import DeadLetters
 from processor.intake import Intake
+from processor.job_files import JobFiles
 from processor.queue import QUEUE_CHANNEL, JobQueue, Postbox
 from processor.quota import JobQuota
 from processor.remote.reports import SECONDS_BETWEEN, RemoteReports
@@ -32,6 +35,7 @@ from processor.scratch import open_scratch
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.status import Backlog
+from processor.step_calls import StepCalls
 from processor.step_process import STEP_COMMAND
 from processor.turns import Turns
 from processor.upload_ends import UploadEnds
@@ -49,6 +53,7 @@ _RENEWALS_PER_LEASE = 3
 _COLLECT_SECONDS = 0.4  # a running step hears within a second that it is cancelled
 _UNBLOCK_SECONDS = 60.0
 _REMOTE_LOOK_SECONDS = 1.0
+_FILES_SECONDS = 15.0
 
 
 @asynccontextmanager
@@ -70,10 +75,11 @@ async def open_service(
         quota = JobQuota(parts.pool, open_at_once=settings.quota_open_jobs, per_day=settings.quota_jobs_per_day)
         starter = Starter(parts.pool, appender, library, postbox, quota)
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
+        files = JobFiles(parts, staged_seconds=settings.staged_seconds)
         slots = Slots(settings.workers, step_command)
-        here = await stack.enter_async_context(open_builtin(settings, parts.blobs, parts.telemetry))
+        here = await stack.enter_async_context(open_builtin(settings, parts.blobs, files.noted, parts.telemetry))
         turns = Turns(parts.telemetry)
-        attempts = Attempts(parts, settings, slots, here, scratch, turns)
+        attempts = Attempts(parts, settings, files.noted, slots, here, scratch, turns)
         remote = RemoteTasks(
             parts.pool,
             parts.broker,
@@ -125,6 +131,7 @@ async def open_service(
         )
         running.start("remote.look", lambda: ticking(remote_watch.look_once, every=_REMOTE_LOOK_SECONDS))
         running.start("remote.tell", lambda: ticking(remote_watch.tell_once, every=SECONDS_BETWEEN))
+        running.start("files.sweep", lambda: ticking(files.sweep, every=_FILES_SECONDS))
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
@@ -141,7 +148,9 @@ async def open_service(
             announce=queue_bell.ring,
         )
         app.include_router(routes.router(jobs))
+        app.include_router(artifact_routes.router(Artifacts(parts.pool), jobs, parts.blobs))
         app.include_router(control_routes.router(control))
+        app.include_router(clean_routes.router(StepCalls(slots, settings), settings, scratch))
         app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
         app.include_router(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)

@@ -22,7 +22,7 @@ from events.lifecycle import Parts
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
-from processor.inputs.caps import Caps
+from processor.job_files import Noted
 from processor.language.expressions import ExpressionError
 from processor.language.json_schemas import compiled, problems
 from processor.queue import Lease
@@ -95,6 +95,7 @@ class Attempts:
         self,
         parts: Parts,
         settings: ProcessorSettings,
+        noted: Noted,
         slots: Slots,
         here: Mapping[str, Here],
         scratch: Path,
@@ -103,6 +104,7 @@ class Attempts:
         self._blobs: Blobs = parts.blobs
         self._log = parts.telemetry.log
         self._settings = settings
+        self._noted = noted
         self._slots = slots
         self._here = here
         self._scratch = scratch
@@ -172,7 +174,7 @@ class Attempts:
     def _files_for(self, it: Assignment) -> Iterator[StepFiles]:
         lease = it.lease
         with folder_for(self._scratch, str(lease.job_id)) as folder:
-            yield StepFiles(self._blobs, folder, lease.tenant, lease.job_id, it.output_name)
+            yield StepFiles(self._blobs, self._noted, folder, lease.tenant, lease.job_id, it.output_name)
 
     @asynccontextmanager
     async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:
@@ -204,7 +206,7 @@ class Attempts:
             scratch=str(files.scratch),
             memory_mb=self._settings.step_memory_mb,
             threads=self._settings.step_threads,
-            caps=_caps(self._settings),
+            caps=self._settings.caps,
             inputs=given.inputs,
             input_offset=given.input_offset,
             outputs=str(files.outputs),
@@ -217,16 +219,6 @@ class Attempts:
 
     def _logged(self, it: Assignment) -> BoundLogger:
         return self._log.bind(job_id=str(it.lease.job_id), step=it.key[0], attempt=it.number)
-
-
-def _caps(settings: ProcessorSettings) -> Caps:
-    return Caps(
-        bytes=settings.archive_bytes,
-        ratio=settings.archive_ratio,
-        depth=settings.archive_depth,
-        entries=settings.archive_entries,
-        disk_free_bytes=settings.archive_disk_free_mb << 20,
-    )
 
 
 def _is_cancelled() -> bool:

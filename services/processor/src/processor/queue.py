@@ -30,6 +30,9 @@ class Lease:
 _LEASE = tuple(field.name for field in fields(Lease))
 
 
+_LEASE = tuple(field.name for field in fields(Lease))
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     id: UUID
@@ -47,6 +50,7 @@ class JobQueue:
         self._worker = worker
         self._seconds = seconds
         self._per_tenant = per_tenant
+        self.more = False  # the last claim has left some that may be begun, or has not looked at all that wait
         self.more = False  # the last claim has left some that may be begun, or has not looked at all that wait
         self._queries = load_queries("processor", "queue.sql")
 

@@ -2,11 +2,12 @@
 
 from pydantic import Field
 
-from events.settings import ServiceSettings
+from events.settings import BodySettings
 from processor.builtin.hosts import PatternText
+from processor.inputs.caps import Caps
 
 
-class ProcessorSettings(ServiceSettings):
+class ProcessorSettings(BodySettings):
     # connections; the doorbell, the log and each relay keep one
     database_pool_size: int = Field(default=16, ge=12, le=200)
     jobs_at_once: int = Field(default=128, ge=1, le=10_000)  # jobs that are under way here at once
@@ -21,6 +22,8 @@ class ProcessorSettings(ServiceSettings):
     # seconds until a job that cannot be read fails: a release that was rolled back may come again until then
     unreadable_seconds: float = Field(default=3600.0, ge=0)
     step_memory_mb: int = Field(default=400, ge=128)  # megabytes that a step may use; beyond, it goes to disk or fails
+    # seconds that what the steps of a job that failed have staged for later ones is kept, for a retry to go on with
+    staged_seconds: float = Field(default=86_400.0, ge=0)
     remote_lost_seconds: float = Field(default=30.0, gt=0)  # seconds of silence after which a remote worker is lost
     # JSON list of queues that steps may name: thumbnails, or acme/thumbnails for the tenant acme alone. None: any
     remote_queues: frozenset[str] | None = None
@@ -44,3 +47,17 @@ class ProcessorSettings(ServiceSettings):
     http_private_addresses: bool = False  # whether these may be on this machine or in a private network
     http_seconds: float = Field(default=30.0, gt=0)  # seconds that a call may take from the lookup to its last byte
     http_answer_bytes: int = Field(default=1024 * 1024, ge=0, le=64 << 20)  # bytes of an answer, decompressed
+    # Of what a client waits for, a small clean or a query. The gateway gives up after 30 s of silence.
+    call_wait_seconds: float = Field(default=5.0, gt=0)  # seconds that it may wait for a process
+    call_seconds: float = Field(default=20.0, gt=0)  # seconds that it may take then
+    clean_bytes: int = Field(default=10 * 1024**2, ge=1)  # bytes of a file that is cleaned at once, also decompressed
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(
+            bytes=self.archive_bytes,
+            ratio=self.archive_ratio,
+            depth=self.archive_depth,
+            entries=self.archive_entries,
+            disk_free_bytes=self.archive_disk_free_mb << 20,
+        )

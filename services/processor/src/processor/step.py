@@ -3,12 +3,13 @@
 It holds no connection to anything, and can be killed at any moment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from processor.inputs.caps import Caps
+from processor.language.problems import Problem
 
 
 class Task(msgspec.Struct, frozen=True, tag="task"):
@@ -40,9 +41,11 @@ class StepStopped(Exception):
 
 
 class StepError(Exception):
-    """The input cannot be worked on: a stable code, and a sentence for whoever sent it."""
+    """The input cannot be worked on: a stable code, and a sentence for whoever sent it. `problems` are the places in
+    the options that are to blame."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.problems = tuple(problems)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,10 +14,11 @@ from events.errors import NotFound
 from events.jobs import Artifact
 from events.tasks import end
 from processor.artifacts import artifact_of, is_name
+from processor.job_files import Noted
 from processor.step import StepError
 
-_FETCHED_AT_ONCE = 4
-_MOST = 100  # files that one attempt may leave: the job's event tells of each
+_AT_ONCE = 4  # files that are fetched or stored
+_MOST_ARTIFACTS = 100  # of one attempt: the job's event tells of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,9 @@ class Given:
 class StepFiles:
     """In a folder that is removed after the attempt."""
 
-    def __init__(self, blobs: Blobs, folder: Path, tenant: str, job_id: UUID, output_name: str) -> None:
+    def __init__(self, blobs: Blobs, noted: Noted, folder: Path, tenant: str, job_id: UUID, output_name: str) -> None:
         self._blobs = blobs
+        self._noted = partial(noted, tenant, job_id)
         self._tenant = tenant
         self._keys = {kind: f"{folder_of_job(kind, tenant, job_id)}/{output_name}" for kind in (ARTIFACTS, STAGED)}
         self._inputs, self.scratch, self.outputs = (folder / name for name in ("inputs", "scratch", "outputs"))
@@ -45,7 +48,7 @@ class StepFiles:
 
     async def fetch(self, parameters: Mapping[str, Any]) -> Given:
         """Each where it lies, or a copy if that is not on this machine."""
-        at_once = asyncio.Semaphore(_FETCHED_AT_ONCE)
+        at_once = asyncio.Semaphore(_AT_ONCE)
         blob: str | None = parameters.get("blob")
         part: Sequence[int] | None = parameters.get("range")
         wanted = [] if blob is None else [(blob, "input", part)]
@@ -87,13 +90,26 @@ class StepFiles:
         artifacts = [
             artifact_of(path.name, key, path.stat().st_size) for path, key in left if key.startswith(f"{ARTIFACTS}/")
         ]
-        storing = [asyncio.create_task(self._blobs.adopt(path, key)) for path, key in left]
+        if len(artifacts) > _MOST_ARTIFACTS:
+            raise ValueError(f"A step has made {len(artifacts)} artifacts; {_MOST_ARTIFACTS} are allowed.")
+        if left:
+            async with self._noted():
+                await self._store(left)
+        return artifacts
+
+    async def _store(self, left: Sequence[tuple[Path, str]]) -> None:
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def store(path: Path, key: str) -> None:
+            async with at_once:
+                await self._blobs.adopt(path, key)
+
+        storing = [asyncio.create_task(store(path, key)) for path, key in left]
         try:
             for one in storing:
                 await one
         finally:
             await end(*storing)
-        return artifacts
 
     def _left(self) -> list[tuple[Path, str]]:
         left: list[tuple[Path, str]] = []
@@ -104,6 +120,4 @@ class StepFiles:
                 if path.is_symlink() or not path.is_file() or not is_named:
                     raise ValueError(f"A step has left {folder.name}/{path.name}, which cannot become a blob.")
                 left.append((path, key))
-        if len(left) > _MOST:
-            raise ValueError(f"A step has left {len(left)} files; {_MOST} are allowed.")
         return left

@@ -69,7 +69,7 @@ class _Host:
         except StepStopped:
             self._answer(Stopped())
         except StepError as failed:
-            self._answer(Failed(failed.code, failed.detail))
+            self._answer(Failed(failed.code, failed.detail, failed.problems))
         except MemoryError:
             self._answer(Failed("out_of_memory", f"This needs more than the {task.memory_mb} MB that a step may use."))
         except Exception:

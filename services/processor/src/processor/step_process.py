@@ -74,7 +74,7 @@ class StepProcess:
         if _outgrown(process):
             await asyncio.shield(self.kill())
         if isinstance(answer, Failed):
-            raise StepError(answer.code, answer.detail)
+            raise StepError(answer.code, answer.detail, answer.problems)
         if isinstance(answer, Stopped):
             raise StepStopped
         return bytes(answer.value)

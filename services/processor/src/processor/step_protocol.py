@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from processor.language.problems import Problem
 from processor.step import Task
 
 LENGTH_BYTES = 4
@@ -25,6 +26,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
     code: str
     detail: str
+    problems: tuple[Problem, ...] = ()
 
 
 class Crashed(msgspec.Struct, frozen=True, tag="crashed"):

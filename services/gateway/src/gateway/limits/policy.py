@@ -71,6 +71,8 @@ CLASSES = (
     RouteClass("read", _PRINCIPAL),
     RouteClass("write", _PRINCIPAL),
     RouteClass("upload", _PRINCIPAL),
+    # Each keeps a process of all tenants busy for a while.
+    RouteClass("clean", {"subject": Limit(10, 20), "tenant": Limit(20, 40), "address": Limit(50, 200)}),
     RouteClass("ws", _PRINCIPAL, connects=Connects(seconds=10, free=5, most=20)),
     RouteClass("connection", _PRINCIPAL, connects=Connects(seconds=10, free=100, most=400)),
 )

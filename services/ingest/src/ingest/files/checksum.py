@@ -6,7 +6,7 @@ import hashlib
 import hmac
 
 from events.errors import FieldError, MillraceError
-from ingest.fields import wrong_header
+from events.fields import wrong_header
 
 ALGORITHMS = ("sha1", "sha256")
 

@@ -8,12 +8,12 @@ from events.ids import derived_id
 from events.lifecycle import Parts
 from events.log import Connection
 from events.outbox import Outbox
+from events.removing import remove_each
 from events.segments import SegmentPart
 from ingest.files.file import File
 from ingest.files.lock import FileLock, Locked
 from ingest.files.writing import FileWriting
 from ingest.quota import Quota, Reservation
-from ingest.removing import remove_each
 from ingest.uploads import Upload, Uploads
 
 _SWEEP_ROWS = 100
@@ -71,7 +71,7 @@ class FileCompletion:
         all_gone = await remove_each(
             self._pool,
             self._log,
-            [row["key"] for row in rows],
+            [(row["key"],) for row in rows],
             self._blobs.remove_segment,
             lock=self._queries["lock_segment"],
             forget=self._queries["forget_segment"],

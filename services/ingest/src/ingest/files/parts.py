@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from events.errors import BadRequest, Conflict, Gone
-from ingest.fields import wrong_header
+from events.fields import wrong_header
 from ingest.files.file import File
 
 _FINAL = "final;"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.errors import InvalidInput
-from ingest.fields import checked_filename, checked_media_type, checked_options, invalid
+from events.fields import checked_filename, checked_media_type, checked_options, invalid
 
 _FIELD = "header.upload-metadata"
 _MOST_CHARACTERS = 8_192

@@ -8,12 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from events.answers import read_answer
+from events.arriving import arriving, content_length
 from events.errors import Gone, NotFound
+from events.fields import wrong_header
 from events.identity import Principal
 from events.openapi import answers, problems
 from events.web import require
-from ingest.arriving import arriving, content_length
-from ingest.fields import wrong_header
+from events.wrapping import refuse_codings
 from ingest.files.files import Arrival, Files
 from ingest.settings import IngestSettings
 from ingest.tus.document import APPENDS, CREATES, DELETES, LOOKS, TELLS
@@ -30,7 +31,6 @@ from ingest.tus.headers import (
 from ingest.tus.middleware import PREFIX, has_body_in
 from ingest.uploads import Incomplete, Uploads
 from ingest.views import UPLOAD, UploadView, view_of
-from ingest.wrapping import refuse_codings
 
 Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]

@@ -9,14 +9,15 @@ from events.blobs import Blobs
 from events.errors import NotFound
 from processor.artifacts import artifact_of
 from processor.builtin.handler import Attempt, Here
+from processor.job_files import Noted
 from processor.step import StepError
 
 
-def blob_copy(blobs: Blobs) -> Here:
-    return partial(_copy, blobs)
+def blob_copy(blobs: Blobs, noted: Noted) -> Here:
+    return partial(_copy, blobs, noted)
 
 
-async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+async def _copy(blobs: Blobs, noted: Noted, attempt: Attempt, parameters: Mapping[str, Any]) -> dict[str, Any]:
     source, name = parameters["blob"], parameters["name"]
     copy = f"{folder_of_job(ARTIFACTS, attempt.tenant, attempt.job_id)}/{attempt.output_name}/{name}"
     if "/" in name or not belongs_to(copy, attempt.tenant):
@@ -25,7 +26,7 @@ async def _copy(blobs: Blobs, attempt: Attempt, parameters: Mapping[str, Any]) -
         if not belongs_to(source, attempt.tenant):
             raise NotFound("")
         whole = (await blobs.stat(source)).bytes
-        async with blobs.writing(copy) as artifact:
+        async with noted(attempt.tenant, attempt.job_id), blobs.writing(copy) as artifact:
             async for chunk in blobs.read(source, end=whole):
                 await artifact.write(chunk)
                 megabytes = f"{artifact.bytes / 1e6:.1f} of {whole / 1e6:.1f} MB"

@@ -1,6 +1,7 @@
 """What a clean is asked to do."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from processor.cleaning.reading.options import Options, options_from, structured
 from processor.cleaning.recipe.compiling import Plan, WrongRecipe, compile_recipe
 from processor.cleaning.recipe.document import Recipe
 from processor.cleaning.wrong_recipes import recipe_from, wrong_recipe
+from processor.step import StepError
 
 _MOST_TABLES = 20
 _NOTHING_TO_DO: Mapping[str, Any] = {"version": 1}
@@ -32,7 +34,15 @@ def clean_options(document: Mapping[str, Any]) -> CleanOptions:
     """Raises `StepError` that names the field that is wrong."""
     given = structured(document, _Document)
     recipe = recipe_from(_NOTHING_TO_DO if given.recipe is None else given.recipe)
-    return CleanOptions(reading=options_from(given.reading), recipe=recipe, tables=given.tables)
+    return CleanOptions(reading=_reading(given.reading), recipe=recipe, tables=given.tables)
+
+
+def _reading(document: Mapping[str, Any]) -> Options:
+    try:
+        return options_from(document)
+    except StepError as wrong:
+        within = [replace(problem, place=f"reading.{problem.place}") for problem in wrong.problems]
+        raise StepError(wrong.code, wrong.detail, within) from None
 
 
 def plan_for(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, Sequence[str]]) -> Plan:

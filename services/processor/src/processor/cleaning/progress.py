@@ -42,6 +42,9 @@ class Progress:
     def finishing(self) -> None:
         self._say(self._shares.cleaned, "Putting it together")
 
+    def reporting(self, _share: float, message: str | None) -> None:
+        self._say(self._shares.cleaned, message or "")
+
     def _say(self, share: float, message: str) -> None:
         self._said = (share, message)
         self.look()

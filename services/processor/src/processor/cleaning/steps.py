@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from processor.cleaning.ending import Given, end_clean
 from processor.cleaning.layout import Layout
 from processor.cleaning.options import clean_options, plan_for
 from processor.cleaning.parts.counts import PartCounts
@@ -15,10 +16,8 @@ from processor.cleaning.progress import Progress, Shares
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import needed_bytes
 from processor.cleaning.recipe.document import Recipe
-from processor.cleaning.result import result_of
 from processor.cleaning.room import room_of
 from processor.cleaning.survey import Survey, opened, survey
-from processor.cleaning.whole.finishing import finish
 from processor.cleaning.whole.tables import columns_of
 from processor.inputs.opening import Input, open_input
 from processor.step import Report, Task
@@ -46,6 +45,7 @@ class WholeOptions(msgspec.Struct, frozen=True):
     recipe: Recipe
     tables: tuple[str, ...]
     parts: tuple[tuple[str, ...], ...]  # the keys of what each has left
+    filename: str | None = None
 
 
 def csv_survey(task: Task, report: Report) -> dict[str, Any]:
@@ -97,18 +97,8 @@ def csv_whole(task: Task, report: Report) -> dict[str, Any]:
     plan = plan_for(options.recipe, surveyed.survey.layout.names, columns_of(tables))
     artifacts = Path(task.outputs, "artifacts")
     artifacts.mkdir()
-    done = finish(
-        Path(task.input),
-        surveyed.survey,
-        plan,
-        counts,
-        parts,
-        artifacts,
-        room_of(task),
-        Progress(report, 1, Shares(0, 0)),
-        tables,
-    )
-    return {**result_of(surveyed.survey, plan, done), "input": surveyed.input}
+    given = Given(Path(task.input), surveyed.input, options.filename, surveyed.survey, tables)
+    return end_clean(given, plan, counts, parts, artifacts, room_of(task), Progress(report, 1, Shares(0, 0)))
 
 
 def _after_opening(report: Report) -> Report:

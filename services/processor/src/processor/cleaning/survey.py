@@ -11,12 +11,14 @@ from processor.cleaning.layout import Layout, layout_of
 from processor.cleaning.reading.chunks import Chunk, cut
 from processor.cleaning.reading.deciding import Decisions, decide
 from processor.cleaning.reading.options import Options
+from processor.cleaning.report.sampling import Sample, take_sample
 
 
 class Survey(msgspec.Struct, frozen=True):
     decisions: Decisions
     layout: Layout
     chunks: tuple[Chunk, ...]
+    sample: Sample  # of the records as they were
 
     @property
     def rows(self) -> int:
@@ -28,7 +30,8 @@ def survey(path: Path, options: Options, on_bytes: Callable[[int], None] = lambd
     decisions = decide(path, options)
     with opened(path) as fd:
         layout = layout_of(fd, decisions)
-        return Survey(decisions, layout, tuple(cut(fd, layout.table, layout.grammar, on_bytes)))
+        chunks = tuple(cut(fd, layout.table, layout.grammar, on_bytes))
+    return Survey(decisions, layout, chunks, take_sample(path, decisions))
 
 
 @contextmanager

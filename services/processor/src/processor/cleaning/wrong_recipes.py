@@ -1,6 +1,7 @@
 """What is said of a recipe that cannot be."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from processor.cleaning.recipe.document import Recipe
@@ -20,6 +21,7 @@ def recipe_from(document: Any) -> Recipe:
 
 
 def wrong_recipe(problems: Sequence[Problem]) -> StepError:
-    told = [f"{f'recipe.{problem.place}'.rstrip('.')}: {problem.detail}" for problem in problems[:_MOST_TOLD]]
+    shown = [replace(problem, place=f"recipe.{problem.place}".rstrip(".")) for problem in problems[:_MOST_TOLD]]
+    told = [f"{problem.place}: {problem.detail}" for problem in shown]
     more = len(problems) - len(told)
-    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told))
+    return StepError("wrong_recipe", " ".join([*told, f"There are {more} more."] if more else told), shown)

@@ -24,7 +24,11 @@ CSV_CLEAN = Definition(
     name="csv-clean",
     title="Clean a CSV file",
     description="Does what a recipe says, keeps each row that it refuses, and logs each cell that it changes.",
-    inputs={"blob": {"type": "string"}, "options": {"type": "object", "default": {}}},
+    inputs={
+        "blob": {"type": "string"},
+        "filename": {"type": ["string", "null"], "default": None},
+        "options": {"type": "object", "default": {}},
+    },
     steps={
         "survey": Step(
             uses="csv-survey",
@@ -61,6 +65,7 @@ CSV_CLEAN = Definition(
                     "recipe": _RECIPE,
                     "tables": "${{ keys(default(inputs.options.tables, {})) }}",
                     "parts": '${{ pluck(steps.parts.output, "files") }}',
+                    "filename": "${{ default(inputs.filename, null) }}",
                 },
             },
         ),

@@ -19,7 +19,8 @@ from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, Wh
 from processor.workflows.views import ITEMS, JOB, JOBS, PIPELINES, STATISTICS, Pipeline
 
 WorkflowName = Annotated[str, Query(pattern=NAME_PATTERN)]
-StepName = Annotated[str, Path(pattern=r"^(compensate:)?[a-z][a-z0-9_-]{0,63}$")]
+STEP_PATTERN = r"^(compensate:)?[a-z][a-z0-9_-]{0,63}$"
+StepName = Annotated[str, Path(pattern=STEP_PATTERN)]
 JobReader = Annotated[Principal, require("jobs:read")]
 
 

@@ -9,7 +9,6 @@ from processor.cleaning.parts.counts import PartCounts, merged
 from processor.cleaning.parts.part import Cleaner
 from processor.cleaning.progress import Progress
 from processor.cleaning.reading.chunks import Chunk
-from processor.cleaning.recipe.applying import prepare
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
@@ -30,7 +29,6 @@ def clean_group(
     counts: list[PartCounts] = []
     left: dict[str, list[Path]] = {}
     with room.connect() as connection, interruptible(connection, progress.look):
-        prepare(connection, plan.first)
         cleaner = Cleaner(connection, layout, plan, room.scratch)
         for at, chunk in enumerate(chunks):
             own = Path(room.scratch, f"chunk-{at}")

@@ -9,7 +9,7 @@ from processor.cleaning.recipe.document import Output
 from processor.cleaning.recipe.sql import literal
 
 
-def write_output(connection: duckdb.DuckDBPyConnection, query: str, output: Output, folder: Path) -> None:
+def write_output(connection: duckdb.DuckDBPyConnection, folder: Path, output: Output) -> None:
     match output.format:
         case "csv":
             options = (
@@ -20,7 +20,8 @@ def write_output(connection: duckdb.DuckDBPyConnection, query: str, output: Outp
             options = "FORMAT json"
         case _:
             return
-    connection.execute(f"COPY ({query}) TO {literal(str(folder / f'cleaned.{output.format}'))} ({options})")
+    cleaned = f"FROM read_parquet({literal(str(folder / 'cleaned.parquet'))})"
+    connection.execute(f"COPY ({cleaned}) TO {literal(str(folder / f'cleaned.{output.format}'))} ({options})")
 
 
 _NEW_LINES = {"\n": r"\n", "\r\n": r"\r\n"}

@@ -1,26 +1,38 @@
-"""One chunk of a file, cleaned: what comes out, what is rejected, and each cell that is changed."""
+"""One chunk of a file, cleaned: what comes out, what is rejected, and each cell that is changed.
 
+Most rows come out as they went in but for their columns' types: they go from DuckDB's CSV reader straight to Parquet.
+For those of which a rule makes something else, or which it refuses, everything is computed once more, with the logs.
+"""
+
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
-from msgspec.structs import replace as replaced
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from processor.cleaning.layout import Layout
 from processor.cleaning.parts.counts import Changed, PartCounts
 from processor.cleaning.parts.outputs import write_output
-from processor.cleaning.parts.parquet import copied
+from processor.cleaning.parts.parquet import copied, without_last_columns
 from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
-from processor.cleaning.reading.feed import Feed, feed_of, read_raw
+from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare
 from processor.cleaning.recipe.compiling import Plan
+from processor.cleaning.recipe.passes import CHANGED
 from processor.cleaning.recipe.sheet import ROW, Source
-from processor.cleaning.recipe.sql import identifier
+from processor.cleaning.recipe.sql import identifier, literal
 from processor.cleaning.room import Room
+
+# Where the rows of `cleaned.parquet` are in the file, while rules that need all rows may still take them out.
+LINE, BYTE_OFFSET, BYTES = "line_", "byte_offset_", "bytes_"
+_NUMBER = "number_"  # a row's in the table; `row_` is its place in what DuckDB reads
 
 
 def clean_part(
@@ -30,12 +42,7 @@ def clean_part(
     need all rows), `cleaned.csv` or `cleaned.jsonl`, `rejects.csv`, `rejects.parquet` and `changes.parquet`. `offset`
     is where in the file the bytes of `fd` begin, if it holds `needed_bytes` only."""
     with room.connect() as connection:
-        prepare(connection, plan.first)
         return Cleaner(connection, layout, plan, room.scratch).clean(fd, chunk, folder, offset)
-
-
-# Where the rows of `cleaned.parquet` are in the file, while rules that need all rows may still take them out.
-LINE, BYTE_OFFSET, BYTES = "line_", "byte_offset_", "bytes_"
 
 
 class Cleaner:
@@ -46,68 +53,132 @@ class Cleaner:
         self._layout = layout
         self._plan = plan
         self._scratch = scratch
+        prepare(connection, plan.first)
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
         connection, names, grammar = self._connection, self._layout.names, self._layout.grammar
         content = _read(fd, chunk, self._layout, offset)
         with feed_of(content, grammar, len(names), self._scratch) as feed:
-            read_raw(connection, feed, [f"c{at}" for at in range(len(names))])
-            done = apply(connection, self._plan.first, Source("raw"))
-            rejected = done.rejected
-            for fault, count in feed.rejects.counts().items():
-                rejected[fault] += count
-            changed = (Changed(rule, name, cells) for (rule, name), cells in sorted(done.changed.items()))
+            told = self._write_streamed(content, feed, folder, offset)
+            if told is None:
+                told = self._write_computed(content, feed, folder, offset)
+            if not self._plan.stages:
+                write_output(connection, folder, self._plan.recipe.output)
+            rejected = Counter(feed.rejects.counts()) + told.rejected
+            changed = (Changed(rule, name, cells) for (rule, name), cells in sorted(told.changed.items()))
             counts = PartCounts(
-                len(content.records), done.cleaned_rows, dict(rejected), tuple(changed), content.records.blank_lines
+                len(content.records), told.rows_out, dict(rejected), tuple(changed), content.records.blank_lines
             )
             counts.check(chunk.rows)
-            self._write_cleaned(done.cleaned, content, feed, folder, offset)
-            write_rejects(connection, fd, content, feed, names, folder, offset)
+            write_rejects(connection, fd, content, feed, told.rows, names, folder, offset)
             if counts.changed:
-                self._write_changes(content, feed, folder, offset)
+                self._write_changes(content, feed.rows[told.rows], folder, offset)
         return counts
 
-    def _write_cleaned(self, cleaned: str, content: Content, feed: Feed, folder: Path, offset: int) -> None:
+    def _write_streamed(self, content: Content, feed: Feed, folder: Path, offset: int) -> "_Told | None":
+        """None if DuckDB reads something else than we do."""
+        if not len(feed.rows):
+            return None
+        connection, rules, path = self._connection, self._plan.first, folder / "cleaned.parquet"
+        beside = (_NUMBER, LINE, BYTE_OFFSET, BYTES) if self._plan.stages else ()
+        width = len(self._layout.names)
+        with _places(connection, content, feed.rows, offset, all_=bool(beside)):
+            source = f"(FROM {relation_of(feed, width)} POSITIONAL JOIN places)"
+            rows = rules.stream(Source(source, ROW, is_table=False), beside)
+            columns = self._named() + f", {CHANGED}, {ROW}"
+            if self._plan.stages:
+                slots = ", ".join(column.slot for column in rules.columns)
+                columns = f"{_NUMBER} AS {ROW}, {', '.join(beside[1:])}, {slots}, {CHANGED}, {ROW} AS place_"
+            try:
+                query = f"SELECT {columns} FROM ({rows})"  # noqa: S608 - see sql.py, here and below
+                rows_out = copied(connection, query, path)
+            except duckdb.InvalidInputException:
+                return None
+        place = ROW if not beside else "place_"
+        found = connection.execute(
+            f"SELECT {place} AS place, {CHANGED} FROM read_parquet({literal(str(path))})"  # noqa: S608
+        ).fetchnumpy()
+        without_last_columns(path, 2)
+        places = found["place"]
+        if np.ma.isMaskedArray(places):
+            return None
+        came_out = np.zeros(len(feed.rows), np.bool_)
+        came_out[places] = True
+        again = ~came_out
+        again[places[found[CHANGED]]] = True
+        rows_again = np.flatnonzero(again)
+        rejected: Counter[str] = Counter()
+        changed: Counter[tuple[int, str]] = Counter()
+        if len(rows_again):
+            with part_of(feed, rows_again, self._scratch) as part:
+                read_raw(connection, part, [f"c{at}" for at in range(width)])
+                done = apply(connection, rules, Source("raw"))
+            rejected, changed = done.rejected, done.changed
+            if rejected.total() != len(feed.rows) - rows_out:
+                return None
+        return _Told(rows_again, rows_out, rejected, changed)
+
+    def _write_computed(self, content: Content, feed: Feed, folder: Path, offset: int) -> "_Told":
         connection, columns = self._connection, self._plan.first.columns
+        read_raw(connection, feed, [f"c{at}" for at in range(len(self._layout.names))])
+        done = apply(connection, self._plan.first, Source("raw"))
+        query = f"SELECT {self._named()} FROM ({done.cleaned})"  # noqa: S608
         if self._plan.stages:
             slots = ", ".join(column.slot for column in columns)
             query = f"""
-                SELECT row AS {ROW}, line AS {LINE}, byte_offset AS {BYTE_OFFSET}, bytes AS {BYTES}, {slots}
-                FROM ({cleaned}) JOIN places USING ({ROW}) ORDER BY row
-            """  # noqa: S608 - see sql.py, here and below
-            with _places(connection, content, feed, offset):
-                copied(connection, query, folder / "cleaned.parquet")
-            return
-        named = ", ".join(f"{column.slot} AS {identifier(column.name)}" for column in columns)
-        query = f"SELECT {named} FROM ({cleaned})"  # noqa: S608
-        copied(connection, query, folder / "cleaned.parquet")
-        write_output(connection, query, self._plan.recipe.output, folder)
+                SELECT {_NUMBER} AS {ROW}, {LINE}, {BYTE_OFFSET}, {BYTES}, {slots}
+                FROM ({done.cleaned}) JOIN places USING ({ROW}) ORDER BY {_NUMBER}
+            """  # noqa: S608
+        with _places(connection, content, feed.rows, offset):
+            copied(connection, query, folder / "cleaned.parquet")
+        return _Told(np.arange(len(feed.rows)), done.cleaned_rows, done.rejected, done.changed)
 
-    def _write_changes(self, content: Content, feed: Feed, folder: Path, offset: int) -> None:
+    def _named(self) -> str:
+        return ", ".join(f"{column.slot} AS {identifier(column.name)}" for column in self._plan.first.columns)
+
+    def _write_changes(self, content: Content, records: NDArray[np.intp], folder: Path, offset: int) -> None:
         query = f"""
-            SELECT row, line, column_ AS "column", before, after, rule, rule_name
+            SELECT {_NUMBER} AS row, {LINE} AS line, column_ AS "column", before, after, rule, rule_name
             FROM {CHUNK_CHANGES} JOIN places USING ({ROW}) ORDER BY row, rule
         """  # noqa: S608
-        with _places(self._connection, content, feed, offset):
+        with _places(self._connection, content, records, offset):
             copied(self._connection, query, folder / "changes.parquet")
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is in the tables of `apply`."""
+
+    rows: NDArray[np.intp]  # which of the feed's its rows are
+    rows_out: int  # of all
+    rejected: Counter[str]
+    changed: Counter[tuple[int, str]]
+
+
 def _read(fd: int, chunk: Chunk, layout: Layout, offset: int) -> Content:
-    table = replaced(layout.table, begin=layout.table.begin - offset, end=layout.table.end - offset)
-    return read_chunk(fd, replaced(chunk, start=chunk.start - offset, end=chunk.end - offset), table, layout.grammar)
+    table = replace(layout.table, begin=layout.table.begin - offset, end=layout.table.end - offset)
+    return read_chunk(fd, replace(chunk, start=chunk.start - offset, end=chunk.end - offset), table, layout.grammar)
 
 
 @contextmanager
-def _places(connection: duckdb.DuckDBPyConnection, content: Content, feed: Feed, offset: int) -> Iterator[None]:
-    """The relation `places`: where in the file the rows of the feed are."""
-    starts, ends = content.extents(feed.rows)
-    places = {
-        ROW: np.arange(len(feed.rows)),
-        "row": feed.rows.astype(np.int64) + content.chunk.row,
-        "line": content.records.lines[feed.rows].astype(np.int64) + content.chunk.line,
-        "byte_offset": starts + offset,
-        "bytes": ends - starts,
-    }
+def _places(
+    connection: duckdb.DuckDBPyConnection,
+    content: Content,
+    records: NDArray[np.intp],
+    offset: int,
+    *,
+    all_: bool = True,
+) -> Iterator[None]:
+    """The relation `places`: where in the file the records are."""
+    places: dict[str, NDArray[np.int64]] = {ROW: np.arange(len(records))}
+    if all_:
+        starts, ends = content.extents(records)
+        places |= {
+            _NUMBER: records.astype(np.int64) + content.chunk.row,
+            LINE: content.records.lines[records].astype(np.int64) + content.chunk.line,
+            BYTE_OFFSET: starts + offset,
+            BYTES: ends - starts,
+        }
     connection.register("places", places)
     try:
         yield

@@ -23,16 +23,20 @@ def write_rejects(
     fd: int,
     content: Content,
     feed: Feed,
+    rows: NDArray[np.intp],
     names: Sequence[str],
     folder: Path,
     offset: int,
 ) -> None:
-    """Those of the feed, and those that `apply` has found, in the order of the file. `offset` is where in the file the
-    bytes of `fd` begin."""
-    refused = connection.execute(f"SELECT {ROW} FROM {CHUNK_REJECTS} ORDER BY {ROW}").fetchnumpy()[ROW]  # noqa: S608
+    """Those of the feed, and those that `apply` has found among these rows of it, in the order of the file. `offset`
+    is where in the file the bytes of `fd` begin."""
+    refused: NDArray[np.intp] = np.empty(0, np.intp)
+    if len(rows):
+        query = f"SELECT {ROW} FROM {CHUNK_REJECTS} ORDER BY {ROW}"  # noqa: S608 - see sql.py, here and below
+        refused = connection.execute(query).fetchnumpy()[ROW]
     if not len(feed.rejects) and not len(refused):
         return
-    records = np.concatenate([feed.rejects.records, feed.rows[refused]])
+    records = np.concatenate([feed.rejects.records, feed.rows[rows[refused]]])
     order = np.argsort(records)
     records = records[order]
     starts, ends = content.extents(records)

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.cleaning.reading.chunks_content import Content
-from processor.cleaning.reading.feed_rejects import Rejects, rejects_of, with_ragged
+from processor.cleaning.reading.feed_rejects import NO_REJECTS, Rejects, rejects_of, with_ragged
 from processor.cleaning.reading.feed_text import Text
 from processor.cleaning.reading.records_grammar import Fault, Grammar
 
 _MARK = "\ufeff".encode()
 _IN_MEMORY = sys.platform == "linux"
 _BATCH_ROWS = 50_000
-_BUFFER_BYTES = 32 << 20
 _MOST_GROWTH = 8  # of a record that is written anew, each field in quotes, and to UTF-8
 
 
@@ -44,11 +43,26 @@ def feed_of(content: Content, grammar: Grammar, columns: int, scratch: str) -> I
             if number == 0 and bytes(piece[: len(_MARK)]) == _MARK:
                 file.write(_MARK)  # DuckDB takes the first one for a byte order mark
             file.write(piece)
-        file.flush()
         rejects = rejects_of(content, grammar, columns, text.faults)
-        rows = np.flatnonzero(text.faults == Fault.NONE)
-        path = f"/proc/self/fd/{file.fileno()}" if _IN_MEMORY else file.name
-        yield Feed(path, file.tell(), rows, rejects, grammar, text)
+        yield _feed(file, np.flatnonzero(text.faults == Fault.NONE), rejects, grammar, text)
+
+
+@contextmanager
+def part_of(feed: Feed, rows: NDArray[np.intp], scratch: str) -> Iterator[Feed]:
+    """Some of its rows, by their places in it."""
+    with _file(scratch) as file:
+        records = feed.rows[rows]
+        for number, piece in enumerate(feed.text.only(records)):
+            if number == 0 and piece.startswith(_MARK):
+                file.write(_MARK)
+            file.write(piece)
+        yield _feed(file, records, NO_REJECTS, feed.grammar, feed.text)
+
+
+def _feed(file: IO[bytes], rows: NDArray[np.intp], rejects: Rejects, grammar: Grammar, text: Text) -> Feed:
+    file.flush()
+    path = f"/proc/self/fd/{file.fileno()}" if _IN_MEMORY else file.name
+    return Feed(path, file.tell(), rows, rejects, grammar, text)
 
 
 def read_raw(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> None:
@@ -60,28 +74,31 @@ def read_raw(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequenc
         _read_ourselves(connection, feed, columns)
 
 
+def relation_of(feed: Feed, columns: int) -> str:
+    """What DuckDB reads of it, in SQL: all columns are text, `c0` and so on."""
+    grammar = feed.grammar
+    quote, escape = grammar.quote or b"", grammar.escape or grammar.quote or b""
+    longest = _MOST_GROWTH * grammar.most_record_bytes
+    buffer = max(longest, feed.bytes) + 1  # one: a record that two buffers share is a risk for nothing
+    # Our own names, so that a column's can be anything.
+    names = [f"c{number}" for number in range(columns)]
+    types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
+    return f"""
+        read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {names},
+            delim = {_literal(grammar.delimiter.decode())}, quote = {_literal(quote.decode())},
+            escape = {_literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
+            auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})
+    """
+
+
 def _make_table(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP TABLE raw ({', '.join(f'{_name(name)} VARCHAR' for name in columns)})")
 
 
 def _read_by_duckdb(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> int | None:
     """How many rows it takes it for; None if it cannot read it."""
-    grammar = feed.grammar
-    quote, escape = grammar.quote or b"", grammar.escape or grammar.quote or b""
-    longest = _MOST_GROWTH * grammar.most_record_bytes
-    buffer = max(
-        _BUFFER_BYTES, longest + 1, feed.bytes + 1
-    )  # one: a record that two buffers share is a risk for nothing
-    # Our own names, so that a column's can be anything.
-    names = [f"c{number}" for number in range(len(columns))]
-    types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     _make_table(connection, columns)
-    query = f"""
-        INSERT INTO raw FROM read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {names},
-            delim = {_literal(grammar.delimiter.decode())}, quote = {_literal(quote.decode())},
-            escape = {_literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
-            auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})
-    """
+    query = f"INSERT INTO raw FROM {relation_of(feed, len(columns))}"
     try:
         (inserted,) = connection.execute(query).fetchall()
     except duckdb.InvalidInputException:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.cleaning.reading.chunks_content import Content
+from processor.cleaning.reading.feed_utf8 import doubtful
 from processor.cleaning.reading.records_fields import values_of, written
 from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import unit_bytes, units_of
@@ -22,10 +23,12 @@ class Text:
         self._data, self._records, self._grammar = content.data, content.records, grammar
         self._encoding = content.encoding
         self._is_utf8 = codecs.lookup(content.encoding).name == "utf-8"
-        self._is_ascii = self._is_utf8 and content.data.isascii()
         self._has_returns = b"\r" in content.data
         if len(content.data) % unit_bytes(content.encoding) and not self.faults[-1]:
             self.faults[-1] = Fault.BAD_ENCODING  # half a character is left over
+        if self._is_utf8 and not content.data.isascii():
+            positions = doubtful(np.frombuffer(content.data, np.uint8))
+            self._look_at(np.unique(np.searchsorted(self._records.starts, positions, "right") - 1))
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """What a parser may read otherwise than we do is written so that it cannot."""
@@ -41,17 +44,25 @@ class Text:
                 yield self._rewritten(stop)
             first = stop + 1
 
+    def only(self, records: NDArray[np.intp]) -> Iterator[bytes]:
+        """Of those without a fault, a few."""
+        peculiar = set(self._records.peculiar.tolist())
+        for record in records.tolist():
+            yield self._rewritten(record) if record in peculiar else self._record(record) + b"\n"
+
     def values(self, record: int) -> list[str]:
         """The fields of a record that is well-formed and text."""
         return [value.decode() for value in values_of(self._record(record), self._grammar)]
 
     def _record(self, record: int) -> bytes:
         start, end = int(self._records.starts[record]), int(self._records.ends[record])
-        return self._data[start:end].decode(self._encoding).encode()
+        text = self._data[start:end]
+        return text if self._is_utf8 else text.decode(self._encoding).encode()
 
     def _is_text(self, record: int) -> bool:
+        start, end = int(self._records.starts[record]), int(self._records.ends[record])
         try:
-            self._record(record)
+            self._data[start:end].decode(self._encoding)
         except UnicodeDecodeError:
             return False
         return True
@@ -65,17 +76,24 @@ class Text:
     def _several(self, first: int, until: int) -> bytes | memoryview:
         text = self._utf8(first, until)
         if text is None:
-            for record in (np.flatnonzero(self.faults[first:until] == Fault.NONE) + first).tolist():
-                if not self._is_text(record):
-                    self.faults[record] = Fault.BAD_ENCODING
+            self._look_at(np.arange(first, until))
             text = self._utf8(first, until)
         assert text is not None
         return text
 
+    def _look_at(self, records: NDArray[np.intp]) -> None:
+        for record in records[self.faults[records] == Fault.NONE].tolist():
+            if not self._is_text(record):
+                self.faults[record] = Fault.BAD_ENCODING
+
+    def _end(self, until: int) -> int:
+        """Of the record before this one, with its line end."""
+        return int(self._records.starts[until]) if until < len(self._records) else len(self._data)
+
     def _utf8(self, first: int, until: int) -> bytes | memoryview | None:
         """None if there is a record in it that is no text."""
         starts = self._records.starts
-        begin, end = int(starts[first]), int(starts[until]) if until < len(starts) else len(self._data)
+        begin, end = int(starts[first]), self._end(until)
         piece: bytes | memoryview = memoryview(self._data)[begin:end]
         bad = np.flatnonzero(self.faults[first:until]) + first
         if self._has_returns or len(bad) * _FEW > until - first:
@@ -84,13 +102,12 @@ class Text:
             after = np.append(starts, len(self._data))[bad + 1]
             bounds = zip([begin, *after.tolist()], [*starts[bad].tolist(), end], strict=True)
             piece = b"".join([self._data[start:stop] for start, stop in bounds])
-        if self._is_ascii:
+        if self._is_utf8:
             return piece
         try:
-            text = str(piece, self._encoding)
+            return str(piece, self._encoding).encode()
         except UnicodeDecodeError:
             return None
-        return piece if self._is_utf8 else text.encode()
 
     def _without_others(self, first: int, until: int, begin: int, end: int) -> bytes:
         """Only the records without a fault, and a line feed behind each, whatever line ends there were."""

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from processor.cleaning.reading.kind import Kind
+from processor.language.problems import Problem
 from processor.step import StepError
 
 # By the names that people know; each is a codec of Python.
@@ -54,7 +55,7 @@ def structured(document: Mapping[str, Any], kind: type[T]) -> T:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as wrong:
         what, _, path = str(wrong).partition(" - at `")
-        place = path.rstrip("`").removeprefix("$").removeprefix(".") or "the options"
+        place = path.rstrip("`").removeprefix("$").removeprefix(".")
         raise _invalid(place, f"{what[:1].lower()}{what[1:]}") from None
 
 
@@ -90,4 +91,5 @@ def _known_encoding(name: str) -> str:
 
 
 def _invalid(place: str, what: str) -> StepError:
-    return StepError("invalid_option", f"The option `{place:.100}` cannot be: {what}.")
+    detail = f"{f'The option `{place:.100}`' if place else 'The options'} cannot be: {what}."
+    return StepError("invalid_option", detail, [Problem(place[:100], "invalid_option", detail)])

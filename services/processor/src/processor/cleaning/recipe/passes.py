@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from processor.cleaning.recipe.sheet import ROW, Change, Column, Sheet, Source
 from processor.cleaning.recipe.sql import literal
 
+REFUSED, CHANGED = "refused_", "changed_"
 WHICH = "which_"  # the place of the first refusal among `Sheet.rejects`, or NULL
 
 
@@ -32,9 +33,11 @@ class Pass:
         ]
         refusals = " ".join(f"WHEN {one.condition} THEN {at}" for at, one in enumerate(sheet.rejects))
         self._which = None
+        conditions = [one.condition for one in sheet.rejects]
         if refusals:
-            conditions = [one.condition for one in sheet.rejects]
             self._which = sheet.let(f"CAST(CASE {refusals} END AS INTEGER)", *conditions)
+        self._refused = _any(sheet, conditions)
+        self._changed = _any(sheet, [change.changed for change in sheet.changes])
 
     def next_sheet(self, prefix: str) -> Sheet:
         """Of what comes out, for the rules after it."""
@@ -53,6 +56,15 @@ class Pass:
         query = self.sheet.select({**which, **cells, **flags}, source)
         # With several threads, a join does not keep the order of the rows; all else does.
         return f"{query} ORDER BY {ROW}" if self.sheet.lookups else query
+
+    def stream(self, source: Source, beside: Iterable[str] = ()) -> str:
+        """The rows that come out and, as `changed_`, whether something in them is another than before: without a table
+        in between, and without a word on what was refused and changed. `beside`: columns of the source."""
+        cells = {out.slot: self.sheet.columns[out.name].slot for out in self.columns}
+        marks = {REFUSED: self._refused, CHANGED: self._changed, **{name: name for name in beside}}
+        query = self.sheet.select({**cells, **marks}, source)
+        order = f" ORDER BY {ROW}" if self.sheet.lookups else ""
+        return f"SELECT * EXCLUDE ({REFUSED}) FROM ({query}) WHERE NOT {REFUSED}{order}"  # noqa: S608
 
     @property
     def out(self) -> str:
@@ -115,6 +127,13 @@ class Pass:
             f"SELECT {ROW}, {literal(change.column)} AS column_, before, after, "  # noqa: S608
             f"{change.rule} AS rule, {literal(self.rules[change.rule])} AS rule_name FROM ({texts})"
         )
+
+
+def _any(sheet: Sheet, conditions: Sequence[str]) -> str:
+    # As the condition of a CASE, DuckDB stops at what is known.
+    return sheet.let(
+        f"CASE WHEN {' OR '.join(conditions)} THEN true ELSE false END" if conditions else "false", *conditions
+    )
 
 
 def _flag(at: int) -> str:

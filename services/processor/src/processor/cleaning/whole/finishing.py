@@ -68,7 +68,6 @@ def finish(
     for part in counts:
         rejected.update(part.rejected)
     rows_out, changed, duplicates, findings = sum(part.rows_out for part in counts), all_changed(counts), 0, 0
-    progress.finishing()
     with room.connect() as connection, interruptible(connection, progress.look):
         if plan.stages:
             staged = Path(room.scratch, "whole")

@@ -48,7 +48,7 @@ def apply_stages(connection: duckdb.DuckDBPyConnection, plan: Plan, fd: int, par
     names = ", ".join(f"{column.slot} AS {identifier(column.name)}" for column in plan.columns)
     rows = f"SELECT {names} FROM ({done.cleaned}) ORDER BY {ROW}"  # noqa: S608
     copied(connection, rows, folder / files.CLEANED)
-    write_output(connection, rows, plan.recipe.output, folder)
+    write_output(connection, folder, plan.recipe.output)
     for name, query in _logs(parts).items():
         copied(connection, query, folder / name)
     _write_rejected_bytes(connection, fd, folder)

@@ -69,17 +69,18 @@ class Boolean(Rule, frozen=True, tag="boolean"):
         return yes, no
 
     def apply(self, sheet: Sheet) -> None:
-        yes, no = (sorted(words, key=lambda word: (word not in _USUAL, word)) for words in self._words())
-        usual = " ".join(f"WHEN t = '{one}' THEN {str(one in yes).lower()}" for one in _USUAL if one in yes + no)
+        yes, no = (sorted(words) for words in self._words())
         known = ((f"list_contains([{literals(words)}], x)") for words in (yes, no))
         words = "CASE WHEN {} THEN true WHEN {} THEN false END".format(*known)
-        body = f"CASE {usual} ELSE {bound(f'trim(t, {literal(WHITE)})', words)} END"
-        if not usual:
-            body = bound(f"trim(t, {literal(WHITE)})", words)
+        body = bound(f"trim(lower(t), {literal(WHITE)})", words)
+        usual = [one for one in _USUAL if one in yes + no]
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
-            word = sheet.let(f"lower({text})", text)
-            value = sheet.let(sheet.call(body, word), word)
-            changed = sheet.let(f"CAST({value} AS VARCHAR) <> {word}", value, word)
+            is_usual = " OR ".join(f"{text} = '{one}'" for one in usual) or "false"
+            plain = sheet.let(f"CASE WHEN {is_usual} THEN true ELSE false END", text)
+            quick = "".join(f"WHEN {text} = '{one}' THEN {str(one in yes).lower()} " for one in usual)
+            value = sheet.let(f"CASE {quick}ELSE {sheet.call(body, text)} END", text)
+            other = f"CAST({value} AS VARCHAR) <> lower({text})"
+            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {other} END", plain, value, text)
             reading = Reading(value, "BOOLEAN", changed, "not_boolean", "is neither true nor false")
             take(sheet, name, reading, self.on_error)

@@ -48,7 +48,7 @@ class Integer(Numeric, frozen=True, tag="integer"):
             read = sheet.let(f"TRY_CAST({text} AS BIGINT)", text)
             plain = sheet.let(f"CAST({read} AS VARCHAR) = {text}", read, text)
             value = sheet.let(f"CASE WHEN {plain} THEN {read} ELSE {sheet.call(other, text)} END", plain, read, text)
-            changed = sheet.let(f"NOT coalesce({plain}, false) AND {value} IS NOT NULL", plain, value)
+            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {value} IS NOT NULL END", plain, value)
             take(sheet, name, Reading(value, "BIGINT", changed, "not_integer", "is no whole number"), self.on_error)
 
 
@@ -99,10 +99,14 @@ class Decimal(Numeric, frozen=True, tag="decimal"):
             other = f"CASE WHEN contains(t, '%') THEN {shifted} ELSE {other} END"
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
-            plain = sheet.let(sheet.call(f"regexp_full_match(t, {form})", text), text)
-            read = f"CASE WHEN {plain} THEN TRY_CAST({text} AS {type_}) ELSE {sheet.call(other, text)} END"
-            value = sheet.let(read, plain, text)
-            changed = sheet.let(f"NOT {plain} AND {value} IS NOT NULL", plain, value)
+            quick = sheet.let(f"TRY_CAST({text} AS {type_})", text)
+            usual = f"CAST({quick} AS VARCHAR) = {text}"
+            plain = sheet.let(
+                f"CASE WHEN {usual} THEN true ELSE {sheet.call(f'regexp_full_match(t, {form})', text)} END", quick, text
+            )
+            read = f"CASE WHEN {plain} THEN {quick} ELSE {sheet.call(other, text)} END"
+            value = sheet.let(read, plain, quick, text)
+            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {value} IS NOT NULL END", plain, value)
             says = f"is no number of {self.precision} digits, {self.scale} of them after the mark"
             take(sheet, name, Reading(value, type_, changed, "not_decimal", says), self.on_error)
 

@@ -70,7 +70,10 @@ class Reading:
 
 def take(sheet: Sheet, name: str, reading: Reading, on_error: str) -> None:
     old, new = sheet.columns[name], reading
-    failed = sheet.let(f"{new.value} IS NULL AND NOT {missing(old.slot)}", new.value, old.slot)
+    # As a CASE, since nothing more is then computed for most cells.
+    failed = sheet.let(
+        f"CASE WHEN {new.value} IS NULL THEN NOT {missing(old.slot)} ELSE false END", new.value, old.slot
+    )
     match on_error:
         case "reject":
             detail = sheet.let(f"{shown(old.slot)} || ' {new.says}.'", old.slot)

@@ -31,11 +31,14 @@ class Trim(Rule, frozen=True, tag="trim"):
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             # Most cells begin and end with a character between ! and the end of ASCII, which is cheap to see.
-            plain = [side for side in ("left", "right") if self.side in (side, "both")]
-            sides = [text if side == "left" else f"reverse({text})" for side in plain]
-            guard = " AND ".join(f"{side} >= '!' AND {side} < chr(128)" for side in sides)
+            sides = [text] if self.side != "right" else []
+            sides += [sheet.let(f"array_extract({text}, -1)", text)] if self.side != "left" else []
+            guard = " AND ".join(f"{side} >= '!' AND {side} < chr(127)" for side in sides)
+            plain = sheet.let(f"CASE WHEN {guard} OR {text} = '' THEN true ELSE false END", *sides, text)
             rest = sheet.call(f"regexp_replace(t, {literal(pattern)}, '', 'g')", text)
-            _set(sheet, name, sheet.let(f"CASE WHEN {guard} THEN {text} ELSE {rest} END", text))
+            value = sheet.let(f"CASE WHEN {plain} THEN {text} ELSE {rest} END", plain, text)
+            changed = sheet.let(f"CASE WHEN {plain} THEN false ELSE {value} <> {text} END", plain, value, text)
+            sheet.set(name, value, TEXT, changed)
 
 
 class InnerSpace(Rule, frozen=True, tag="inner_space"):
@@ -94,7 +97,9 @@ class NullTokens(Rule, frozen=True, tag="null_tokens"):
         longest = max(len(token.encode()) for token in tokens) * (2 if self.ignore_case else 1)
         compared = "lower(t)" if self.ignore_case else "t"
         # Not IN, which DuckDB makes a join of.
-        body = f"strlen(t) <= {longest} AND list_contains([{literals(sorted(tokens))}], {compared})"
+        listed = f"list_contains([{literals(sorted(tokens))}], {compared})"
+        shortest = 0 if "" in tokens else 1
+        body = f"CASE WHEN strlen(t) BETWEEN {shortest} AND {longest} THEN {listed} ELSE false END"
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             found = sheet.let(sheet.call(body, text), text)

@@ -7,14 +7,14 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
-from ingest.settings import IngestSettings
+from events.settings import BodySettings
 
 # The rest of a body that we do not want would be read as the next request.
 CLOSE = {"Connection": "close"}
 
 
 async def arriving(
-    request: Request, settings: IngestSettings, most: int, too_large: MillraceError
+    request: Request, settings: BodySettings, most: int, too_large: MillraceError
 ) -> AsyncIterator[bytes]:
     """Raises `too_large` with the first byte beyond `most`."""
     stream = request.stream()

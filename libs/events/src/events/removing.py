@@ -1,6 +1,7 @@
 """Bytes that nobody needs any more are removed, each with its row."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from structlog.stdlib import BoundLogger
 
@@ -11,8 +12,8 @@ from events.errors import MillraceError
 async def remove_each(
     pool: Pool,
     log: BoundLogger,
-    keys: Iterable[str],
-    remove: Callable[[str], Awaitable[None]],
+    keys: Iterable[tuple[Any, ...]],
+    remove: Callable[..., Awaitable[None]],
     *,
     lock: str,  # the query that locks a row, and returns nothing if somebody is at it, or it is gone
     forget: str,  # the query that deletes it
@@ -22,10 +23,10 @@ async def remove_each(
     for key in keys:
         try:
             async with pool.acquire() as connection, connection.transaction():
-                if await connection.fetchval(lock, key) is not None:
-                    await remove(key)
-                    await connection.execute(forget, key)
+                if await connection.fetchval(lock, *key) is not None:
+                    await remove(*key)
+                    await connection.execute(forget, *key)
         except MillraceError as failed:
-            log.warning("bytes cannot be removed now", key=key, reason=failed.detail)
+            log.warning("bytes cannot be removed now", key="/".join(map(str, key)), reason=failed.detail)
             all_gone = False
     return all_gone

@@ -3,9 +3,9 @@
 from fastapi import Request
 from multipart import MultipartSegment, ParserError, PushMultipartParser
 
+from events.arriving import CLOSE
 from events.errors import FieldError, InvalidInput, UnsupportedMedia
-from ingest.arriving import CLOSE
-from ingest.fields import invalid
+from events.fields import invalid
 
 _LONGEST_BOUNDARY = 200  # characters; RFC 2046 has 70
 # What a part may say of how its bytes were written for mail. In another way they would be stored as another file.
@@ -47,7 +47,7 @@ def check_transfer_encoding(part: MultipartSegment) -> None:
     encoding = dict(part.headerlist).get("Content-Transfer-Encoding", "binary")
     if encoding.strip().lower() not in _PLAIN:
         detail = "Send the part's bytes as they are: a form is not mail (RFC 7578, section 4.7)."
-        raise invalid("body.file.content-transfer-encoding", "unsupported", detail)
+        raise invalid(f"body.{part.name}.content-transfer-encoding", "unsupported", detail)
 
 
 def broken(how: str) -> InvalidInput:

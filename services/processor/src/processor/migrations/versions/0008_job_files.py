@@ -1,0 +1,10 @@
+"""Which jobs have left files that somebody must look after."""
+
+from events.migrate import run_sql
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    run_sql(__file__)
