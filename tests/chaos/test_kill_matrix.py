@@ -21,8 +21,9 @@ from fixtures.passages import sampled
 KILLPOINT = Path(__file__).parent / "killpoint"
 CSV = b"name,age\n" + b"".join(b"person %d,%d\n" % (n, n % 90) for n in range(2000))
 
-# Leases and retries of production, made short enough to wait for.
-PATIENCE = {"MILLRACE_LEASE_SECONDS": "1.5", "MILLRACE_OUTBOX_RETRY_SECONDS": "1"}
+# Leases and retries of production, made short enough to wait for, and no more processes for steps than are needed:
+# each test starts them twice.
+PATIENCE = {"MILLRACE_LEASE_SECONDS": "1.5", "MILLRACE_OUTBOX_RETRY_SECONDS": "1", "MILLRACE_WORKERS": "1"}
 
 MATRIX = [
     *[("ingest", f"commit:{when}:{nth}") for when in ("before", "after") for nth in (1, 2, 3)],

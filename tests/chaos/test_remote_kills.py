@@ -24,7 +24,12 @@ from fixtures.passages import sampled
 
 KILLPOINT = Path(__file__).parent / "killpoint"
 WORKER = Path(processes.__file__).with_name("remote_worker.py")
-PATIENCE = {"MILLRACE_LEASE_SECONDS": "1.5", "MILLRACE_REMOTE_LOST_SECONDS": "2", "MILLRACE_STEP_ATTEMPTS": "10"}
+PATIENCE = {
+    "MILLRACE_LEASE_SECONDS": "1.5",
+    "MILLRACE_REMOTE_LOST_SECONDS": "2",
+    "MILLRACE_STEP_ATTEMPTS": "10",
+    "MILLRACE_WORKERS": "1",
+}
 
 PROCESSOR = [
     *[f"commit:{when}:{nth}" for when in ("before", "after") for nth in (1, 2, 3, 5, 7, 9, 11)],

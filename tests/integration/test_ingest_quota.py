@@ -23,7 +23,13 @@ FORM = {"Content-Type": "multipart/form-data; boundary=xx"}
 @pytest_asyncio.fixture
 async def ingest(database: Database, open_parts_for: OpenParts, tmp_path: Path) -> AsyncIterator[RunningIngest]:
     async with open_ingest(
-        database, open_parts_for, MemoryBroker(), tmp_path, quota_bytes_per_day=DAY, quota_bytes_per_month=MONTH
+        database,
+        open_parts_for,
+        MemoryBroker(),
+        tmp_path,
+        quota_bytes_per_day=DAY,
+        quota_bytes_per_month=MONTH,
+        body_idle_seconds=30.0,  # no test here is about it
     ) as running:
         yield running
 

@@ -89,18 +89,18 @@ def test_a_table_of_ten_thousand_columns_is_decided_soon(tmp_path: Path) -> None
     width = 10_000
     row = ",".join(str(number) for number in range(width))
     content = ",".join(f"column {number}" for number in range(width)) + "\n" + f"{row}\n" * 100
-    began = time.perf_counter()
+    began = time.process_time()
     decisions = decided(tmp_path, content.encode())
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert len(decisions.columns) == width
     assert (decisions.header.value, decisions.columns[-1].kind.value.kind) == (True, "integer")
 
 
 @pytest.mark.parametrize("line", [b'"\n', b'""\n', b'"""\n', b'"",\n', b'"a"b"\n'], ids=repr)
 def test_a_file_of_quotes_is_decided_soon(tmp_path: Path, line: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     decided(tmp_path, line * (2_000_000 // len(line)))
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_large_file_is_read_in_samples_alone(tmp_path: Path) -> None:
