@@ -25,9 +25,10 @@ def clean_group(
     progress: Progress,
     offset: int = 0,
 ) -> PartCounts:
-    """Leaves files in the folder as `Cleaner` does."""
+    """Leaves files in the folder as `Cleaner` does. Raises `StepError` if there is not room enough."""
     counts: list[PartCounts] = []
     left: dict[str, list[Path]] = {}
+    room.check_width(len(layout.names))
     with room.connect() as connection, interruptible(connection, progress.look):
         cleaner = Cleaner(connection, layout, plan, room.scratch)
         for at, chunk in enumerate(chunks):
