@@ -24,7 +24,7 @@ from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.parts.told import Told
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
-from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of
+from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of, slots_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, tell_nothing
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
@@ -88,7 +88,7 @@ class Cleaner:
         beside = (_NUMBER, LINE, BYTE_OFFSET, BYTES) if self._plan.stages else ()
         width = len(self._layout.names)
         with _places(connection, content, feed.rows, offset, all_=bool(beside)):
-            source = f"(FROM {relation_of(feed, width)} POSITIONAL JOIN places)"
+            source = f"(FROM {relation_of(feed, slots_of(width))} POSITIONAL JOIN places)"
             rows = rules.stream(Source(source, ROW, is_table=False), beside)
             columns = self._named() + f", {CHANGED}, {ROW}"
             if self._plan.stages:
@@ -117,7 +117,7 @@ class Cleaner:
         tell_nothing(connection)
         if len(rows_again):
             with part_of(feed, rows_again, self._scratch) as part:
-                read_raw(connection, part, [f"c{at}" for at in range(width)])
+                read_raw(connection, part, slots_of(width))
                 done = apply(connection, rules, Source("raw"))
             rejected, changed = done.rejected, done.changed
             if rejected.total() != len(feed.rows) - rows_out:
@@ -127,22 +127,23 @@ class Cleaner:
     def _write_wide(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told | None:
         if not len(feed.rows):
             return None
-        connection, groups, width = self._connection, self._groups, len(self._layout.names)
-        with _places(connection, content, feed.rows, offset, all_=False):
-            found = wide.refused_and_touched(connection, groups, feed, width)
-        if found is None:
-            return None
-        refused, touched = found
+        connection, groups = self._connection, self._groups
         has_stages = bool(self._plan.stages)
         beside = [(_NUMBER, ROW), (LINE, LINE), (BYTE_OFFSET, BYTE_OFFSET), (BYTES, BYTES)] if has_stages else []
         path = folder / "cleaned.parquet"
-        with _places(connection, content, feed.rows, offset, all_=has_stages, out=~refused):
-            rows_out = wide.write_groups(connection, groups, feed, width, beside, path, by_slots=has_stages)
-        return wide.tell(connection, groups, feed, width, touched, rows_out, self._scratch)
+        with wide.feeds_of(feed, groups, self._scratch) as feeds:
+            with _places(connection, content, feed.rows, offset, all_=False):
+                found = wide.refused_and_touched(connection, groups, feeds)
+            if found is None:
+                return None
+            refused, touched = found
+            with _places(connection, content, feed.rows, offset, all_=has_stages, out=~refused):
+                rows_out = wide.write_groups(connection, groups, feeds, beside, path, by_slots=has_stages)
+        return wide.tell(connection, groups, feed, touched, rows_out, self._scratch)
 
     def _write_computed(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told:
         connection, columns = self._connection, self._plan.first.columns
-        read_raw(connection, feed, [f"c{at}" for at in range(len(self._layout.names))])
+        read_raw(connection, feed, slots_of(len(self._layout.names)))
         done = apply(connection, self._plan.first, Source("raw"))
         query = f"SELECT {self._named()} FROM ({done.cleaned})"  # noqa: S608
         if self._plan.stages:

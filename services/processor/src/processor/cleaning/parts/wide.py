@@ -2,7 +2,8 @@
 several queries, each of some of the columns. Which rows are refused is known before any of them is written."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from processor.cleaning.parts.parquet import copied, planned_simply, side_by_side
 from processor.cleaning.parts.told import Told
-from processor.cleaning.reading.feed import Feed, part_of, relation_of
+from processor.cleaning.reading.feed import Feed, columns_of, relation_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, CHUNK_REJECTS, apply
 from processor.cleaning.recipe.passes import REFUSED, Pass
 from processor.cleaning.recipe.sheet import ROW, Source
@@ -23,19 +24,27 @@ OUT = "out_"
 _TOLD = (("told_rejects", CHUNK_REJECTS, REJECTS), ("told_changes", CHUNK_CHANGES, CHANGES))
 
 
+@contextmanager
+def feeds_of(feed: Feed, groups: Sequence[Pass], scratch: str) -> Iterator[list[Feed]]:
+    """For each group its columns."""
+    with columns_of(feed, [_columns(rules) for rules in groups], np.arange(len(feed.rows)), scratch) as feeds:
+        yield feeds
+
+
 def refused_and_touched(
-    connection: duckdb.DuckDBPyConnection, groups: Sequence[Pass], feed: Feed, width: int
+    connection: duckdb.DuckDBPyConnection, groups: Sequence[Pass], feeds: Sequence[Feed]
 ) -> tuple[NDArray[np.bool_], list[NDArray[np.intp]]] | None:
     """Which rows of the feed are refused, and by group those that are refused or changed. `places` is there. None if
     DuckDB reads something else than we do."""
-    refused = np.zeros(len(feed.rows), np.bool_)
+    refused = np.zeros(len(feeds[0].rows), np.bool_)
     touched: list[NDArray[np.intp]] = []
     with planned_simply(connection):
-        (count,) = connection.execute(f"SELECT count(*) FROM {relation_of(feed, width)}").fetchall()  # noqa: S608
-        if count[0] != len(feed.rows):
-            return None
-        for rules in groups:
-            found = connection.execute(rules.marks(_source(rules, feed, width))).fetchnumpy()
+        for rules, feed in zip(groups, feeds, strict=True):
+            relation = relation_of(feed, _slots(rules))
+            (count,) = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()  # noqa: S608 - see sql.py
+            if count[0] != len(feed.rows):
+                return None
+            found = connection.execute(rules.marks(_source(rules, feed))).fetchnumpy()
             touched.append(found[ROW].astype(np.intp))
             refused[touched[-1][found[REFUSED].astype(np.bool_)]] = True
     return refused, touched
@@ -44,8 +53,7 @@ def refused_and_touched(
 def write_groups(
     connection: duckdb.DuckDBPyConnection,
     groups: Sequence[Pass],
-    feed: Feed,
-    width: int,
+    feeds: Sequence[Feed],
     beside: Sequence[tuple[str, str]],
     path: Path,
     *,
@@ -53,9 +61,9 @@ def write_groups(
 ) -> int:
     """The rows for which `places` says that they come out. `beside`: columns of it, and what they are to be called."""
     paths = []
-    for at, rules in enumerate(groups):
+    for at, (rules, feed) in enumerate(zip(groups, feeds, strict=True)):
         own = beside if at == 0 else ()
-        rows = rules.cells(_source(rules, feed, width), [name for name, _ in own], OUT)
+        rows = rules.cells(_source(rules, feed), [name for name, _ in own], OUT)
         columns = [f"{name} AS {other}" for name, other in own]
         columns += [c.slot if by_slots else f"{c.slot} AS {identifier(c.name)}" for c in rules.columns]
         paths.append(path.with_suffix(f".{at}"))
@@ -70,7 +78,6 @@ def tell(
     connection: duckdb.DuckDBPyConnection,
     groups: Sequence[Pass],
     feed: Feed,
-    width: int,
     touched: Sequence[NDArray[np.intp]],
     rows_out: int,
     scratch: str,
@@ -82,9 +89,8 @@ def tell(
     for at, (rules, rows) in enumerate(zip(groups, touched, strict=True)):
         if not len(rows):
             continue
-        with part_of(feed, rows, scratch) as part:
-            slots = ", ".join(rules.sources)
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT {slots} FROM {relation_of(part, width)}")  # noqa: S608
+        with columns_of(feed, [_columns(rules)], rows, scratch) as (part,):
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE raw AS FROM {relation_of(part, _slots(rules))}")
             apply(connection, rules, Source("raw"))
         connection.register("numbers", {ROW: np.arange(len(rows)), "again": np.searchsorted(again, rows)})
         for told, table, _ in _TOLD:
@@ -106,10 +112,13 @@ def tell(
     return Told(again, rows_out, Counter(dict(rejected)), Counter({(at, name): cells for at, name, cells in changed}))
 
 
-def _source(rules: Pass, feed: Feed, width: int) -> Source:
-    slots = ", ".join(rules.sources) or "1 AS nothing_"
-    return Source(
-        f"(FROM (SELECT {slots} FROM {relation_of(feed, width)}) POSITIONAL JOIN places)",  # noqa: S608
-        ROW,
-        is_table=False,
-    )
+def _slots(rules: Pass) -> list[str]:
+    return rules.sources or ["c0"]  # whatever it is, it says how many rows there are
+
+
+def _columns(rules: Pass) -> list[int]:
+    return [int(slot.removeprefix("c")) for slot in _slots(rules)]
+
+
+def _source(rules: Pass, feed: Feed) -> Source:
+    return Source(f"(FROM {relation_of(feed, _slots(rules))} POSITIONAL JOIN places)", ROW, is_table=False)

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from processor.cleaning.reading.chunks_content import Content
 from processor.cleaning.reading.feed_rejects import NO_REJECTS, Rejects, rejects_of, with_ragged
 from processor.cleaning.reading.feed_text import Text
+from processor.cleaning.reading.records_fields import written
 from processor.cleaning.reading.records_grammar import Fault, Grammar
 
 _MARK = "\ufeff".encode()
 _IN_MEMORY = sys.platform == "linux"
 _BATCH_ROWS = 50_000
+_OURS = Grammar()
 _MOST_GROWTH = 8  # of a record that is written anew, each field in quotes, and to UTF-8
 
 
@@ -59,10 +61,31 @@ def part_of(feed: Feed, rows: NDArray[np.intp], scratch: str) -> Iterator[Feed]:
         yield _feed(file, records, NO_REJECTS, feed.grammar, feed.text)
 
 
+@contextmanager
+def columns_of(
+    feed: Feed, groups: Sequence[Sequence[int]], rows: NDArray[np.intp], scratch: str
+) -> Iterator[list[Feed]]:
+    """A feed for each group of columns, of some rows: to read very many columns for the sake of a few takes much longer
+    than to write these by themselves."""
+    records = feed.rows[rows]
+    with ExitStack() as stack:
+        files = [stack.enter_context(_file(scratch)) for _ in groups]
+        for record in records.tolist():
+            values = feed.text.raw_values(record)
+            for file, group in zip(files, groups, strict=True):
+                file.write(written([values[column] for column in group], _OURS) + b"\n")
+        yield [_feed(file, records, NO_REJECTS, _OURS, feed.text) for file in files]
+
+
 def _feed(file: IO[bytes], rows: NDArray[np.intp], rejects: Rejects, grammar: Grammar, text: Text) -> Feed:
     file.flush()
     path = f"/proc/self/fd/{file.fileno()}" if _IN_MEMORY else file.name
     return Feed(path, file.tell(), rows, rejects, grammar, text)
+
+
+def slots_of(columns: int) -> list[str]:
+    """Names of ours, since a column's can be anything."""
+    return [f"c{number}" for number in range(columns)]
 
 
 def read_raw(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> None:
@@ -74,17 +97,15 @@ def read_raw(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequenc
         _read_ourselves(connection, feed, columns)
 
 
-def relation_of(feed: Feed, columns: int) -> str:
-    """What DuckDB reads of it, in SQL: all columns are text, `c0` and so on."""
+def relation_of(feed: Feed, names: Sequence[str]) -> str:
+    """What DuckDB reads of it, in SQL: all columns are text. The names are ours."""
     grammar = feed.grammar
     quote, escape = grammar.quote or b"", grammar.escape or grammar.quote or b""
     longest = _MOST_GROWTH * grammar.most_record_bytes
     buffer = max(longest, feed.bytes) + 1  # one: a record that two buffers share is a risk for nothing
-    # Our own names, so that a column's can be anything.
-    names = [f"c{number}" for number in range(columns)]
     types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     return f"""
-        read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {names},
+        read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {list(names)},
             delim = {_literal(grammar.delimiter.decode())}, quote = {_literal(quote.decode())},
             escape = {_literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
             auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})
@@ -98,7 +119,7 @@ def _make_table(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -
 def _read_by_duckdb(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> int | None:
     """How many rows it takes it for; None if it cannot read it."""
     _make_table(connection, columns)
-    query = f"INSERT INTO raw FROM {relation_of(feed, len(columns))}"
+    query = f"INSERT INTO raw FROM {relation_of(feed, slots_of(len(columns)))}"
     try:
         (inserted,) = connection.execute(query).fetchall()
     except duckdb.InvalidInputException:

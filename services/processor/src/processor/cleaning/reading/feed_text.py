@@ -52,7 +52,14 @@ class Text:
 
     def values(self, record: int) -> list[str]:
         """The fields of a record that is well-formed and text."""
-        return [value.decode() for value in values_of(self._record(record), self._grammar)]
+        return [value.decode() for value in self.raw_values(record)]
+
+    def raw_values(self, record: int) -> list[bytes]:
+        """The same as UTF-8."""
+        text, grammar = self._record(record), self._grammar
+        if grammar.quote is None or grammar.quote not in text:
+            return text.split(grammar.delimiter)
+        return values_of(text, grammar)
 
     def _record(self, record: int) -> bytes:
         start, end = int(self._records.starts[record]), int(self._records.ends[record])

@@ -4,6 +4,7 @@ that decoding takes."""
 import numpy as np
 from numpy.typing import NDArray
 
+_PIECE_BYTES = 1 << 20
 _CONTINUES, _NEVER = 0, 1  # lengths of what a byte begins
 
 
@@ -27,7 +28,9 @@ _FIRST_SECOND, _LAST_SECOND = _seconds()
 
 def doubtful(data: NDArray[np.uint8]) -> NDArray[np.intp]:
     """The positions of bytes beyond ASCII that may not be UTF-8. All others are."""
-    high = np.flatnonzero(data >= 0x80)
+    pieces = range(0, len(data), _PIECE_BYTES)  # since a mask is as large as what it is of
+    found_in = [np.flatnonzero(data[begin : begin + _PIECE_BYTES] >= 0x80) + begin for begin in pieces]
+    high = np.concatenate([np.empty(0, np.intp), *found_in])
     lengths = _LENGTHS[data[high]]
     begins = np.flatnonzero(lengths)
     if not len(begins):
