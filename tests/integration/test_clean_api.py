@@ -19,6 +19,7 @@ from fixtures.accounts import register
 from fixtures.client import Client
 from fixtures.fuzz import UNLIMITED
 from fixtures.millrace import Run, running
+from processor.cleaning.query.views import TABLES
 from processor.cleaning.small_example import ANSWER, FILE, OPTIONS
 
 MOST_BYTES = 20_000
@@ -318,7 +319,8 @@ async def test_nobody_gets_sql_through(
 async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, job: str, millrace: Run) -> None:
     other = (await register(millrace.door, "stranger@example.org")).access
     async with aiohttp.ClientSession(millrace.url, headers={"Authorization": f"Bearer {other}"}) as stranger:
-        assert (await query(stranger, job, "cleaned"))[0] == 404
+        for table in TABLES:
+            assert (await query(stranger, job, table))[0] == 404
         assert (await query(stranger, str(new_id()), "cleaned"))[0] == 404
     async with Client(millrace.url, millrace.admin_key) as sender:
         profiled = (await sender.upload(PEOPLE))["job_id"]
