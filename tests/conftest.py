@@ -35,5 +35,6 @@ pytest_plugins = [
     "fixtures.opening",
     "fixtures.unlimited",
     "fixtures.node",
+    "fixtures.chromium",
     "fixtures.tus_clients",
 ]

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import duckdb
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.cleaning.reading import chunks, feed
+from processor.cleaning.reading import chunks, feed, feed_utf8
 from processor.cleaning.reading.chunks import Table, cut
 from processor.cleaning.reading.chunks_content import original_bytes, read_chunk
 from processor.cleaning.reading.records import split
@@ -17,6 +18,7 @@ from processor.cleaning.reading.records_grammar import Fault, Grammar
 
 DOUBLED, ESCAPED, UNQUOTED = Grammar(), Grammar(b";", b"'", b"\\"), Grammar(b"\t", None)
 Row = tuple[str, ...]
+_BEYOND_ASCII = b"\x80\x8f\x90\x9f\xa0\xbf\xc1\xc2\xdf\xe0\xe1\xed\xef\xf0\xf1\xf4\xf5\xff"
 
 
 class Reject(NamedTuple):
@@ -316,3 +318,27 @@ def test_a_long_line_is_a_reject_of_its_own(reader: Reader) -> None:
     rows, rejects = reader(content, 2, DOUBLED)
     assert rows == [("1", "2"), ("3", "4")]
     assert rejects == [Reject(b"x" * 3_000_000 + b"\r\n", "record_too_long", -1)]
+
+
+def test_of_a_ragged_record_with_bad_bytes_it_is_told_that_it_is_ragged(reader: Reader) -> None:
+    """Only what is a row otherwise is read as text, and the order of the faults says so: it said that bad bytes come
+    first."""
+    assert Fault.BAD_ENCODING > Fault.TOO_MANY_FIELDS > Fault.TOO_FEW_FIELDS
+    content = b"1,2\n\xff\n1,\xff,3\n\xff,2\n"
+    rejects = [Reject(b"\xff\n", "too_few_fields", -1, 1), Reject(b"1,\xff,3\n", "too_many_fields", -1, 3)]
+    assert reader(content, 2, DOUBLED) == ([("1", "2")], [*rejects, Reject(b"\xff,2\n", "bad_encoding", 0)])
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", *(bytes([byte]) for byte in _BEYOND_ASCII)]), max_size=12).map(b"".join))
+def test_what_is_not_doubtful_is_utf8(content: bytes) -> None:
+    doubtful = set(feed_utf8.doubtful(np.frombuffer(content, np.uint8)).tolist())
+    position = 0
+    for line in content.splitlines(keepends=True):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            assert doubtful & set(range(position, position + len(line)))
+        position += len(line)
+    if doubtful:
+        with pytest.raises(UnicodeDecodeError):
+            content.decode()

@@ -17,8 +17,8 @@ from processor.artifacts import artifact_of, is_name
 from processor.job_files import Noted
 from processor.step import StepError
 
-_FETCHED_AT_ONCE = 4
-_MOST = 100  # files that one attempt may leave: the job's event tells of each
+_AT_ONCE = 4  # files that are fetched or stored
+_MOST_ARTIFACTS = 100  # of one attempt: the job's event tells of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class StepFiles:
 
     async def fetch(self, parameters: Mapping[str, Any]) -> Given:
         """Each where it lies, or a copy if that is not on this machine."""
-        at_once = asyncio.Semaphore(_FETCHED_AT_ONCE)
+        at_once = asyncio.Semaphore(_AT_ONCE)
         blob: str | None = parameters.get("blob")
         part: Sequence[int] | None = parameters.get("range")
         wanted = [] if blob is None else [(blob, "input", part)]
@@ -90,13 +90,21 @@ class StepFiles:
         artifacts = [
             artifact_of(path.name, key, path.stat().st_size) for path, key in left if key.startswith(f"{ARTIFACTS}/")
         ]
+        if len(artifacts) > _MOST_ARTIFACTS:
+            raise ValueError(f"A step has made {len(artifacts)} artifacts; {_MOST_ARTIFACTS} are allowed.")
         if left:
             async with self._noted():
                 await self._store(left)
         return artifacts
 
     async def _store(self, left: Sequence[tuple[Path, str]]) -> None:
-        storing = [asyncio.create_task(self._blobs.adopt(path, key)) for path, key in left]
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def store(path: Path, key: str) -> None:
+            async with at_once:
+                await self._blobs.adopt(path, key)
+
+        storing = [asyncio.create_task(store(path, key)) for path, key in left]
         try:
             for one in storing:
                 await one
@@ -112,6 +120,4 @@ class StepFiles:
                 if path.is_symlink() or not path.is_file() or not is_named:
                     raise ValueError(f"A step has left {folder.name}/{path.name}, which cannot become a blob.")
                 left.append((path, key))
-        if len(left) > _MOST:
-            raise ValueError(f"A step has left {len(left)} files; {_MOST} are allowed.")
         return left

@@ -73,7 +73,8 @@ def decide_of(samples: Samples, options: Options) -> Decisions:
     body = Lines(text[lines.offset(skipped) :]) if skipped else lines
     dialect = decide_dialect(Lines(body.text[: body.offset(_DIALECT_LINES)]), options)
     read = _read(body, dialect.grammar)
-    tables = find_tables(read, dialect.width)
+    width = _width(read, dialect.width, options)
+    tables = _as_given(read, width, options) or find_tables(read, width)
     if not tables:
         raise StepError("empty_file", "The file has no content but white space and delimiters.")
     table, chosen = _choose(tables, options, samples.are_all)
@@ -138,6 +139,24 @@ def _read(lines: Lines, grammar: Grammar, start: int = 0) -> list[Row]:
     return found
 
 
+def _width(found: Sequence[Row], usual: int, options: Options) -> int:
+    """As many columns as there are names, if any row has so many: most may be ragged."""
+    if options.names is UNSET or not any(len(row.fields) == len(options.names) for row in found):
+        return usual
+    return len(options.names)
+
+
+def _as_given(found: Sequence[Row], width: int, options: Options) -> list[Table]:
+    """Who says where the table begins has looked for it: all that follows is of it."""
+    own = [row for row in found if not row.is_blank]
+    if options.preamble_lines is UNSET or options.table is not UNSET or not own:
+        return []
+    # A row may have nothing in its fields; in a table of one column, that is an empty line.
+    keeps_blank_lines = width == 1 and options.header is False
+    first = next(row for row in found if keeps_blank_lines or row.fields != [""])
+    return [Table(1, first.line, None, width, len(own), tuple(field.strip()[:60] for field in own[0].fields[:10]))]
+
+
 def _choose(tables: Sequence[Table], options: Options, is_all: bool) -> tuple[Table, Decision[int]]:
     if options.table is not UNSET:
         if options.table > len(tables):
@@ -157,7 +176,8 @@ def _choose(tables: Sequence[Table], options: Options, is_all: bool) -> tuple[Ta
 
 def _rows_of(found: Sequence[Row], table: Table) -> list[Row]:
     end = None if table.lines is None else table.line + table.lines
-    return [row for row in found if row.line >= table.line and (end is None or row.line < end) and not row.is_blank]
+    within = (row for row in found if row.line >= table.line and (end is None or row.line < end))
+    return [row for row in within if not row.is_blank or row.line == table.line]
 
 
 def _fields_of(found: Sequence[Row], width: int) -> list[Sequence[str]]:

@@ -11,6 +11,7 @@ from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import as_ascii, unit_bytes
 
 _NOWHERE = -1
+_RAGGED = (Fault.TOO_FEW_FIELDS, Fault.TOO_MANY_FIELDS)
 _IN_A_FIELD = (Fault.TEXT_AFTER_QUOTE, Fault.UNCLOSED_QUOTE, Fault.NUL_BYTE, Fault.BAD_ENCODING)
 
 
@@ -54,7 +55,7 @@ def rejects_of(content: Content, grammar: Grammar, columns: int, faults: NDArray
         rejected,
         faults[rejected],
         columns_at,
-        np.where(faults[rejected] >= Fault.TOO_FEW_FIELDS, content.records.fields[rejected], 0).astype(np.int32),
+        np.where(np.isin(faults[rejected], _RAGGED), content.records.fields[rejected], 0).astype(np.int32),
     )
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.cleaning.reading.chunks_content import Content
+from processor.cleaning.reading.feed_utf8 import doubtful
 from processor.cleaning.reading.records_fields import values_of, written
 from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import unit_bytes, units_of
 
 _PIECE_BYTES = 1 << 20
 _FEW = 50  # records, of which one is left out, are copied faster around it than one by one
-_MOST_LOOKS = 100  # for bad characters in a piece: where there are more, records are looked at one by one
 _LF = 10
 
 
@@ -23,10 +23,12 @@ class Text:
         self._data, self._records, self._grammar = content.data, content.records, grammar
         self._encoding = content.encoding
         self._is_utf8 = codecs.lookup(content.encoding).name == "utf-8"
-        self._is_ascii = self._is_utf8 and content.data.isascii()
         self._has_returns = b"\r" in content.data
         if len(content.data) % unit_bytes(content.encoding) and not self.faults[-1]:
             self.faults[-1] = Fault.BAD_ENCODING  # half a character is left over
+        if self._is_utf8 and not content.data.isascii():
+            positions = doubtful(np.frombuffer(content.data, np.uint8))
+            self._look_at(np.unique(np.searchsorted(self._records.starts, positions, "right") - 1))
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """What a parser may read otherwise than we do is written so that it cannot."""
@@ -74,25 +76,13 @@ class Text:
     def _several(self, first: int, until: int) -> bytes | memoryview:
         text = self._utf8(first, until)
         if text is None:
-            self._find_bad(first, until)
+            self._look_at(np.arange(first, until))
             text = self._utf8(first, until)
         assert text is not None
         return text
 
-    def _find_bad(self, first: int, until: int) -> None:
-        starts, end, begin = self._records.starts, self._end(until), int(self._records.starts[first])
-        for _ in range(_MOST_LOOKS if unit_bytes(self._encoding) == 1 else 0):
-            try:
-                str(memoryview(self._data)[begin:end], self._encoding)
-            except UnicodeDecodeError as error:
-                bad = int(np.searchsorted(starts, begin + error.start, "right")) - 1
-                if not self.faults[bad]:
-                    self.faults[bad] = Fault.BAD_ENCODING
-                begin = self._end(bad + 1)
-            else:
-                return
-        rest = int(np.searchsorted(starts, begin))
-        for record in (np.flatnonzero(self.faults[rest:until] == Fault.NONE) + rest).tolist():
+    def _look_at(self, records: NDArray[np.intp]) -> None:
+        for record in records[self.faults[records] == Fault.NONE].tolist():
             if not self._is_text(record):
                 self.faults[record] = Fault.BAD_ENCODING
 
@@ -112,13 +102,12 @@ class Text:
             after = np.append(starts, len(self._data))[bad + 1]
             bounds = zip([begin, *after.tolist()], [*starts[bad].tolist(), end], strict=True)
             piece = b"".join([self._data[start:stop] for start, stop in bounds])
-        if self._is_ascii:
+        if self._is_utf8:
             return piece
         try:
-            text = str(piece, self._encoding)
+            return str(piece, self._encoding).encode()
         except UnicodeDecodeError:
             return None
-        return piece if self._is_utf8 else text.encode()
 
     def _without_others(self, first: int, until: int, begin: int, end: int) -> bytes:
         """Only the records without a fault, and a line feed behind each, whatever line ends there were."""

@@ -36,9 +36,9 @@ class Fault(IntEnum):
     TEXT_AFTER_QUOTE = 2
     UNCLOSED_QUOTE = 3  # before the end, or within the most
     NUL_BYTE = 4
-    BAD_ENCODING = 5
-    TOO_FEW_FIELDS = 6
-    TOO_MANY_FIELDS = 7
+    TOO_FEW_FIELDS = 5
+    TOO_MANY_FIELDS = 6
+    BAD_ENCODING = 7  # only what is a row otherwise is read as text
 
     @property
     def code(self) -> str:

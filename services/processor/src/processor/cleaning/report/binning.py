@@ -13,9 +13,10 @@ Numbers = NDArray[np.float64]
 _MOST_BINS, _WANTED_BINS = 32, 24
 _FAR = 5.0  # times as wide as the middle 98 % of the values: what is beyond them gets no bins
 _DAY = 86_400
+_DAYS = (1, 2, 3, 5, 7, 14, 21, 30, 45, 61, 91, 122, 182, 365, 730, 1826, 3652, 7305, 18262, 36525)
 _TIME_STEPS = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 3 * 3600, 6 * 3600, 12 * 3600),
-    *(_DAY * days for days in (1, 2, 7, 14, 30, 91, 182, 365, 730, 1826, 3652, 7305, 18262, 36525)),
+    *(_DAY * days for days in _DAYS),
 )
 
 
@@ -25,7 +26,8 @@ def edges_of(samples: Sequence[Numbers], unit: str) -> Numbers:
     ends = [_ends(values) for values in samples]
     least, most = min(low for low, _ in ends), max(high for _, high in ends)
     step = _step(most - least, unit, is_whole=all(bool(np.all(values == np.floor(values))) for values in samples))
-    first = math.floor(least / step) * step
+    grid = min(step, _DAY) if unit != "number" and unit != "characters" else step
+    first = math.floor(least / grid) * grid
     count = max(1, math.ceil((most - first) / step))
     if first + count * step <= most and (unit != "number" or step == 1):
         count += 1  # a day and a whole number are bins of their own, not the end of the one before

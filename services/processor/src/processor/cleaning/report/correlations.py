@@ -33,5 +33,6 @@ def _pearson(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | No
         return None
     left, right = left / np.abs(left).max(), right / np.abs(right).max()  # squares of large numbers are no numbers
     left, right = left - left.mean(), right - right.mean()
-    share = float(np.dot(left, right) / np.sqrt(np.dot(left, left) * np.dot(right, right)))
+    # Not by dot products, for which BLAS would start threads of its own.
+    share = float((left * right).sum() / np.sqrt((left * left).sum() * (right * right).sum()))
     return round(max(-1.0, min(1.0, share)), 4)

@@ -34,14 +34,13 @@ from processor.cleaning.report.facts_columns import (
     basics,
     common_edges,
     is_number,
-    numbers_before,
     spread_before,
     unit_of,
 )
 from processor.cleaning.report.lineage import Lineage, Track, trace
 from processor.cleaning.report.sampling import Sample
 from processor.cleaning.report.tables import Tables
-from processor.cleaning.report.values import is_missing, told
+from processor.cleaning.report.values import is_missing, numbers_of, told
 
 MOST_DETAILED = 40  # columns
 _DECIDED = ("encoding", "delimiter", "quote", "escape", "header", "table", "preamble_lines", "footer_lines")
@@ -115,7 +114,7 @@ class _Look:
         names: Sequence[str],
         table: Sequence[tuple[str, str]],
     ) -> None:
-        self._sample = clean.sample
+        self._tables, self._sample = tables, clean.sample
         self._names, self._table = names, table
         self._kinds = {column.name: column.kind for column in clean.decisions.columns}
         self._tracks = [lineage.final.get(name) or Track(None) for name in names]
@@ -173,16 +172,19 @@ class _Look:
         kind = self._kinds[source].value if source in self._kinds else Kind("text")
         if unit == "number" and kind.kind == "text":
             kind = Kind("decimal")  # by the recipe alone
+        counts = None if cells is None else Counter(cell for cell in cells if not is_missing(cell))
         after = before = edges = None
         if unit is not None:
             after = self.closer.numbers(at)
-            if cells is not None:
-                before = numbers_before(Counter(cell for cell in cells if not is_missing(cell)), kind, unit)
+            before = None if counts is None else numbers_of(self._tables, counts, kind, unit)
             edges = common_edges(after, before, unit)
+        sample = self._sample
         return msgspec.structs.replace(
             column,
             after=self.closer.spread(at, edges, after),
-            before=None if cells is None else spread_before(cells, self._sample.is_all, edges, kind, unit),
+            before=None
+            if counts is None
+            else spread_before(counts, sample.records, sample.is_all, edges, before, unit),
         )
 
     def kind_told(self, source: str | None) -> str | None:

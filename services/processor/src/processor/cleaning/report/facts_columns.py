@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from processor.cleaning.reading.kind import Kind
 from processor.cleaning.recipe.sql import TEXT, identifier, literal
 from processor.cleaning.report.binning import Numbers, bins_of, edges_of
 from processor.cleaning.report.document import Spread, Value
 from processor.cleaning.report.facts_log import shortened
-from processor.cleaning.report.tables import Tables, stretches
-from processor.cleaning.report.values import is_missing, reader_of
+from processor.cleaning.report.tables import Tables, filled, stretches
 
-_MOST_CELLS = 2_000_000
-_MOST_ROWS, _FEWEST_ROWS = 200_000, 2_000
+_MOST_CELLS = 1_000_000
+_MOST_ROWS, _FEWEST_ROWS = 50_000, 2_000
 _MOST_TOP = 10
 _AT_ONCE = 100  # columns in one query
 _LONGEST = 600  # characters of a text that are kept
@@ -120,7 +118,7 @@ class Closer:
         """In the order of the rows; NaN where there is none."""
         cells = ", ".join(f"{self._number(at)} AS x{at}" for at in places)
         got = self._tables.wait(lambda connection: connection.execute(f"SELECT {cells} FROM closer").fetchnumpy())  # noqa: S608
-        return [np.ma.filled(np.ma.asarray(got[f"x{at}"]).astype(np.float64), np.nan) for at in places]
+        return [filled(got[f"x{at}"]) for at in places]
 
     def _number(self, at: int) -> str:
         match unit_of(self._columns[at][1]):
@@ -133,37 +131,26 @@ class Closer:
 
     def spread(self, at: int, edges: Numbers | None, numbers: Numbers | None) -> Spread:
         type_ = self._columns[at][1]
-        filled = f"v{at} IS NOT NULL AND v{at} <> ''" if type_ == TEXT else f"v{at} IS NOT NULL"
+        there_is = f"v{at} IS NOT NULL AND v{at} <> ''" if type_ == TEXT else f"v{at} IS NOT NULL"
         ((there, distinct),) = self._tables.run(
-            f"SELECT count(*) FILTER ({filled}), count(DISTINCT v{at}) FILTER ({filled}) FROM closer"  # noqa: S608
+            f"SELECT count(*) FILTER ({there_is}), count(DISTINCT v{at}) FILTER ({there_is}) FROM closer"  # noqa: S608
         )
         top = self._tables.run(
-            f"SELECT CAST(v{at} AS VARCHAR), count(*) FROM closer WHERE {filled} GROUP BY 1 "  # noqa: S608
+            f"SELECT CAST(v{at} AS VARCHAR), count(*) FROM closer WHERE {there_is} GROUP BY 1 "  # noqa: S608
             f"ORDER BY 2 DESC, 1 LIMIT {_MOST_TOP}"
         )
         values = tuple(Value(shortened(value) or "", count) for value, count in top) if distinct < there else ()
         return _spread(self.rows, self.is_all, self.rows - there, distinct, values, (edges, numbers, unit_of(type_)))
 
 
-def spread_before(cells: Sequence[str], is_all: bool, edges: Numbers | None, kind: Kind, unit: str | None) -> Spread:
-    """Of a column as it stood in the file. The edges are those of after."""
-    there = [cell for cell in cells if not is_missing(cell)]
-    counts = Counter(there)
-    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_TOP] if len(counts) < len(there) else []
+def spread_before(
+    counts: Counter[str], rows: int, is_all: bool, edges: Numbers | None, numbers: Numbers | None, unit: str | None
+) -> Spread:
+    """Of a column as it stood in the file, by how many times each of its values is there."""
+    there = counts.total()
+    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_TOP] if len(counts) < there else []
     values = tuple(Value(shortened(value) or "", count) for value, count in top)
-    numbers = numbers_before(counts, kind, unit)
-    return _spread(len(cells), is_all, len(cells) - len(there), len(counts), values, (edges, numbers, unit))
-
-
-def numbers_before(counts: Counter[str], kind: Kind, unit: str | None) -> Numbers | None:
-    if unit == "characters":
-        return np.array([len(cell) for cell in counts.elements()], np.float64)
-    reader = reader_of(kind)
-    is_time = kind.kind in ("date", "timestamp")
-    if reader is None or unit is None or is_time != (unit in ("date", "timestamp")):
-        return None
-    read = ((reader(cell), times) for cell, times in counts.items())
-    return np.array([value for value, times in read if value is not None for _ in range(times)], np.float64)
+    return _spread(rows, is_all, rows - there, len(counts), values, (edges, numbers, unit))
 
 
 def common_edges(after: Numbers, before: Numbers | None, unit: str) -> Numbers | None:

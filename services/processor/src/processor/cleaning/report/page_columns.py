@@ -12,6 +12,7 @@ from processor.cleaning.report.words import counted, edge, number, share
 _MOST_TOP = 10
 _MOST_DROPPED = 40
 _SHADES = 5
+_NEARLY_ALL = 0.9  # of the values differ: none is frequent
 _FEWEST_OF_BAR = 20  # a value that is rarer than one in so many does not fill its bar
 
 
@@ -183,10 +184,13 @@ def _bins(before: Bins | None, after: Bins | None) -> Iterator[Sequence[Child]]:
 
 def _top(class_: str, title: str, column: ColumnReport, spread: Spread) -> Markup:
     filled = spread.rows - spread.missing
+    where = "" if spread.is_all else " in the sample"
     if not spread.top:
         said = "has no values" if not filled else "has no value twice"
-        where = "" if spread.is_all else " in the sample"
         return paragraph(f"{title}, it {said}{where}.", class_="note")
+    if spread.distinct is not None and spread.distinct > _NEARLY_ALL * filled:
+        said = f"{number(spread.distinct)} different values in {counted(filled, 'cell')}"
+        return paragraph(f"{title}, it has {said}{where}.", class_="note")
     whole = max(spread.top[0].count, filled / _FEWEST_OF_BAR)
     rows = [
         (cell(value.value, 80), bar(value.count, whole, class_), share(value.count, filled))

@@ -1,14 +1,17 @@
 """The files of a finished clean as tables, with queries that can be stopped."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from processor.cleaning.recipe.sql import identifier, literal
+from processor.cleaning.report.binning import Numbers
 
 _POLL_SECONDS = 0.05
 _STRETCHES = 16  # of a sample of rows: evenly spread, so that few row groups are read
@@ -60,6 +63,20 @@ class Tables:
         rows: Rows = self.wait(lambda connection: connection.execute(query).fetchall())
         return rows
 
+    def numbers(self, sql: str, cells: Sequence[str], times: Sequence[int]) -> tuple[Numbers, NDArray[np.int64]]:
+        """What `sql` makes of each `cell`, NaN for NULL, and beside it how many times it is there; in any order."""
+        given = {"cell": np.array(cells, object), "times": np.array(times, np.int64)}
+
+        def work(connection: duckdb.DuckDBPyConnection) -> Any:
+            connection.register("given", given)
+            try:
+                return connection.execute(f"SELECT CAST({sql} AS DOUBLE) AS read, times FROM given").fetchnumpy()  # noqa: S608
+            finally:
+                connection.unregister("given")
+
+        got = self.wait(work)
+        return filled(got["read"]), got["times"]
+
     def wait(self, work: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         outcome: Any = None
         failed: BaseException | None = None
@@ -97,6 +114,12 @@ def stretches(rows: int, most: int) -> str:
     length = most // _STRETCHES
     begins = [number * (rows - length) // (_STRETCHES - 1) for number in range(_STRETCHES)]
     return " OR ".join(f"file_row_number BETWEEN {begin} AND {begin + length - 1}" for begin in begins)
+
+
+def filled(column: Any) -> Numbers:
+    """As numbers, with NaN where there is none."""
+    numbers: Numbers = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
+    return numbers
 
 
 def cut(column: str, most: int) -> str:

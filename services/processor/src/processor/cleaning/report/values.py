@@ -1,26 +1,33 @@
 """Cells of the file as numbers and times, by what their column was recognised as: for the plots of before."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections import Counter
+
+import numpy as np
 
 from processor.cleaning.reading.kind import Kind
+from processor.cleaning.recipe.sql import literal, literals
+from processor.cleaning.report.binning import Numbers
+from processor.cleaning.report.tables import Tables
 
-Reader = Callable[[str], float | None]
-
-
-def reader_of(kind: Kind) -> Reader | None:
-    """None for what has no place on a line: text, yes and no."""
-    match kind.kind:
-        case "integer" | "decimal":
-            return lambda text: _number(text, kind)
-        case "date" | "timestamp" if kind.formats:
-            return lambda text: _time(text, kind)
-        case _:
-            return None
+TIMES = ("date", "timestamp")
 
 
 def is_missing(text: str | None) -> bool:
     return text is None or text == ""
+
+
+def numbers_of(tables: Tables, cells: Counter[str], kind: Kind, unit: str | None) -> Numbers | None:
+    """Those that can be read, in no order; of text, how long each is. None if the column is of another kind than the
+    plot."""
+    if unit == "characters":
+        return np.array([len(cell) for cell in cells.elements()], np.float64)
+    sql = _sql(kind)
+    if sql is None or unit is None or (kind.kind in TIMES) != (unit in TIMES):
+        return None
+    read, times = tables.numbers(sql, list(cells), list(cells.values()))
+    there = np.isfinite(read)
+    numbers: Numbers = np.repeat(read[there], times[there])
+    return numbers
 
 
 def told(kind: Kind) -> str:
@@ -38,26 +45,17 @@ def told(kind: Kind) -> str:
             return kind.kind
 
 
-def _number(text: str, kind: Kind) -> float | None:
-    plain = text.strip()
-    if kind.thousands:
-        plain = plain.replace(kind.thousands, "")
-    if kind.decimal != ".":
-        plain = plain.replace(kind.decimal, ".")
-    if not plain.isascii() or "_" in plain:
-        return None
-    try:
-        value = float(plain)
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None
-
-
-def _time(text: str, kind: Kind) -> float | None:
-    for form in kind.formats:
-        try:
-            moment = datetime.strptime(text.strip(), form)  # noqa: DTZ007 - what says no zone is UTC here
-        except ValueError:
-            continue
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return None
+def _sql(kind: Kind) -> str | None:
+    """Over `cell`. None for what has no place on a line: text, yes and no."""
+    match kind.kind:
+        case "integer" | "decimal":
+            plain = "trim(cell)"
+            if kind.thousands:
+                plain = f"replace({plain}, {literal(kind.thousands)}, '')"
+            if kind.decimal != ".":
+                plain = f"replace({plain}, {literal(kind.decimal)}, '.')"
+            return f"TRY_CAST({plain} AS DOUBLE)"
+        case "date" | "timestamp" if kind.formats:
+            return f"epoch(try_strptime(trim(cell), [{literals(kind.formats)}]))"
+        case _:
+            return None

@@ -98,7 +98,8 @@ class NullTokens(Rule, frozen=True, tag="null_tokens"):
         compared = "lower(t)" if self.ignore_case else "t"
         # Not IN, which DuckDB makes a join of.
         listed = f"list_contains([{literals(sorted(tokens))}], {compared})"
-        body = f"CASE WHEN strlen(t) <= {longest} AND t <> '' THEN {listed} ELSE false END"
+        shortest = 0 if "" in tokens else 1
+        body = f"CASE WHEN strlen(t) BETWEEN {shortest} AND {longest} THEN {listed} ELSE false END"
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             found = sheet.let(sheet.call(body, text), text)
