@@ -121,10 +121,11 @@ class Sample:
         """Those of the usual ones that some row has, as they are written in small letters."""
         slot, longest = self._rows.slot(name), max(map(len, NOTHING))
         trimmed = f"trim({slot}, {literal(WHITE)})"
-        query = (
-            f"SELECT DISTINCT lower({trimmed}) FROM {self._rows.relation} "  # noqa: S608
-            f"WHERE strlen({slot}) <= {longest + 8} AND list_contains([{literals(NOTHING)}], lower({trimmed}))"
-        )
+        query = f"""
+            SELECT DISTINCT lower({trimmed}) FROM {self._rows.relation}
+            WHERE strlen({slot}) <= {longest + 8} AND NOT ({slot} >= '0' AND {slot} < ':')
+                AND list_contains([{literals(NOTHING)}], lower({trimmed}))
+        """  # noqa: S608
         return tuple(sorted(str(word) for (word,) in self._connection.execute(query).fetchall()))
 
 
@@ -137,18 +138,28 @@ def _cells(relation: str, slot: str, nulls: Sequence[str], count: str = "count(*
 def white_space(connection: duckdb.DuckDBPyConnection, rows: Rows, most: int) -> tuple[set[str], set[str], set[str]]:
     """Of the first columns, at most so many: those in which some cell has white space around it, those with odd
     white space within one, and those with several lines in one."""
-    odd = literal(f"[{WHITE_CLASS}]{{2,}}|[{WHITE_CLASS.replace(' ', '')}]")
     found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for begin in range(0, min(most, len(rows.names)), _AT_ONCE):
         names = rows.names[begin : begin + _AT_ONCE]
-        looks = []
-        for slot in (f"c{begin + at}" for at in range(len(names))):
-            trimmed = f"trim({slot}, {literal(WHITE)})"
-            looks += [f"bool_or({trimmed} <> {slot})", f"bool_or(regexp_matches({trimmed}, {odd}))"]
-            looks.append(f"bool_or(contains({trimmed}, chr(10)) OR contains({trimmed}, chr(13)))")
+        looks = [f"bool_or({look})" for at in range(len(names)) for look in _white_space_in(f"c{begin + at}")]
         (seen,) = connection.execute(f"SELECT {', '.join(looks)} FROM {rows.relation}").fetchall()  # noqa: S608
         for at, name in enumerate(names):
             for which, is_there in zip(found, seen[3 * at : 3 * at + 3], strict=True):
                 if is_there:
                     which.add(name)
     return found
+
+
+def _white_space_in(slot: str) -> tuple[str, str, str]:
+    """What most cells are is seen cheaply: they begin and end with a visible character of ASCII, and have single blanks
+    between such."""
+    trimmed = f"trim({slot}, {literal(WHITE)})"
+    ends = " AND ".join(f"{end} >= '!' AND {end} < chr(128)" for end in (slot, f"right({slot}, 1)"))
+    lines = " OR ".join(f"contains({trimmed}, chr({line_end}))" for line_end in (10, 13))
+    odd = literal(f"[{WHITE_CLASS}]{{2,}}|[{WHITE_CLASS.replace(' ', '')}]")
+    may_be = " OR ".join(f"contains({slot}, {mark})" for mark in ("'  '", *(f"chr({code})" for code in range(9, 14))))
+    return (
+        f"CASE WHEN {ends} THEN false ELSE {trimmed} <> {slot} END",
+        f"CASE WHEN {may_be} OR strlen({slot}) <> length({slot}) THEN regexp_matches({trimmed}, {odd}) ELSE false END",
+        f"CASE WHEN contains({slot}, chr(10)) OR contains({slot}, chr(13)) THEN {lines} ELSE false END",
+    )
