@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -83,7 +84,9 @@ class _Worker:
         self.fd = os.open(path, os.O_RDONLY)
         self.folder = folder
         room = Room(MEMORY_MB, 1, str(folder))
-        self.cleaner = Cleaner(room.connect(), seen.layout, compile_recipe(recipe, NAMES), str(folder))
+        self._open = ExitStack()
+        connection = self._open.enter_context(room.connect())
+        self.cleaner = Cleaner(connection, seen.layout, compile_recipe(recipe, NAMES), str(folder))
 
 
 _worker: _Worker  # one for each process
