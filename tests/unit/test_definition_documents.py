@@ -68,6 +68,7 @@ def _read_or_none(reader: Callable[[], object]) -> object:
         (b"[True]", "syntax", 1, 2),
         (b'["\n"]', "syntax", 1, 2),
         (b'["\\x41"]', "syntax", 1, 2),
+        (b'["b\\u"]', "syntax", 1, 2),
         (b'["\\ud800"]', "half_character", 1, 2),
         (b'["\\u0000"]', "nul", 1, 2),
         (b'["a\x00"]', "nul", 1, 4),

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from processor.cleaning import small_views
+from processor.cleaning.query import views as queries
 from processor.handlers import HANDLERS, Runs, missing_handlers
 from processor.language.definition import Definition
 from processor.progress import Pace
@@ -16,7 +18,8 @@ from processor.workflows.record import SECONDS_BETWEEN_MESSAGES
 
 
 def test_what_computes_has_its_code_where_steps_are_run() -> None:
-    assert {name for name, handler in HANDLERS.items() if handler.runs is Runs.PROCESS} == set(STEPS)
+    of_workflows = {name for name, handler in HANDLERS.items() if handler.runs is Runs.PROCESS}
+    assert of_workflows | {small_views.STEP, queries.STEP} == set(STEPS)
 
 
 @pytest.mark.parametrize("definition", BUILT_IN.values(), ids=lambda definition: definition.name)

@@ -9,7 +9,7 @@ from processor.language.tree import Tree, Unreadable, Wrong, place_in
 _TOKEN = re.compile(
     r"""[ \t\n\r]* (?:
       (?P<mark> [\[\]{},:] )
-    | (?P<text> " (?: [^"\\\x00-\x1f]++ | \\ (?: ["\\/bfnrt] | u[0-9a-fA-F]{4} ) )*+ " )
+    | (?P<text> " [^"\\\x00-\x1f]*+ (?: \\ (?: ["\\/bfnrt] | u[0-9a-fA-F]{4} ) [^"\\\x00-\x1f]*+ )* " )
     | (?P<number> -? (?: 0 | [1-9][0-9]* ) (?: \.[0-9]+ )? (?: [eE][+-]?[0-9]+ )? ) (?![0-9A-Za-z_.+-])
     | (?P<word> [A-Za-z]+ )
     | (?P<end> \Z )

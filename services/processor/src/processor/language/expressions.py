@@ -52,7 +52,7 @@ __all__ = [
 _DEEPEST_VALUE = 200
 
 _OPENED = "${{"
-_INSIDE = re.compile(r""""(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[{}]""", re.DOTALL)
+_INSIDE = re.compile(r""""[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+'|[{}]""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,9 @@ def _patterns(grammar: Grammar) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
         return _LINE, re.compile(rb"(?!)")
     delimiter, quote = re.escape(grammar.delimiter), re.escape(grammar.quote)
     field = rb"(?:%b%b%b|(?!%b)[^%b\r\n]*+)" % (quote, _quoted(grammar, rb"\r\n"), quote, quote, delimiter)
-    more = rb"(?:%b%b)*+" % (delimiter, field)
-    return re.compile(field + more), re.compile(rb"%b(%b%b)?+" % (_quoted(grammar, b""), quote, more))
+    # Not possessive: before Python 3.11.5, groups with alternatives in them are not repeated so as they should be.
+    more = rb"(?:%b%b)*" % (delimiter, field)
+    return re.compile(field + more), re.compile(rb"%b(%b%b)?" % (_quoted(grammar, b""), quote, more))
 
 
 def _quoted(grammar: Grammar, without: bytes) -> bytes:

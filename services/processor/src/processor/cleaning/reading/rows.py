@@ -112,7 +112,7 @@ def _quoted(grammar: Grammar) -> re.Pattern[str]:
         return _NOTHING
     quote, escape = re.escape(grammar.quote), grammar.escape and re.escape(grammar.escape)
     if escape:
-        return re.compile(rf"{quote}((?:[^{quote}{escape}]++|{escape}.)*+){quote}", re.DOTALL)
+        return re.compile(rf"{quote}([^{quote}{escape}]*+(?:{escape}.[^{quote}{escape}]*+)*+){quote}", re.DOTALL)
     return re.compile(rf"{quote}([^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+){quote}")
 
 
