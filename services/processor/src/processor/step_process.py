@@ -89,6 +89,8 @@ class StepProcess:
             _kill(process)
             with contextlib.suppress(TimeoutError):  # a pipe that a child of its has taken elsewhere never closes
                 await asyncio.wait_for(process.wait(), _CLOSING_SECONDS)
+            transport: asyncio.SubprocessTransport = vars(process)["_transport"]  # which alone lets go of that pipe
+            transport.close()
 
     async def _warm(self) -> Process:
         if self._process is None or self._process.returncode is not None:
