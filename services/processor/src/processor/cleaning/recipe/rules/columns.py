@@ -32,10 +32,13 @@ class Rename(Rule, frozen=True, tag="rename"):
             if name not in sheet.columns:
                 raise unknown(sheet, name, ("names", name))
         renamed: dict[str, Column] = {}
+        taken: dict[str, str] = {}
         for name, column in sheet.columns.items():
             new = self.names.get(name, name)
-            if new in renamed:
-                raise _taken(new, ("names", name))
+            other = taken.setdefault(new.casefold(), name)
+            # Names that a file came with may differ in case only.
+            if new in renamed or (other != name and (name in self.names or other in self.names)):
+                raise _taken(new, ("names", name if name in self.names else other))
             renamed[new] = column
         sheet.columns = renamed
 
@@ -74,7 +77,9 @@ class Split(Rule, frozen=True, tag="split"):
         (_,) = texts(sheet, [self.column], "column")
         text, count = sheet.columns[self.column].slot, len(self.into)
         if self.pattern is not None:
-            fits = sheet.let(sheet.call(f"regexp_matches(t, {literal(self.pattern)})", text), text)
+            # What stands beside a match would be lost.
+            found = "regexp_matches" if self.keep else "regexp_full_match"
+            fits = sheet.let(sheet.call(f"{found}(t, {literal(self.pattern)})", text), text)
             parts = [
                 sheet.let(
                     f"CASE WHEN {fits} THEN regexp_extract({text}, {literal(self.pattern)}, {at + 1}) END", fits, text
@@ -126,9 +131,10 @@ class Merge(Rule, frozen=True, tag="merge"):
 def _put(sheet: Sheet, at: str, goes: Names | list[str], new: Mapping[str, Column], path: Path) -> None:
     """New columns after one, of which some go."""
     columns: dict[str, Column] = {}
+    folded = {name.casefold() for name in new}
     for name, column in sheet.columns.items():
         if name not in goes:
-            if name in new:
+            if name.casefold() in folded:
                 raise _taken(name, path)
             columns[name] = column
         if name == at:

@@ -11,7 +11,7 @@ from processor.cleaning.recipe.data.tables import Country as Entry
 from processor.cleaning.recipe.data.tables import countries
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT
+from processor.cleaning.recipe.sql import TEXT, WHITE, literal
 
 _LANGUAGES = sorted({language for country in countries().values() for language in country.names})
 
@@ -32,7 +32,12 @@ class Country(Rule, frozen=True, tag="country"):
         written = {key: self._written(code, countries()[code]) for key, code in _codes().items()}
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
-            bare = r"regexp_replace(lower(strip_accents(t)), '[^\p{L}\p{N}]+', '', 'g')"
+            # Marks say nothing in a name; a number with marks is no code.
+            bare = (
+                rf"CASE WHEN regexp_matches(t, '\p{{L}}') "
+                r"THEN regexp_replace(lower(strip_accents(t)), '[^\p{L}\p{N}]+', '', 'g') "
+                f"ELSE trim(t, {literal(WHITE)}) END"
+            )
             value = sheet.look_up(sheet.let(sheet.call(bare, text), text), written)
             changed = sheet.let(f"{value} <> {text}", value, text)
             take(sheet, name, Reading(value, TEXT, changed, "not_country", "is no country"), self.on_error)

@@ -67,8 +67,9 @@ class Number(Numeric, frozen=True, tag="number"):
             read = f"CASE WHEN {plain} THEN TRY_CAST({text} AS DOUBLE) ELSE {sheet.call(other, text)} END"
             value = sheet.let(read, plain, text)
             changed = sheet.let(
-                f"CASE WHEN {plain} AND strlen({text}) <= {_EXACT_DIGITS + 1} THEN false "
-                f"ELSE CAST({value} AS VARCHAR) <> {text} END",
+                f"CASE WHEN {plain} AND strlen({text}) <= {_EXACT_DIGITS} + contains({text}, '.')::INTEGER THEN false "
+                f"ELSE CAST({value} AS VARCHAR) <> {text} "
+                f"AND (strlen({text}) > {_EXACT_DIGITS + 1} OR CAST({value} AS VARCHAR) <> {text} || '.0') END",
                 *(plain, value, text),
             )
             take(sheet, name, Reading(value, "DOUBLE", changed, "not_number", "is no number"), self.on_error)

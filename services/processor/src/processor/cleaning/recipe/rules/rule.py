@@ -12,9 +12,14 @@ from processor.cleaning.recipe.sql import TEXT, missing, shown, written
 from processor.language.problems import Path, did_you_mean
 
 Name = Annotated[str, Meta(min_length=1, max_length=1_000, description="A column.")]
-Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=10_000, description="The columns.")]
+_ONCE = {"uniqueItems": True}  # or a change would be logged twice
+Names = Annotated[
+    tuple[Name, ...],
+    Meta(min_length=1, max_length=10_000, extra_json_schema=_ONCE, description="The columns."),
+]
 AllOrNames = Annotated[
-    tuple[Name, ...], Meta(max_length=10_000, description="The columns; none for all that are text by then.")
+    tuple[Name, ...],
+    Meta(max_length=10_000, extra_json_schema=_ONCE, description="The columns; none for all that are text by then."),
 ]
 Word = Annotated[str, Meta(max_length=1_000)]
 Words = Annotated[tuple[Word, ...], Meta(max_length=10_000)]

@@ -165,7 +165,7 @@ class Map(Rule, frozen=True, tag="map"):
                 detail = sheet.let(f"{shown(text)} || ' is not in the table of values.'", text)
                 sheet.reject(unknown, name, "not_mapped", detail)
             value = sheet.let(f"CASE {whens}WHEN {text} = '' THEN {text} ELSE {kept} END", *uses)
-            changed = sheet.let(f"coalesce({value}, '') <> coalesce({text}, '')", value, text)
+            changed = sheet.let(f"{value} IS DISTINCT FROM {text}", value, text)
             sheet.set(name, value, TEXT, changed)
 
     def _found(self, sheet: Sheet, key: str, table: Mapping[str, str]) -> str:

@@ -111,7 +111,10 @@ class Unit(Rule, frozen=True, tag="unit"):
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             value = sheet.let(sheet.call(body, text), text)
-            changed = sheet.let(rf"regexp_replace(CAST({value} AS VARCHAR), '\.0$', '') <> {text}", value, text)
+            # `5` and `5.0` are the same number.
+            changed = sheet.let(
+                f"CAST({value} AS VARCHAR) <> {text} AND CAST({value} AS VARCHAR) <> {text} || '.0'", value, text
+            )
             reading = Reading(value, "DOUBLE", changed, "not_unit", f"is nothing in {self.to}")
             take(sheet, name, reading, self.on_error)
 
