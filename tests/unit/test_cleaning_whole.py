@@ -209,3 +209,33 @@ def test_what_fails_by_itself_is_not_hidden() -> None:
         interruptible(connection, lambda: None),
     ):
         connection.execute("SELECT CAST('x' AS INTEGER)").fetchall()
+
+
+@pytest.mark.parametrize("name", ["row_", "changed_", "CHANGED_", "place_", "line_", "file_row_number", "c1", "v0"])
+@pytest.mark.parametrize("more", [[], [{"rule": "deduplicate"}]], ids=["chunk by chunk", "over all rows"])
+def test_a_column_may_be_called_as_ours_are(cleaning: Cleaning, name: str, more: list[dict[str, Any]]) -> None:
+    rules = [{"rule": "integer", "columns": [name]}, {"rule": "trim", "columns": ["x"]}, *more]
+    result, out = cleaning.in_one_go(f"{name},x\n9,a \n5,b\n7,c\n".encode(), recipe(rules))
+    assert rows_of(out / files.CLEANED) == [(9, "a"), (5, "b"), (7, "c")]
+    assert [row[2:5] for row in rows_of(out / files.CHANGES)] == [("x", "a ", "a")]
+    assert result["changed_cells"] == 1
+
+
+def test_a_mark_that_begins_a_cell_stays_where_what_is_before_it_is_rejected(cleaning: Cleaning) -> None:
+    content = 'a,b\nx, "y\ud800"\n\ufeffz,1\nw,2\nv,3\n'.encode("utf-16-le", "surrogatepass")
+    reading = {"encoding": "utf-16-le", "delimiter": ",", "header": True, "quote": '"'}
+    _, out = cleaning.in_one_go(content, recipe([]) | {"reading": reading})
+    assert rows_of(out / files.CLEANED)[0] == ("\ufeffz", "1")
+
+
+def test_a_header_that_is_not_of_the_encoding_is_a_header_still(cleaning: Cleaning) -> None:
+    rows = "".join(f"{number},é,2\n" for number in range(50))
+    result, _ = cleaning.in_one_go(b"id,pr\xe9nom,x\n" + rows.encode(), recipe([]) | {"reading": {"encoding": "utf-8"}})
+    assert [column["name"] for column in result["columns"]] == ["id", "pr\ufffdnom", "x"]
+
+
+@pytest.mark.parametrize("name", ["\0", "\ud800"], ids=["NUL", "surrogate"])
+def test_a_name_that_is_no_text_is_refused_with_its_place(cleaning: Cleaning, name: str) -> None:
+    with pytest.raises(StepError) as wrong:
+        cleaning.in_one_go(b"a,b\n1,2\n", recipe([]) | {"reading": {"names": ["a", name]}})
+    assert "names[1]" in wrong.value.detail

@@ -99,9 +99,10 @@ class Cleaner:
                 rows_out = copied(connection, query, path)
             except duckdb.InvalidInputException:
                 return None
-        place = ROW if not beside else "place_"
+        # By their places, since a column of the file may have any name.
+        slots = ", ".join(f"v{at}" for at in range(len(rules.columns) + len(beside)))
         found = connection.execute(
-            f"SELECT {place} AS place, {CHANGED} FROM read_parquet({literal(str(path))})"  # noqa: S608
+            f"SELECT place, changed FROM read_parquet({literal(str(path))}) AS t({slots}, changed, place)"  # noqa: S608
         ).fetchnumpy()
         without_last_columns(path, 2)
         places = found["place"]
@@ -110,7 +111,7 @@ class Cleaner:
         came_out = np.zeros(len(feed.rows), np.bool_)
         came_out[places] = True
         again = ~came_out
-        again[places[found[CHANGED]]] = True
+        again[places[found["changed"]]] = True
         rows_again = np.flatnonzero(again)
         rejected: Counter[str] = Counter()
         changed: Counter[tuple[int, str]] = Counter()

@@ -4,7 +4,7 @@ to reject. If it finds another number of rows, it is not asked any more."""
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -41,10 +41,7 @@ def feed_of(content: Content, grammar: Grammar, columns: int, scratch: str) -> I
     """For a table with as many columns."""
     text = Text(content, grammar, with_ragged(content, columns))
     with _file(scratch) as file:
-        for number, piece in enumerate(text.pieces()):
-            if number == 0 and bytes(piece[: len(_MARK)]) == _MARK:
-                file.write(_MARK)  # DuckDB takes the first one for a byte order mark
-            file.write(piece)
+        _write(file, text.pieces())
         rejects = rejects_of(content, grammar, columns, text.faults)
         yield _feed(file, np.flatnonzero(text.faults == Fault.NONE), rejects, grammar, text)
 
@@ -54,10 +51,7 @@ def part_of(feed: Feed, rows: NDArray[np.intp], scratch: str) -> Iterator[Feed]:
     """Some of its rows, by their places in it."""
     with _file(scratch) as file:
         records = feed.rows[rows]
-        for number, piece in enumerate(feed.text.only(records)):
-            if number == 0 and piece.startswith(_MARK):
-                file.write(_MARK)
-            file.write(piece)
+        _write(file, feed.text.only(records))
         yield _feed(file, records, NO_REJECTS, feed.grammar, feed.text)
 
 
@@ -75,6 +69,15 @@ def columns_of(
             for file, group in zip(files, groups, strict=True):
                 file.write(written([values[column] for column in group], _OURS) + b"\n")
         yield [_feed(file, records, NO_REJECTS, _OURS, feed.text) for file in files]
+
+
+def _write(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> None:
+    is_empty = True
+    for piece in pieces:
+        if is_empty and bytes(piece[: len(_MARK)]) == _MARK:
+            file.write(_MARK)  # DuckDB takes the first one for a byte order mark
+        is_empty = is_empty and not len(piece)
+        file.write(piece)
 
 
 def _feed(file: IO[bytes], rows: NDArray[np.intp], rejects: Rejects, grammar: Grammar, text: Text) -> Feed:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from processor.cleaning.reading.decisions import Decision, decided, overridden
-from processor.cleaning.reading.options import Options
+from processor.cleaning.reading.options import NO_TEXT, Options
 from processor.step import StepError
 
 _MOST_NOTES = 20
@@ -26,7 +26,13 @@ def decide_names(
             "The file has no header; its columns are numbered."
         ]
     fitted, notes = _fitted([field.strip() for field in header], width, data)
-    names, made_up = _distinct(fitted)
+    readable = [NO_TEXT.sub("\ufffd", field) for field in fitted]
+    notes += [
+        f"The name of column {number} has characters that are none; it is called {name!r:.70} here."
+        for number, (field, name) in enumerate(zip(fitted, readable, strict=True), 1)
+        if name != field
+    ]
+    names, made_up = _distinct(readable)
     changed = len(notes) + len(made_up)
     notes += made_up
     sure = 1.0 if not changed else max(0.5, 1 - changed / (width + 1))

@@ -1,6 +1,7 @@
 """What a job's options may say of how its file is read. Whatever they say is done, and nothing of it is decided."""
 
 import codecs
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -25,6 +26,9 @@ _BY_CODEC = {codecs.lookup(name).name: name for name in ENCODINGS}
 
 MOST_DELIMITER_BYTES = 4  # of DuckDB
 _MOST_COLUMNS = 100_000
+
+# A surrogate also stands for a byte that is not of the file's encoding.
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -80,6 +84,9 @@ def _checked(options: Options) -> Options:
         changes["escape"] = None  # so others write that quotes are doubled
     if options.names is not UNSET and len({name.casefold() for name in options.names}) < len(options.names):
         raise _invalid("names", "two columns may not have the same name, not even in another case")
+    for at, name in enumerate([] if options.names is UNSET else options.names):
+        if NO_TEXT.search(name):
+            raise _invalid(f"names[{at}]", "it may have no NUL and no half of a surrogate pair")
     return msgspec.structs.replace(options, **changes)
 
 

@@ -94,16 +94,15 @@ class Closer:
         self._columns = columns
         cells = ", ".join(self._cell(at) for at in columns)
         tables.run(
-            f"CREATE OR REPLACE TEMP TABLE closer AS SELECT {cells or 'NULL'} FROM {tables.parquet('cleaned')} "  # noqa: S608
+            f"CREATE OR REPLACE TEMP TABLE closer AS SELECT {cells or 'NULL'} FROM {tables.by_slots('cleaned')} "  # noqa: S608
             f"WHERE {stretches(rows, most)}"
         )
         self.rows = int(tables.run("SELECT count(*) FROM closer")[0][0])
         self.is_all = self.rows == rows
 
     def _cell(self, at: int) -> str:
-        name, type_ = self._columns[at]
-        column = identifier(name)
-        if type_ != TEXT:
+        column = f"s{at}"
+        if self._columns[at][1] != TEXT:
             return f"{column} AS v{at}"
         kept = f"CASE WHEN length({column}) > {_LONGEST} THEN left({column}, {_LONGEST}) || md5({column}) ELSE {column}"
         return f"{kept} END AS v{at}, length({column}) AS n{at}"

@@ -47,7 +47,11 @@ class Tables:
 
     def parquet(self, name: str) -> str:
         """In a FROM; with the rows' places in the file as `file_row_number`."""
-        return f"read_parquet({literal(str(self.files / f'{name}.parquet'))}, file_row_number = true)"
+        return f"read_parquet({literal(str(self.files / f'{name}.parquet'))})"
+
+    def by_slots(self, name: str) -> str:
+        """The same, with its columns as s0, s1, …, so that none can be called `file_row_number`."""
+        return f"{self.parquet(name)} AS t({', '.join(f's{at}' for at in range(len(self.columns(name))))})"
 
     def columns(self, name: str) -> list[tuple[str, str]]:
         """Names that are its own in SQL, and types. Those that differ in case only, DuckDB renames."""

@@ -46,7 +46,8 @@ def apply_stages(connection: duckdb.DuckDBPyConnection, plan: Plan, fd: int, par
         connection.execute(f"CREATE TEMP TABLE {_STAGED} ({places}{slots})")
     done = apply_to_all(connection, plan, _STAGED)
     names = ", ".join(f"{column.slot} AS {identifier(column.name)}" for column in plan.columns)
-    rows = f"SELECT {names} FROM ({done.cleaned}) ORDER BY {ROW}"  # noqa: S608
+    # Of `done`, since a column may be called as ours is.
+    rows = f"SELECT {names} FROM ({done.cleaned}) AS done ORDER BY done.{ROW}"  # noqa: S608
     copied(connection, rows, folder / files.CLEANED)
     write_output(connection, folder, plan.recipe.output)
     for name, query in _logs(parts).items():
