@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from fixtures.recipes import outcome
-from processor.cleaning.recipe.compiling import WrongRecipe
+from fixtures.recipes import outcome, raw_table, recipe_of
+from processor.cleaning.recipe.applying import apply_to_all
+from processor.cleaning.recipe.compiling import WrongRecipe, compile_recipe
 from processor.cleaning.recipe.validation import validate
 
 
@@ -67,3 +68,35 @@ def test_no_column_gets_the_name_of_another_in_another_case(
 ) -> None:
     with pytest.raises(WrongRecipe, match="already"):
         outcome(connection, ["id", "n", "a"], [rule], [])
+
+
+def test_of_values_that_are_as_frequent_the_same_one_is_always_expected() -> None:
+    rule = {"rule": "dependency", "columns": ["k"], "determines": "v", "repair": "none"}
+    rows = [{"k": "a", "v": "x"}, {"k": "a", "v": "y"}]
+    plan = compile_recipe(recipe_of(rule), ["k", "v"])
+    for threads in (1, 2):
+        with duckdb.connect(config={"threads": threads}) as connection:
+            raw_table(connection, ["k", "v"], rows)
+            apply_to_all(connection, plan, "(SELECT rowid AS row_, c0, c1 FROM raw)")
+            found = connection.execute("SELECT row_, found, expected FROM whole_findings").fetchall()
+        assert found == [(0, "x", "y")]
+
+
+@pytest.mark.parametrize("null", [";", 'a"', "a\nb"], ids=["delimiter", "quote", "line end"])
+def test_what_stands_for_null_cannot_tear_a_row(null: str) -> None:
+    (problem,) = validate({"version": 1, "output": {"delimiter": ";", "null": null}}).problems
+    assert (problem.place, problem.code) == ("output.null", "not_a_null")
+
+
+def test_many_patterns_are_judged_by_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each opened one of its own: a document of them held a thread of all tenants for minutes."""
+    assert not validate(
+        {"version": 1, "rules": [{"rule": "replace", "columns": ["a"], "pattern": "x", "by": ""}]}
+    ).problems
+
+    def refuse(**_options: object) -> None:
+        raise AssertionError("another engine was opened")
+
+    monkeypatch.setattr(duckdb, "connect", refuse)
+    rules = [{"rule": "replace", "columns": ["a"], "pattern": f"x{at}(", "by": ""} for at in range(5)]
+    assert len(validate({"version": 1, "rules": rules}).problems) == 5

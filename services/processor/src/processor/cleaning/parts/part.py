@@ -163,7 +163,7 @@ class Cleaner:
     def _write_changes(self, content: Content, records: NDArray[np.intp], folder: Path, offset: int) -> None:
         query = f"""
             SELECT {_NUMBER} AS row, {LINE} AS line, column_ AS "column", before, after, rule, rule_name
-            FROM {CHUNK_CHANGES} JOIN places USING ({ROW}) ORDER BY row, rule
+            FROM {CHUNK_CHANGES} JOIN places USING ({ROW}) ORDER BY row, rule, column_
         """  # noqa: S608
         with _places(self._connection, content, records, offset):
             copied(self._connection, query, folder / "changes.parquet")

@@ -68,6 +68,9 @@ def _sense(recipe: Recipe) -> Iterator[Problem]:
     output = recipe.output
     if output.delimiter in '"\r\n' or ord(output.delimiter) > 127:
         yield Problem.at(("output", "delimiter"), "not_a_delimiter", f"{output.delimiter!r} cannot be between cells.")
+    if any(sign in output.null for sign in (output.delimiter, '"', "\r", "\n")):
+        detail = "What stands for null may have no delimiter, no quote and no line end in it."
+        yield Problem.at(("output", "null"), "not_a_null", detail)
 
 
 def _nuls(node: Any, path: Path) -> Iterator[Problem]:

@@ -79,7 +79,8 @@ def _logs(parts: Parts) -> dict[str, str]:
         if of_parts := parts.get(name):
             stay = f" WHERE row NOT IN ({gone})" if name == files.CHANGES else ""
             told.append(f"SELECT * FROM {_all(of_parts)}{stay}")  # noqa: S608
-        queries[name] = f"SELECT * FROM ({' UNION ALL '.join(told)}) ORDER BY row, rule"  # noqa: S608
+        order = "row, rule" if name == files.DUPLICATES else 'row, rule, "column"'
+        queries[name] = f"SELECT * FROM ({' UNION ALL '.join(told)}) ORDER BY {order}"  # noqa: S608
     return queries
 
 

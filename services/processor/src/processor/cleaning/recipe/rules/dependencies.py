@@ -35,8 +35,9 @@ class Dependency(WholeRule, frozen=True, tag="dependency"):
             f"CREATE OR REPLACE TEMP TABLE {counted} AS SELECT {names}, {value} AS value, count(*) AS rows "  # noqa: S608
             f"FROM {stage.source} WHERE {present([*keys, column])} GROUP BY ALL"
         )
+        # Of values that are as frequent, always the same one.
         stage.steps.append(
-            f"CREATE OR REPLACE TEMP TABLE {judged} AS SELECT {names}, arg_max(value, rows) AS best, "  # noqa: S608
+            f"CREATE OR REPLACE TEMP TABLE {judged} AS SELECT {names}, arg_max(value, (rows, value)) AS best, "  # noqa: S608
             f"max(rows) / sum(rows) AS confidence FROM {counted} GROUP BY {names} HAVING count(*) > 1"
         )
         is_clear = f"j.confidence >= {self.confidence!r}" if self.repair == "majority" else "false"

@@ -21,6 +21,7 @@ _MEASURES = {
 }
 # Texts in one block are all compared with each other.
 MOST_IN_BLOCK = 5_000
+_PAIRS_AT_ONCE = 10_000
 
 
 class Deduplicate(WholeRule, frozen=True, tag="deduplicate"):
@@ -117,10 +118,10 @@ def _grouped(texts: str, measure: str, threshold: float, groups: str) -> Step:
             )
             raise StepError("block_too_large", detail)
         alike = measure.format("a.text", "b.text")
-        pairs = connection.execute(
+        found = connection.execute(
             f"SELECT a.text_id, b.text_id FROM {distinct} a JOIN {distinct} b "  # noqa: S608
             f"ON a.block = b.block AND a.text_id < b.text_id WHERE {alike} >= {threshold!r}"
-        ).fetchall()
+        )
         roots: dict[int, int] = {}
 
         def root(text: int) -> int:
@@ -128,9 +129,10 @@ def _grouped(texts: str, measure: str, threshold: float, groups: str) -> Step:
                 roots[text] = text = roots.get(up, up)
             return text
 
-        for one, other in pairs:
-            low, high = sorted((root(one), root(other)))
-            roots[high] = low
+        while pairs := found.fetchmany(_PAIRS_AT_ONCE):  # of texts that are all alike, there are millions
+            for one, other in pairs:
+                low, high = sorted((root(one), root(other)))
+                roots[high] = low
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {groups} AS SELECT text_id, text_id AS group_id FROM {distinct}"  # noqa: S608
         )

@@ -1,6 +1,7 @@
 """Rules for text: white space, case, words for nothing, patterns, maps."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from typing import Annotated, Literal
 
 import duckdb
@@ -178,12 +179,25 @@ class Map(Rule, frozen=True, tag="map"):
 
 
 def wrong_patterns(pattern: str, path: tuple[str | int, ...], by: str = "") -> Iterator[WrongRule]:
-    with duckdb.connect() as connection:
+    refused = _refusal(pattern, by)
+    if refused is not None:
+        yield WrongRule(path, "wrong_pattern", f"This is no regular expression of RE2: {refused}.")
+
+
+@lru_cache(maxsize=1024)
+def _refusal(pattern: str, by: str) -> str | None:
+    with _judge().cursor() as connection:
         try:
             connection.execute("SELECT regexp_replace('', ?, ?)", [pattern, by]).fetchall()
         except duckdb.Error as refused:
-            said = str(refused).partition("\n")[0].partition(": ")[2][:200]
-            yield WrongRule(path, "wrong_pattern", f"This is no regular expression of RE2: {said}.")
+            return str(refused).partition("\n")[0].partition(": ")[2][:200]
+    return None
+
+
+@cache
+def _judge() -> duckdb.DuckDBPyConnection:
+    """One for all: to open one takes longer than a hundred judgements."""
+    return duckdb.connect(config={"threads": 1})
 
 
 def _set(sheet: Sheet, name: str, value: str) -> None:
