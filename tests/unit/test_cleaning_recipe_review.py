@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
+from fixtures.recipe_reference import Row
 from fixtures.recipes import outcome, raw_table, recipe_of
 from processor.cleaning.recipe.applying import apply_to_all
 from processor.cleaning.recipe.compiling import WrongRecipe, compile_recipe
@@ -72,7 +73,7 @@ def test_no_column_gets_the_name_of_another_in_another_case(
 
 def test_of_values_that_are_as_frequent_the_same_one_is_always_expected() -> None:
     rule = {"rule": "dependency", "columns": ["k"], "determines": "v", "repair": "none"}
-    rows = [{"k": "a", "v": "x"}, {"k": "a", "v": "y"}]
+    rows: list[Row] = [{"k": "a", "v": "x"}, {"k": "a", "v": "y"}]
     plan = compile_recipe(recipe_of(rule), ["k", "v"])
     for threads in (1, 2):
         with duckdb.connect(config={"threads": threads}) as connection:
