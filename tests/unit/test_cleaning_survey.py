@@ -52,3 +52,11 @@ def test_a_delimiter_by_which_records_are_not_told_apart_exactly_is_refused(tmp_
     with pytest.raises(StepError, match="cannot be cleaned") as refused:
         surveyed(tmp_path / "file", b"a||b\n1||2\n", delimiter="||")
     assert refused.value.code == "unsupported_dialect"
+
+
+def test_a_mark_that_may_be_a_part_of_another_character_is_refused(tmp_path: Path) -> None:
+    content = "a|b\nポ|2\nx|3\n".encode("shift_jis")
+    with pytest.raises(StepError, match="part of other characters") as refused:
+        surveyed(tmp_path / "file", content, encoding="shift_jis", delimiter="|")
+    assert refused.value.code == "unsupported_dialect"
+    assert surveyed(tmp_path / "file", content.replace(b"|", b";"), encoding="shift_jis", delimiter=";")

@@ -172,6 +172,19 @@ def test_what_another_file_has_not_is_rejected(cleaning: Cleaning) -> None:
         assert (out / "cleaned.csv").read_text() == "id,name\n1,Ada\n3,Cyd\n"
 
 
+def test_what_is_missing_is_the_same_whether_it_is_empty_or_null(cleaning: Cleaning) -> None:
+    rules = [{"rule": "null_tokens", "tokens": ["-"]}, {"rule": "deduplicate"}]
+    result, out = cleaning.in_one_go(b"a,b\nx,-\nx,\ny,\n", recipe(rules) | {"reading": {"header": True}})
+    assert result["rows"]["duplicates"] == 1
+    assert (out / "cleaned.csv").read_bytes() == b'a,b\nx,\ny,""\n'
+
+
+def test_a_null_of_the_only_column_is_a_row_to_whoever_reads_it(cleaning: Cleaning) -> None:
+    rules = [{"rule": "null_tokens", "tokens": ["-"]}]
+    _, out = cleaning.in_one_go(b"a\nx\n-\ny\n", recipe(rules) | {"reading": {"header": True}})
+    assert (out / "cleaned.csv").read_bytes() == b'a\nx\n""\ny\n'
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -12,6 +12,7 @@ from processor.cleaning.reading.records_units import as_ascii, unit_bytes
 from processor.step import StepError
 
 _PIECE_BYTES = 1 << 20
+_SHARING = ("shift_jis", "big5", "gb18030")  # with ASCII, the bytes within characters
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -45,6 +46,10 @@ def layout_of(fd: int, decisions: Decisions) -> Layout:
         decisions.escape.value,
         decisions.names.value,
     )
+    marks = "".join(mark for mark in (layout.delimiter, layout.quote, layout.escape) if mark)
+    if encoding in _SHARING and any(mark >= "@" or mark.isdigit() for mark in marks):
+        detail = f"A file like this cannot be cleaned. In {encoding}, {marks} may be a part of other characters."
+        raise StepError("unsupported_dialect", detail)
     try:
         _ = layout.grammar
     except ValueError as wrong:

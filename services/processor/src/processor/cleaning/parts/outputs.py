@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from processor.cleaning.recipe.document import Output
-from processor.cleaning.recipe.sql import literal
+from processor.cleaning.recipe.sql import identifier, literal
 
 
 def write_output(connection: duckdb.DuckDBPyConnection, folder: Path, output: Output) -> None:
@@ -21,6 +21,10 @@ def write_output(connection: duckdb.DuckDBPyConnection, folder: Path, output: Ou
         case _:
             return
     cleaned = f"FROM read_parquet({literal(str(folder / 'cleaned.parquet'))})"
+    columns = connection.execute(f"DESCRIBE {cleaned}").fetchall()
+    if output.format == "csv" and len(columns) == 1 and not output.null:
+        # A line with nothing on it is no row to most who read it.
+        cleaned = f"SELECT coalesce(CAST({identifier(columns[0][0])} AS VARCHAR), '') {cleaned}"
     connection.execute(f"COPY ({cleaned}) TO {literal(str(folder / f'cleaned.{output.format}'))} ({options})")
 
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from processor.cleaning.recipe.rules.rule import AllOrNames, Name, WrongRule
 from processor.cleaning.recipe.rules.whole import WholeRule, columns_of, same
 from processor.cleaning.recipe.sheet import ROW, Column
-from processor.cleaning.recipe.sql import missing, written
+from processor.cleaning.recipe.sql import TEXT, missing, written
 from processor.cleaning.recipe.stage import Stage, Step
 from processor.step import StepError
 
@@ -52,13 +52,17 @@ class Deduplicate(WholeRule, frozen=True, tag="deduplicate"):
         keys = columns_of(stage, self.columns) if self.columns else list(stage.columns.values())
         rank = self._rank(stage)
         if self.measure == "exact":
-            names, kept = ", ".join(key.slot for key in keys), stage.table()
+            kept = stage.table()
+            # What is missing is missing, whether it is empty or null.
+            cells = [f"nullif({key.slot}, '')" if key.type == TEXT else key.slot for key in keys]
+            compared = ", ".join(f"{cell} AS {key.slot}" for cell, key in zip(cells, keys, strict=True))
+            rows = f"(SELECT {ROW}, {compared} FROM {stage.source})"  # noqa: S608
             stage.steps.append(
-                f"CREATE OR REPLACE TEMP TABLE {kept} AS SELECT {names}, {rank} AS survivor FROM {stage.source} "  # noqa: S608
-                f"GROUP BY {names} HAVING count(*) > 1"
+                f"CREATE OR REPLACE TEMP TABLE {kept} AS SELECT {compared}, {rank} AS survivor "  # noqa: S608
+                f"FROM {stage.source} GROUP BY {', '.join(cells)} HAVING count(*) > 1"
             )
             stage.remove(
-                f"SELECT s.{ROW}, k.survivor FROM {stage.source} s JOIN {kept} k ON {same('s', 'k', keys)} "  # noqa: S608
+                f"SELECT s.{ROW}, k.survivor FROM {rows} s JOIN {kept} k ON {same('s', 'k', keys)} "  # noqa: S608
                 f"WHERE s.{ROW} <> k.survivor"
             )
             return
