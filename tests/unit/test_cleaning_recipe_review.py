@@ -101,3 +101,12 @@ def test_many_patterns_are_judged_by_one_engine(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(duckdb, "connect", refuse)
     rules = [{"rule": "replace", "columns": ["a"], "pattern": f"x{at}(", "by": ""} for at in range(5)]
     assert len(validate({"version": 1, "rules": rules}).problems) == 5
+
+
+def test_rules_without_end_on_one_column_are_refused_with_the_first_that_is_too_many() -> None:
+    trims = [{"rule": "trim", "columns": ["a"]}, {"rule": "case", "columns": ["a"], "to": "upper"}] * 500
+    with pytest.raises(WrongRecipe) as refused:
+        compile_recipe(recipe_of(*trims), ["a"])
+    (problem,) = refused.value.problems
+    assert problem.code == "too_deep"
+    assert problem.place.startswith("rules[")

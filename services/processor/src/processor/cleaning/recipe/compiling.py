@@ -12,6 +12,9 @@ from processor.cleaning.recipe.sheet import Column, Sheet
 from processor.cleaning.recipe.stage import Stage
 from processor.language.problems import Problem
 
+# DuckDB plans some 300 in two seconds and 250 MB, beyond any limit of its own; it fails at a thousand.
+_MOST_LAYERS = 300
+
 
 class WrongRecipe(Exception):
     """The recipe does not fit the table."""
@@ -55,8 +58,12 @@ def compile_recipe(recipe: Recipe, columns: Sequence[str], tables: Mapping[str, 
             else:
                 sheet.rule = at
                 rule.apply(sheet)
+                if sheet.depth > _MOST_LAYERS:
+                    raise WrongRule((), "too_deep", "Too many rules before this one work on what others have made.")
         except WrongRule as wrong:
             problems.append(Problem.at(("rules", at, *wrong.path), wrong.code, wrong.detail))
+            if wrong.code == "too_deep":
+                break
     if problems:
         raise WrongRecipe(problems)
     if sheet.is_used or not done:

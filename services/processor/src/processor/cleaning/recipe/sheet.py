@@ -82,6 +82,7 @@ class Sheet:
     rejects: list[Reject] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
     macros: dict[str, str] = field(default_factory=dict)  # names, by their definitions
+    depth: int = 0  # layers that a statement for all slots would have
     _formulas: dict[str, _Formula] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict)
 
@@ -177,5 +178,6 @@ class Sheet:
     def _add(self, sql: str, uses: tuple[str, ...], lookup: str | None = None) -> str:
         slot = f"{self.prefix}{len(self._formulas)}"
         level = 1 + max(map(self._level, uses), default=0)
+        self.depth = max(self.depth, level)
         self._formulas[slot] = _Formula(sql if lookup is None else f"{slot}_.value", uses, level, lookup)
         return slot
