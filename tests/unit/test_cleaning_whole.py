@@ -173,7 +173,7 @@ def test_what_another_file_has_not_is_rejected(cleaning: Cleaning) -> None:
 
 
 def test_what_is_missing_is_the_same_whether_it_is_empty_or_null(cleaning: Cleaning) -> None:
-    rules = [{"rule": "null_tokens", "tokens": ["-"]}, {"rule": "deduplicate"}]
+    rules: list[dict[str, Any]] = [{"rule": "null_tokens", "tokens": ["-"]}, {"rule": "deduplicate"}]
     result, out = cleaning.in_one_go(b"a,b\nx,-\nx,\ny,\n", recipe(rules) | {"reading": {"header": True}})
     assert result["rows"]["duplicates"] == 1
     assert (out / "cleaned.csv").read_bytes() == b'a,b\nx,\ny,""\n'
