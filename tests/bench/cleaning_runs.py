@@ -1,4 +1,4 @@
-"""Our cleaning of a whole file: surveyed, then all of its chunks by processes as steps have them."""
+"""Our cleaning of a whole file: surveyed, all of its chunks by processes as steps have them, and put together."""
 
 import multiprocessing
 import os
@@ -10,13 +10,16 @@ from time import perf_counter, process_time
 
 from bench.dirty_table import NAMES, NULLS, TEXTS
 from bench.peak import peak_mb
+from processor.cleaning.parts.counts import PartCounts
 from processor.cleaning.parts.part import Cleaner
+from processor.cleaning.progress import Progress, Shares
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.recipe.compiling import compile_recipe
 from processor.cleaning.recipe.validation import validate
 from processor.cleaning.room import Room
 from processor.cleaning.survey import Survey, survey
+from processor.cleaning.whole.finishing import Cleaned, finish
 
 MEMORY_MB = 100  # that DuckDB may use in each process
 RECIPE = {
@@ -35,9 +38,8 @@ RECIPE = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    rows_out: int
-    rejected: int
-    changed: int
+    number: int
+    counts: PartCounts
     seconds: float
     cpu_seconds: float
     pid: int
@@ -47,12 +49,19 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Run:
     parts: list[Part]
-    seconds: float
+    cleaned: Cleaned
     survey_seconds: float
+    parts_seconds: float
+    whole_seconds: float
+    own_cpu_seconds: float  # of the survey and the whole
+
+    @property
+    def seconds(self) -> float:
+        return self.survey_seconds + self.parts_seconds + self.whole_seconds
 
     @property
     def cpu_seconds(self) -> float:
-        return sum(part.cpu_seconds for part in self.parts)
+        return self.own_cpu_seconds + sum(part.cpu_seconds for part in self.parts)
 
     @property
     def peak_mb(self) -> float:
@@ -63,17 +72,33 @@ class Run:
 
 
 def clean(path: Path, folder: Path, processes: int) -> Run:
-    began = perf_counter()
+    began, cpu_began = perf_counter(), process_time()
     seen = survey(path, options_from({}))
-    surveyed = perf_counter() - began
+    surveyed, cpu_surveyed = perf_counter() - began, process_time() - cpu_began
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, _open, (path, seen, folder)) as pool:
         pool.map(_warm_up, range(processes), chunksize=1)
         began = perf_counter()
-        parts = list(pool.imap_unordered(_clean, enumerate(seen.chunks)))
-        return Run(parts, perf_counter() - began, surveyed)
+        parts = list(pool.imap(_clean, enumerate(seen.chunks)))
+        cleaned = perf_counter() - began
+    began, cpu_began = perf_counter(), process_time()
+    whole = _put_together(path, seen, parts, folder)
+    return Run(parts, whole, surveyed, cleaned, perf_counter() - began, cpu_surveyed + process_time() - cpu_began)
+
+
+def _put_together(path: Path, seen: Survey, parts: list[Part], folder: Path) -> Cleaned:
+    recipe = validate(RECIPE).recipe
+    assert recipe is not None
+    files: dict[str, list[Path]] = {}
+    for part in parts:
+        for file in sorted((folder / f"{part.number}").iterdir()):
+            files.setdefault(file.name, []).append(file)
+    (folder / "whole").mkdir()
+    progress = Progress(lambda _share, _message: None, 1, Shares(0, 0))
+    plan, room = compile_recipe(recipe, NAMES), Room(MEMORY_MB, 1, str(folder))
+    return finish(path, seen, plan, [part.counts for part in parts], files, folder / "whole", room, progress, {})
 
 
 class _Worker:
@@ -108,5 +133,4 @@ def _clean(numbered: tuple[int, Chunk]) -> Part:
     began, cpu_began = perf_counter(), process_time()
     counts = _worker.cleaner.clean(_worker.fd, chunk, folder)
     seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
-    changed = sum(one.cells for one in counts.changed)
-    return Part(counts.rows_out, sum(counts.rejected.values()), changed, seconds, cpu_seconds, os.getpid(), peak_mb())
+    return Part(number, counts, seconds, cpu_seconds, os.getpid(), peak_mb())
