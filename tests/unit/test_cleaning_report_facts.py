@@ -18,7 +18,6 @@ from fixtures.order_files import RULES, orders
 from fixtures.recipes import recipe_of
 from processor.cleaning.reading.deciding import decide
 from processor.cleaning.reading.options import options_from
-from processor.cleaning.recipe.sql import literal
 from processor.cleaning.report import facts_columns
 from processor.cleaning.report.document import ColumnReport, Report, Spread
 from processor.cleaning.report.facts import MOST_DETAILED, Clean, facts_of
@@ -26,6 +25,7 @@ from processor.cleaning.report.making import make_report
 from processor.cleaning.report.sampling import take_sample
 from processor.cleaning.report.schema import published
 from processor.cleaning.report.tables import open_tables
+from processor.cleaning.sql import literal
 from processor.language.json_schemas import compiled
 from processor.step import StepStopped
 

@@ -22,7 +22,7 @@ from processor.cleaning import running
 from processor.cleaning.query import reading
 from processor.cleaning.query.reading import table_query
 from processor.cleaning.query.syntax import comparison, names
-from processor.cleaning.recipe.sql import identifier
+from processor.cleaning.sql import identifier
 from processor.step import StepError, StepStopped, Task
 
 VALUES: Mapping[str, st.SearchStrategy[Any]] = {

@@ -10,6 +10,7 @@ from typing import Any, Self
 import duckdb
 
 from processor.cleaning.slices import Slice
+from processor.cleaning.sql import literal
 from processor.step import StepError, Task
 
 _POLL_SECONDS = 0.1
@@ -138,10 +139,10 @@ class Reader:
     def _table(self) -> str:
         # Our own names, so that a header can hold anything. All that was to be found out of the dialect, has been.
         names = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(self._part.columns)))
-        path, (delimiter, quote, escape) = _literal(str(self._part.path)), self._part.grammar
+        path, (delimiter, quote, escape) = literal(str(self._part.path)), self._part.grammar
         return f"""
-            read_csv({path}, auto_detect = false, delim = {_literal(delimiter)},
-                quote = {_literal(quote or "")}, escape = {_literal(escape or quote or "")},
+            read_csv({path}, auto_detect = false, delim = {literal(delimiter)},
+                quote = {literal(quote or "")}, escape = {literal(escape or quote or "")},
                 header = false, skip = {self._part.skipped}, columns = {{{names}}},
                 strict_mode = true, store_rejects = true, rejects_limit = {_MOST_REJECTS})
         """
@@ -181,7 +182,3 @@ def _facts(counts: Sequence[Any], tried: Sequence[str]) -> ColumnFacts:
     rows, filled, distinct, longest, *casts = counts
     fitting = [type_ for type_, fits in zip(_TYPES, casts, strict=True) if type_ in tried and fits == filled > 0]
     return ColumnFacts((*fitting, "VARCHAR")[0], rows - filled, distinct, False, longest or 0)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

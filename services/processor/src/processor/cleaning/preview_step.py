@@ -8,7 +8,7 @@ from processor.cleaning.previewing import preview
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
 from processor.cleaning.wrong_recipes import recipe_from
-from processor.inputs.opening import open_input
+from processor.inputs.opening import open_first
 from processor.step import Report, Task
 
 ROWS = 100
@@ -17,8 +17,7 @@ _OPENING = 0.5  # of the whole, if there is something to be opened
 
 def preview_step(task: Task, report: Report) -> dict[str, Any]:
     recipe, reading = recipe_from(task.options.get("recipe")), options_from(task.options.get("reading", {}))
-    given = open_input(task, lambda share, message: report(_OPENING * share, message))
-    begin = _OPENING if given.compression else 0.0
+    given, after = open_first(task, report, _OPENING)
     with enough_memory(task):
         shown = preview(
             given.path,
@@ -26,7 +25,7 @@ def preview_step(task: Task, report: Report) -> dict[str, Any]:
             reading,
             task.options.get("rows", ROWS),
             room_of(task),
-            lambda share, message: report(begin + (1 - begin) * share, message),
+            after,
             {name: Path(table) for name, table in zip(task.options.get("tables", {}), task.inputs, strict=True)},
             spread=task.options.get("spread", False),
         )

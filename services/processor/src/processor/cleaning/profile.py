@@ -12,16 +12,16 @@ from processor.cleaning.reading.options import options_from
 from processor.cleaning.reading.rows import Grammar
 from processor.cleaning.slices import WIDEST, Slice, cut
 from processor.cleaning.text import Encoding, convert_to_utf8, encoding_of
-from processor.inputs.opening import Input, open_input
+from processor.inputs.opening import Input, open_first
 from processor.step import Report, Task
 
 _OPENING = 0.3  # of the whole, if there is something to be opened
 
 
 def profile(task: Task, report: Report) -> dict[str, Any]:
-    given = open_input(task, lambda share, message: report(_OPENING * share, message))
+    given, after = open_first(task, report, _OPENING)
     path, scratch = given.path, Path(task.scratch)
-    progress = _Progress(_after_opening(report) if given.compression else report, given.bytes)
+    progress = _Progress(after, given.bytes)
     decisions = decide(path, options_from({}))
     encoding = encoding_of(
         path, decisions.encoding.value, decisions.mark_bytes, progress.of_bytes("Checking the text", until=0.1)
@@ -50,10 +50,6 @@ def profile(task: Task, report: Report) -> dict[str, Any]:
         columns += table.columns
         rows, rejected = table.rows, table.rejected
     return _result(given, encoding, decisions, rows, rejected + cut_off, columns)
-
-
-def _after_opening(report: Report) -> Report:
-    return lambda share, message: report(_OPENING + (1 - _OPENING) * share, message)
 
 
 class _Progress:

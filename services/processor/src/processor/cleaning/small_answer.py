@@ -12,8 +12,8 @@ import msgspec
 
 from processor.cleaning import files
 from processor.cleaning.recipe.document import Output
-from processor.cleaning.recipe.sql import literal
 from processor.cleaning.report.making import JSON_NAME
+from processor.cleaning.sql import literal
 from processor.cleaning.survey import opened
 
 _LOGS = {

@@ -19,7 +19,7 @@ from processor.cleaning.recipe.document import Recipe
 from processor.cleaning.room import room_of
 from processor.cleaning.survey import Survey, opened, survey
 from processor.cleaning.whole.tables import columns_of
-from processor.inputs.opening import Input, open_input
+from processor.inputs.opening import Input, open_first
 from processor.step import Report, Task
 
 _MOST_PARTS = 500  # a larger file has larger ones
@@ -50,8 +50,8 @@ class WholeOptions(msgspec.Struct, frozen=True):
 
 def csv_survey(task: Task, report: Report) -> dict[str, Any]:
     options = clean_options(task.options)
-    given = open_input(task, lambda share, message: report(_OPENING * share, message))
-    progress = Progress(_after_opening(report) if given.compression else report, given.bytes, Shares(1, 1))
+    given, after = open_first(task, report, _OPENING)
+    progress = Progress(after, given.bytes, Shares(1, 1))
     found = survey(given.path, options.reading, progress.looking_through)
     tables = columns_of(_tables(options.tables, task.inputs))
     plan = plan_for(options.recipe, found.layout.names, tables)
@@ -99,10 +99,6 @@ def csv_whole(task: Task, report: Report) -> dict[str, Any]:
     artifacts.mkdir()
     given = Given(Path(task.input), surveyed.input, options.filename, surveyed.survey, tables)
     return end_clean(given, plan, counts, parts, artifacts, room_of(task), Progress(report, 1, Shares(0, 0)))
-
-
-def _after_opening(report: Report) -> Report:
-    return lambda share, message: report(_OPENING + (1 - _OPENING) * share, message)
 
 
 def _staged(task: Task) -> Path:

@@ -6,7 +6,7 @@ from processor.cleaning.memory import enough_memory
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
 from processor.cleaning.suggesting.suggestion import Wish, suggest
-from processor.inputs.opening import open_input
+from processor.inputs.opening import open_first
 from processor.step import Report, Task
 
 _OPENING = 0.2  # of the whole, if there is something to be opened
@@ -15,14 +15,13 @@ _OPENING = 0.2  # of the whole, if there is something to be opened
 def suggest_step(task: Task, report: Report) -> dict[str, Any]:
     reading = options_from(task.options.get("reading", {}))
     asked = {name: task.options[name] for name in ("most_rejects", "sample") if name in task.options}
-    given = open_input(task, lambda share, message: report(_OPENING * share, message))
-    begin = _OPENING if given.compression else 0.0
+    given, after = open_first(task, report, _OPENING)
     with enough_memory(task):
         suggested = suggest(
             given.path,
             reading,
             Wish(**asked),
             room_of(task),
-            lambda share, message: report(begin + (1 - begin) * share, message),
+            after,
         )
     return {**suggested, "input": given.described()}

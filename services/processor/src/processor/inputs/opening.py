@@ -44,6 +44,15 @@ def open_input(task: Task, report: Report) -> Input:
         raise
 
 
+def open_first(task: Task, report: Report, share: float) -> tuple[Input, Report]:
+    """The task's file, and the report of what is done with it: opening is this share of the work, if there is something
+    to be opened."""
+    given = open_input(task, lambda done, message: report(share * done, message))
+    if not given.compression:
+        return given, report
+    return given, lambda done, message: report(share + (1 - share) * done, message)
+
+
 def _open(task: Task, report: Report, folder: Path) -> Input:
     path, wanted = Path(task.input), task.options.get("entry")
     size = sent = path.stat().st_size

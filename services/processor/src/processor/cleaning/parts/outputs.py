@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from processor.cleaning.recipe.document import Output
-from processor.cleaning.recipe.sql import identifier, literal
+from processor.cleaning.sql import identifier, literal
 
 
 def write_output(connection: duckdb.DuckDBPyConnection, folder: Path, output: Output) -> None:

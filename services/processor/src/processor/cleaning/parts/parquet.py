@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from processor.cleaning.recipe.sql import literal
+from processor.cleaning.sql import literal
 from processor.cleaning.whole import thrift
 from processor.cleaning.whole.parquet_join import MAGIC, TAIL_BYTES, footer_length, moved
 

@@ -29,8 +29,8 @@ from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, te
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
 from processor.cleaning.recipe.sheet import ROW, Source
-from processor.cleaning.recipe.sql import identifier, literal
 from processor.cleaning.room import Room
+from processor.cleaning.sql import identifier, literal
 
 # Where the rows of `cleaned.parquet` are in the file, while rules that need all rows may still take them out.
 LINE, BYTE_OFFSET, BYTES = "line_", "byte_offset_", "bytes_"

@@ -13,7 +13,7 @@ from processor.cleaning.reading.feed import Feed
 from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.recipe.applying import CHUNK_REJECTS
 from processor.cleaning.recipe.sheet import ROW
-from processor.cleaning.recipe.sql import literal
+from processor.cleaning.sql import literal
 
 _NO_ROW = -1  # of the feed
 

@@ -16,8 +16,8 @@ from processor.cleaning.reading.feed import Feed, columns_of, relation_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, CHUNK_REJECTS, apply
 from processor.cleaning.recipe.passes import REFUSED, Pass
 from processor.cleaning.recipe.sheet import ROW, Source
-from processor.cleaning.recipe.sql import identifier
 from processor.cleaning.recipe.stage import CHANGES, REJECTS, TABLES
+from processor.cleaning.sql import identifier
 
 WIDEST = 64  # columns of a query
 OUT = "out_"

@@ -11,9 +11,9 @@ import msgspec
 from processor.cleaning.query.filters import Column, Table
 from processor.cleaning.query.values import KNOWN, kind_of
 from processor.cleaning.query.views import QueryColumn, QueryWish
-from processor.cleaning.recipe.sql import literal
 from processor.cleaning.room import room_of
 from processor.cleaning.running import interruptible
+from processor.cleaning.sql import literal
 from processor.step import Report, StepError, Task
 
 MOST_BYTES = 64 << 20  # of an answer

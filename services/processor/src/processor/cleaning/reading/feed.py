@@ -18,6 +18,7 @@ from processor.cleaning.reading.feed_rejects import NO_REJECTS, Rejects, rejects
 from processor.cleaning.reading.feed_text import Text
 from processor.cleaning.reading.records_fields import written
 from processor.cleaning.reading.records_grammar import Fault, Grammar
+from processor.cleaning.sql import identifier, literal
 
 _MARK = "\ufeff".encode()
 _IN_MEMORY = sys.platform == "linux"
@@ -108,15 +109,17 @@ def relation_of(feed: Feed, names: Sequence[str]) -> str:
     buffer = max(longest, feed.bytes) + 1  # one: a record that two buffers share is a risk for nothing
     types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     return f"""
-        read_csv({_literal(feed.path)}, columns = {{{types}}}, force_not_null = {list(names)},
-            delim = {_literal(grammar.delimiter.decode())}, quote = {_literal(quote.decode())},
-            escape = {_literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
+        read_csv({literal(feed.path)}, columns = {{{types}}}, force_not_null = {list(names)},
+            delim = {literal(grammar.delimiter.decode())}, quote = {literal(quote.decode())},
+            escape = {literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
             auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})
     """
 
 
 def _make_table(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE raw ({', '.join(f'{_name(name)} VARCHAR' for name in columns)})")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE raw ({', '.join(f'{identifier(name)} VARCHAR' for name in columns)})"
+    )
 
 
 def _read_by_duckdb(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: Sequence[str]) -> int | None:
@@ -143,11 +146,3 @@ def _read_ourselves(connection: duckdb.DuckDBPyConnection, feed: Feed, columns: 
 def _file(scratch: str) -> IO[bytes]:
     """In memory where there is such a thing."""
     return os.fdopen(os.memfd_create("feed"), "wb") if _IN_MEMORY else tempfile.NamedTemporaryFile(dir=scratch)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'

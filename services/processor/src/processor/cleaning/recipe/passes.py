@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from processor.cleaning.recipe.sheet import ROW, Change, Column, Reject, Sheet, Source
-from processor.cleaning.recipe.sql import literal
+from processor.cleaning.sql import literal
 
 REFUSED, CHANGED = "refused_", "changed_"
 _RULES_OF_A_COLUMN = 4

@@ -8,7 +8,7 @@ that nobody asks for, and one that no rule has touched, costs nothing.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from processor.cleaning.recipe.sql import TEXT, identifier, literal, missing, written
+from processor.cleaning.sql import TEXT, identifier, literal, missing, written
 
 ROW = "row_"
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import duckdb
 
 from processor.cleaning.recipe.sheet import ROW, Column
-from processor.cleaning.recipe.sql import literal, written
+from processor.cleaning.sql import literal, written
 
 REJECTS, DUPLICATES, CHANGES, FINDINGS = "whole_rejects", "whole_duplicates", "whole_changes", "whole_findings"
 TABLES = {

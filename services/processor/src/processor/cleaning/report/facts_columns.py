@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from processor.cleaning.recipe.sql import TEXT, identifier, literal
 from processor.cleaning.report.binning import Numbers, bins_of, edges_of
 from processor.cleaning.report.document import Spread, Value
 from processor.cleaning.report.facts_log import shortened
 from processor.cleaning.report.tables import Tables, filled, stretches
+from processor.cleaning.sql import TEXT, identifier, literal
 
 _MOST_CELLS = 1_000_000
 _MOST_ROWS, _FEWEST_ROWS = 50_000, 2_000

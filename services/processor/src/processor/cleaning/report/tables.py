@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.recipe.sql import identifier, literal
 from processor.cleaning.report.binning import Numbers
 from processor.cleaning.running import interruptible
+from processor.cleaning.sql import identifier, literal
 
 _STRETCHES = 16  # of a sample of rows: evenly spread, so that few row groups are read
 

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 
 from processor.cleaning.reading.kind import Kind
-from processor.cleaning.recipe.sql import literal, literals
 from processor.cleaning.report.binning import Numbers
 from processor.cleaning.report.tables import Tables
+from processor.cleaning.sql import literal, literals
 
 TIMES = ("date", "timestamp")
 

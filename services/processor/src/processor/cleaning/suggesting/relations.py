@@ -14,7 +14,7 @@ from processor.cleaning.recipe.rules.dependencies import Dependency
 from processor.cleaning.recipe.rules.duplicates import Deduplicate
 from processor.cleaning.recipe.rules.keys import Unique
 from processor.cleaning.recipe.rules.outliers import Outliers
-from processor.cleaning.recipe.sql import missing
+from processor.cleaning.sql import missing
 from processor.cleaning.suggesting.proposal import Proposal
 
 _FEWEST_ROWS = 20

@@ -14,8 +14,8 @@ from processor.cleaning.reading.chunks_content import read_chunk
 from processor.cleaning.reading.feed import feed_of, read_raw
 from processor.cleaning.reading.records_grammar import Fault
 from processor.cleaning.recipe.sheet import ROW
-from processor.cleaning.recipe.sql import literal
 from processor.cleaning.room import Room
+from processor.cleaning.sql import literal
 from processor.cleaning.survey import Survey
 
 

@@ -13,9 +13,9 @@ from processor.cleaning.reading.kinds import Column
 from processor.cleaning.reading.options import Options
 from processor.cleaning.recipe.passes import OutColumn
 from processor.cleaning.recipe.rules.text import InnerSpace, NullTokens, Trim
-from processor.cleaning.recipe.sql import TEXT
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
+from processor.cleaning.sql import TEXT
 from processor.cleaning.suggesting import relations
 from processor.cleaning.suggesting.categories import MOST_VALUES, Category, propose_spellings
 from processor.cleaning.suggesting.contents import propose_contents

@@ -14,10 +14,10 @@ from processor.cleaning.recipe.passes import OutColumn, Pass
 from processor.cleaning.recipe.rules.rule import Rule
 from processor.cleaning.recipe.rules.whole import WholeRule
 from processor.cleaning.recipe.sheet import ROW, Column, Sheet, Source
-from processor.cleaning.recipe.sql import literal
 from processor.cleaning.recipe.stage import CHANGES, DUPLICATES, FINDINGS, REJECTS, Stage
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
+from processor.cleaning.sql import literal
 from processor.cleaning.suggesting.proposal import recipe_with
 from processor.cleaning.suggesting.rows import Rows, copy
 

@@ -13,7 +13,7 @@ from processor.cleaning.recipe.rules.booleans import Boolean
 from processor.cleaning.recipe.rules.dates import Date, Timestamp
 from processor.cleaning.recipe.rules.numbers import Decimal, Integer, Number
 from processor.cleaning.recipe.rules.rule import Rule
-from processor.cleaning.recipe.sql import literal
+from processor.cleaning.sql import literal
 from processor.cleaning.suggesting.proposal import Choice, Found, Proposal, Question, nothing
 from processor.cleaning.suggesting.values import Values
 

@@ -11,7 +11,7 @@ from processor.cleaning.recipe.compiling import compile_recipe
 from processor.cleaning.recipe.rules.rule import Rule
 from processor.cleaning.recipe.rules.text import NOTHING
 from processor.cleaning.recipe.sheet import Source
-from processor.cleaning.recipe.sql import WHITE, WHITE_CLASS, literal, literals
+from processor.cleaning.sql import WHITE, WHITE_CLASS, literal, literals
 from processor.cleaning.suggesting.proposal import recipe_with
 from processor.cleaning.suggesting.rows import Rows
 

@@ -16,8 +16,8 @@ from processor.cleaning.reading.chunks_content import original_bytes
 from processor.cleaning.recipe.applying import apply_to_all
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.sheet import ROW
-from processor.cleaning.recipe.sql import identifier, literal
 from processor.cleaning.recipe.stage import CHANGES, DUPLICATES, FINDINGS, REJECTS
+from processor.cleaning.sql import identifier, literal
 
 Parts = Mapping[str, Sequence[Path]]  # files of the parts in their order, by name
 

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, Words, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import WHITE, bound, literal, literals
+from processor.cleaning.sql import WHITE, bound, literal, literals
 
 WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "en": (("yes", "y", "on"), ("no", "n", "off")),

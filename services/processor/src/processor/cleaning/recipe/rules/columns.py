@@ -8,7 +8,7 @@ from msgspec import Meta
 from processor.cleaning.recipe.rules.rule import Name, Names, Rule, WrongRule, known, texts, unknown
 from processor.cleaning.recipe.rules.text import Pattern, wrong_patterns
 from processor.cleaning.recipe.sheet import Column, Sheet
-from processor.cleaning.recipe.sql import literal, missing, shown, written
+from processor.cleaning.sql import literal, missing, shown, written
 from processor.language.problems import Path
 
 

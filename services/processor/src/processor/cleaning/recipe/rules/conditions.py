@@ -10,7 +10,7 @@ from processor.cleaning.recipe.rules.rule import Name, Names, Rule, Words, Wrong
 from processor.cleaning.recipe.rules.text import Pattern, wrong_patterns
 from processor.cleaning.recipe.rules.values import Value, value_of
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT, literal, literals, missing, shown, written
+from processor.cleaning.sql import TEXT, literal, literals, missing, shown, written
 from processor.language.problems import Path
 
 Operator = Literal["equal", "not_equal", "less", "at_most", "more", "at_least", "in", "matches", "missing", "present"]

@@ -8,7 +8,7 @@ from msgspec import Meta
 from processor.cleaning.recipe.data.tables import Telephones, countries
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT, WHITE_CLASS, bound, literal, literals
+from processor.cleaning.sql import TEXT, WHITE_CLASS, bound, literal, literals
 
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?"
 _ATOM = r"[\p{L}\p{N}!#$%&'*+/=?^_`{|}~-]+"

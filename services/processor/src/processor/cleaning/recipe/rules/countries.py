@@ -11,7 +11,7 @@ from processor.cleaning.recipe.data.tables import Country as Entry
 from processor.cleaning.recipe.data.tables import countries
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT, WHITE, literal
+from processor.cleaning.sql import TEXT, WHITE, literal
 
 _LANGUAGES = sorted({language for country in countries().values() for language in country.names})
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from processor.cleaning.recipe.sql import WHITE_CLASS, literal, literals
+from processor.cleaning.sql import WHITE_CLASS, literal, literals
 
 # Forms that are no sequence of parts.
 FORMS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "excel")

@@ -9,8 +9,8 @@ from msgspec import Meta
 from processor.cleaning.recipe.rules.rule import AllOrNames, Name, WrongRule
 from processor.cleaning.recipe.rules.whole import WholeRule, columns_of, same
 from processor.cleaning.recipe.sheet import ROW, Column
-from processor.cleaning.recipe.sql import TEXT, missing, written
 from processor.cleaning.recipe.stage import Stage, Step
+from processor.cleaning.sql import TEXT, missing, written
 from processor.step import StepError
 
 # How alike two texts are, from 0 to 1.

@@ -11,8 +11,8 @@ from processor.cleaning.recipe.rules.rule import Name, Names, WrongRule, known, 
 from processor.cleaning.recipe.rules.values import Value, is_number, value_of
 from processor.cleaning.recipe.rules.whole import WholeRule, columns_of, quantile
 from processor.cleaning.recipe.sheet import ROW, Column, Sheet
-from processor.cleaning.recipe.sql import missing, written
 from processor.cleaning.recipe.stage import Stage, Step
+from processor.cleaning.sql import missing, written
 
 
 class Fill(WholeRule, frozen=True, tag="fill"):

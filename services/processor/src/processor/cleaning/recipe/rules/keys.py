@@ -8,8 +8,8 @@ from msgspec import Meta
 from processor.cleaning.recipe.rules.rule import Name, Names, RejectOrNull, WrongRule
 from processor.cleaning.recipe.rules.whole import WholeRule, columns_of, present
 from processor.cleaning.recipe.sheet import ROW
-from processor.cleaning.recipe.sql import shown, written
 from processor.cleaning.recipe.stage import Stage
+from processor.cleaning.sql import shown, written
 from processor.language.problems import did_you_mean
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from processor.cleaning.recipe.rules.rule import WrongRule
-from processor.cleaning.recipe.sql import WHITE_CLASS, literal
+from processor.cleaning.sql import WHITE_CLASS, literal
 
 _PLAIN = "-?(?:0|[1-9][0-9]*)"
 # Besides the characters that Unicode has for currencies.

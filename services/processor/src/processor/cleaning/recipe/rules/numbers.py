@@ -8,7 +8,7 @@ from msgspec import Meta
 from processor.cleaning.recipe.rules.number_form import NumberForm
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import bound, literal
+from processor.cleaning.sql import bound, literal
 
 # What DOUBLE keeps of any number.
 _EXACT_DIGITS = 15

@@ -9,8 +9,8 @@ from processor.cleaning.recipe.rules.rule import Names, WrongRule
 from processor.cleaning.recipe.rules.values import is_number
 from processor.cleaning.recipe.rules.whole import WholeRule, columns_of, quantile
 from processor.cleaning.recipe.sheet import ROW, Column
-from processor.cleaning.recipe.sql import shown
 from processor.cleaning.recipe.stage import Stage, Step
+from processor.cleaning.sql import shown
 
 _FACTORS = {"iqr": 1.5, "z": 3.0, "mad": 3.5}
 _NORMAL = 1.4826  # the standard deviation of normal numbers, by the median of their distances from the median

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT, missing, shown, written
+from processor.cleaning.sql import TEXT, missing, shown, written
 from processor.language.problems import Path, did_you_mean
 
 Name = Annotated[str, Meta(min_length=1, max_length=1_000, description="A column.")]

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import AllOrNames, Names, Rule, Word, Words, WrongRule, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import TEXT, WHITE_CLASS, literal, literals, missing, shown
+from processor.cleaning.sql import TEXT, WHITE_CLASS, literal, literals, missing, shown
 
 # What stands for nothing in most files. A blank cell does so anyway.
 NOTHING = (

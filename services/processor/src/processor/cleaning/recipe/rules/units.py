@@ -9,7 +9,7 @@ from processor.cleaning.recipe.rules.number_form import NumberForm
 from processor.cleaning.recipe.rules.numbers import Thousands
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.recipe.sql import WHITE_CLASS, bound, literal
+from processor.cleaning.sql import WHITE_CLASS, bound, literal
 
 # By dimension, by unit: what a value is multiplied by and what is then added, for the first unit of the dimension.
 UNITS: dict[str, dict[str, tuple[float, float]]] = {

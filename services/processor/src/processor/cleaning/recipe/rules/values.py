@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import WrongRule
 from processor.cleaning.recipe.sheet import Column
-from processor.cleaning.recipe.sql import TEXT, literal
+from processor.cleaning.sql import TEXT, literal
 from processor.language.problems import Path
 
 Value: TypeAlias = Annotated[

@@ -6,8 +6,8 @@ import duckdb
 
 from processor.cleaning.recipe.rules.rule import Rule, WrongRule
 from processor.cleaning.recipe.sheet import Column
-from processor.cleaning.recipe.sql import missing
 from processor.cleaning.recipe.stage import Stage
+from processor.cleaning.sql import missing
 from processor.language.problems import did_you_mean
 
 
