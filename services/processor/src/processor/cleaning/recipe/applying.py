@@ -45,11 +45,11 @@ def prepare(connection: duckdb.DuckDBPyConnection, rules: Pass) -> None:
         connection.execute(statement)
 
 
-def apply(connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source, *, log: bool = True) -> Applied:
-    """The rules of each chunk. Without `log`, no changes are told. What is told is in two tables, `rejects_` and
-    `changes_`, with the columns of `whole_rejects` and `whole_changes`."""
+def apply(connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source) -> Applied:
+    """The rules of each chunk. What is told is in two tables, `rejects_` and `changes_`, with the columns of
+    `whole_rejects` and `whole_changes`."""
     tell_nothing(connection)
-    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES), log=log)
+    return _apply(connection, rules, source, ("worked", CHUNK_REJECTS, CHUNK_CHANGES))
 
 
 def tell_nothing(connection: duckdb.DuckDBPyConnection) -> None:
@@ -75,9 +75,7 @@ def apply_to_all(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str)
             connection.execute(stage.view(there))
         else:
             prepare(connection, stage)
-            done = _apply(
-                connection, stage, Source(here, ROW, is_table=False), (f"worked_{at}", REJECTS, CHANGES), log=True
-            )
+            done = _apply(connection, stage, Source(here, ROW, is_table=False), (f"worked_{at}", REJECTS, CHANGES))
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {there} AS {done.cleaned}")
     gone = f"(SELECT {ROW} FROM {REJECTS} UNION ALL SELECT {ROW} FROM {DUPLICATES})"  # noqa: S608
     for table in (CHANGES, FINDINGS):
@@ -93,14 +91,12 @@ def apply_to_all(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str)
     )
 
 
-def _apply(
-    connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source, tables: tuple[str, str, str], *, log: bool
-) -> Applied:
+def _apply(connection: duckdb.DuckDBPyConnection, rules: Pass, source: Source, tables: tuple[str, str, str]) -> Applied:
     worked, rejects, changes = tables
     with _planned_quickly(connection):
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {worked} AS {rules.work(source, log=log)}")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {worked} AS {rules.work(source)}")
         refused = dict(connection.execute(rules.refused(worked)).fetchall())
-        cleaned_rows, *cells = connection.execute(rules.count(worked, log=log)).fetchall()[0]
+        cleaned_rows, *cells = connection.execute(rules.count(worked)).fetchall()[0]
         _insert(connection, rejects, rules.rejects(source, worked, refused))
         _insert(connection, changes, rules.changes(source, worked, cells))
     rejected: Counter[str] = Counter()

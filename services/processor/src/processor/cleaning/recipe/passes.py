@@ -87,10 +87,10 @@ class Pass:
         macros = (f"CREATE OR REPLACE TEMP MACRO {name}(t) AS ({body})" for body, name in self.sheet.macros.items())
         return [*macros, *(lookup.statement for lookup in self.sheet.lookups)]
 
-    def work(self, source: Source, *, log: bool = True) -> str:
+    def work(self, source: Source) -> str:
         cells = {out.slot: self.sheet.columns[out.name].slot for out in self.columns if not self._stays(out, source)}
         which = {WHICH: self._which} if self._which is not None else {}
-        flags = {_flag(at): change.changed for at, change in enumerate(self.sheet.changes)} if log else {}
+        flags = {_flag(at): change.changed for at, change in enumerate(self.sheet.changes)}
         query = self.sheet.select({**which, **cells, **flags}, source)
         # With several threads, a join does not keep the order of the rows; all else does.
         return f"{query} ORDER BY {ROW}" if self.sheet.lookups else query
@@ -135,9 +135,9 @@ class Pass:
         in the same order."""
         return source.is_table and not self.sheet.is_made(self.sheet.columns[out.name].slot)
 
-    def count(self, worked: str, *, log: bool = True) -> str:
+    def count(self, worked: str) -> str:
         """One row: how many rows come out, then how many cells of them each of the changes has changed."""
-        counts = (f"count_if({_flag(at)})" for at in range(len(self.sheet.changes) if log else 0))
+        counts = (f"count_if({_flag(at)})" for at in range(len(self.sheet.changes)))
         return f"SELECT {', '.join(('count(*)', *counts))} FROM {worked} WHERE {self.out}"  # noqa: S608
 
     def refused(self, worked: str) -> str:
