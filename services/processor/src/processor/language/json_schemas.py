@@ -130,3 +130,14 @@ def _rule(schema: Schema, schema_path: list[str | int]) -> Schema:
         except (KeyError, IndexError, TypeError):
             return {}
     return rule if isinstance(rule, Mapping) else {}
+
+
+def without_marks(node: Any) -> Any:
+    """A schema as it is published: what it says to our own messages is not in it."""
+    match node:
+        case dict():
+            return {name: without_marks(member) for name, member in node.items() if not str(name).startswith("x-")}
+        case list():
+            return [without_marks(member) for member in node]
+        case _:
+            return node

@@ -8,7 +8,7 @@ import msgspec
 from processor.handlers import HANDLERS, Handler
 from processor.language import durations
 from processor.language.definition import QUEUE_PATTERN, REMOTE, Definition
-from processor.language.json_schemas import DIALECT
+from processor.language.json_schemas import DIALECT, without_marks
 
 _EXPRESSION = {"type": "string", "pattern": r"\$\{\{"}
 _STRUCTS = ("Definition", "Step", "Action", "Wait", "Map", "Retry", "Concurrency")
@@ -29,7 +29,7 @@ def inlined(part: str) -> dict[str, Any]:
 def published(handlers: Mapping[str, Handler] = HANDLERS) -> dict[str, Any]:
     """For editors: it names the handlers and their parameters, and what excludes what. `validate` refuses all that it
     refuses, and more."""
-    parts = {name: _without_marks(part) for name, part in _parts().items()}
+    parts = {name: without_marks(part) for name, part in _parts().items()}
     definition = parts.pop("Definition")
     given = [
         {
@@ -96,16 +96,6 @@ def _inlined(node: Any, parts: Mapping[str, Any]) -> Any:
             return {name: _inlined(member, parts) for name, member in node.items()}
         case list():
             return [_inlined(member, parts) for member in node]
-        case _:
-            return node
-
-
-def _without_marks(node: Any) -> Any:
-    match node:
-        case dict():
-            return {name: _without_marks(member) for name, member in node.items() if not str(name).startswith("x-")}
-        case list():
-            return [_without_marks(member) for member in node]
         case _:
             return node
 

@@ -7,7 +7,7 @@ import msgspec
 
 from processor.cleaning.recipe.document import Output, Recipe
 from processor.cleaning.recipe.rules.table import RULES
-from processor.language.json_schemas import DIALECT
+from processor.language.json_schemas import DIALECT, without_marks
 
 
 def published() -> dict[str, Any]:
@@ -17,7 +17,7 @@ def published() -> dict[str, Any]:
     names = {rule.__name__: name for name, rule in RULES.items()}
     defined = {names.get(part, part): schema for part, schema in parts.items()}
     whole = {"$schema": DIALECT, "title": "A recipe of Millrace", **recipe, "$defs": defined}
-    renamed: dict[str, Any] = _without_marks(_renamed(whole, names))
+    renamed: dict[str, Any] = without_marks(_renamed(whole, names))
     renamed["properties"]["rules"]["items"] = _chosen(list(RULES))
     return renamed
 
@@ -102,15 +102,5 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
             return {name: _renamed(member, names) for name, member in node.items()}
         case list():
             return [_renamed(member, names) for member in node]
-        case _:
-            return node
-
-
-def _without_marks(node: Any) -> Any:
-    match node:
-        case dict():
-            return {name: _without_marks(member) for name, member in node.items() if not str(name).startswith("x-")}
-        case list():
-            return [_without_marks(member) for member in node]
         case _:
             return node
