@@ -14,16 +14,16 @@ import pytest
 from fixtures.dirty_files import NAMES, make
 from fixtures.recipe_reference import evaluate
 from processor.cleaning.layout import Layout
+from processor.cleaning.parquet.footers import TAIL_BYTES, ParquetFile, footer_length, joined_footer
 from processor.cleaning.parts import wide
 from processor.cleaning.parts.counts import PartCounts
-from processor.cleaning.parts.part import clean_part
+from processor.cleaning.parts.part import Cleaner
 from processor.cleaning.reading import chunks
 from processor.cleaning.reading.chunks import Table, cut
 from processor.cleaning.reading.chunks_content import needed_bytes
 from processor.cleaning.recipe.compiling import Plan, compile_recipe
 from processor.cleaning.recipe.validation import validate
 from processor.cleaning.room import Room
-from processor.cleaning.whole.parquet_join import TAIL_BYTES, ParquetFile, footer_length, joined_footer
 
 RULES: list[dict[str, Any]] = [
     {"rule": "trim"},
@@ -98,6 +98,7 @@ def clean(
     try:
         table = Table(0, len(content), encoding=encoding)
         layout = Layout(table, ",", '"', None, names)
+        room = Room(200, 1, str(folder))
         counts, folders = [], []
         for at, chunk in enumerate(cut(fd, table, layout.grammar)):
             folders.append(folder / f"{at}")
@@ -108,7 +109,9 @@ def clean(
                 source = os.memfd_create("range")
                 os.write(source, content[start:end])
             try:
-                counts.append(clean_part(source, layout, chunk, plan, folders[-1], Room(200, 1, str(folder)), start))
+                with room.connect() as working:
+                    cleaner = Cleaner(working, layout, plan, room.scratch)
+                    counts.append(cleaner.clean(source, chunk, folders[-1], start))
             finally:
                 if by_ranges:
                     os.close(source)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processor.cleaning.layout import Layout
+from processor.cleaning.parquet.joining import join_bytes, join_parquet
 from processor.cleaning.parts.counts import PartCounts, merged
 from processor.cleaning.parts.part import Cleaner
 from processor.cleaning.progress import Progress
@@ -12,7 +13,6 @@ from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
-from processor.cleaning.whole.joining import join_bytes, join_parquet
 
 
 def clean_group(

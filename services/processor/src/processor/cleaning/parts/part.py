@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from processor.cleaning.layout import Layout
+from processor.cleaning.parquet.writing import copied, without_last_columns
 from processor.cleaning.parts import wide
 from processor.cleaning.parts.counts import Changed, PartCounts
 from processor.cleaning.parts.outputs import write_output
-from processor.cleaning.parts.parquet import copied, without_last_columns
 from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.parts.told import Told
 from processor.cleaning.reading.chunks import Chunk
@@ -29,7 +29,6 @@ from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, te
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
 from processor.cleaning.recipe.sheet import ROW, Source
-from processor.cleaning.room import Room
 from processor.cleaning.sql import identifier, literal
 
 # Where the rows of `cleaned.parquet` are in the file, while rules that need all rows may still take them out.
@@ -37,18 +36,12 @@ LINE, BYTE_OFFSET, BYTES = "line_", "byte_offset_", "bytes_"
 _NUMBER = "number_"  # a row's in the table; `row_` is its place in what DuckDB reads
 
 
-def clean_part(
-    fd: int, layout: Layout, chunk: Chunk, plan: Plan, folder: Path, room: Room, offset: int = 0
-) -> PartCounts:
-    """Leaves in the folder what there is of `cleaned.parquet` (with `row_` and slots for names, if rules follow that
-    need all rows), `cleaned.csv` or `cleaned.jsonl`, `rejects.csv`, `rejects.parquet` and `changes.parquet`. `offset`
-    is where in the file the bytes of `fd` begin, if it holds `needed_bytes` only."""
-    with room.connect() as connection:
-        return Cleaner(connection, layout, plan, room.scratch).clean(fd, chunk, folder, offset)
-
-
 class Cleaner:
-    """One connection for many chunks."""
+    """One connection for many chunks.
+
+    Leaves in the folder what there is of `cleaned.parquet` (with `row_` and slots for names, if rules follow that need
+    all rows), `cleaned.csv` or `cleaned.jsonl`, `rejects.csv`, `rejects.parquet` and `changes.parquet`. `offset` is
+    where in the file the bytes of `fd` begin, if it holds `needed_bytes` only."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, layout: Layout, plan: Plan, scratch: str) -> None:
         self._connection = connection

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.parts.parquet import copied
+from processor.cleaning.parquet.writing import copied
 from processor.cleaning.reading.chunks_content import Content, original_bytes
 from processor.cleaning.reading.feed import Feed
 from processor.cleaning.reading.records_grammar import Fault, Grammar

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.parts.parquet import copied, planned_simply, side_by_side
+from processor.cleaning.parquet.writing import copied, planned_simply, side_by_side
 from processor.cleaning.parts.told import Told
 from processor.cleaning.reading.feed import Feed, columns_of, relation_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, CHUNK_REJECTS, apply

@@ -8,15 +8,15 @@ import duckdb
 import msgspec
 
 from processor.cleaning import files
+from processor.cleaning.parquet.joining import join_bytes, join_parquet
+from processor.cleaning.parquet.writing import copied
 from processor.cleaning.parts.counts import LawBroken, PartCounts, all_changed
-from processor.cleaning.parts.parquet import copied
 from processor.cleaning.progress import Progress
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
 from processor.cleaning.sql import identifier
 from processor.cleaning.survey import Survey, opened
-from processor.cleaning.whole.joining import join_bytes, join_parquet
 from processor.cleaning.whole.stages import Parts, apply_stages
 from processor.cleaning.whole.tables import load_tables
 

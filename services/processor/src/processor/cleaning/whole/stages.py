@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 
 from processor.cleaning import files
+from processor.cleaning.parquet.writing import copied
 from processor.cleaning.parts.counts import Changed
 from processor.cleaning.parts.outputs import write_output
-from processor.cleaning.parts.parquet import copied
 from processor.cleaning.parts.part import BYTE_OFFSET, BYTES, LINE
 from processor.cleaning.reading.chunks_content import original_bytes
 from processor.cleaning.recipe.applying import apply_to_all

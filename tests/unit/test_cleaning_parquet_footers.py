@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.cleaning.whole import thrift
-from processor.cleaning.whole.parquet_join import (
+from processor.cleaning.parquet import thrift
+from processor.cleaning.parquet.footers import (
     TAIL_BYTES,
     CannotJoin,
     ParquetFile,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 
+from processor.cleaning.parquet import thrift
+from processor.cleaning.parquet.footers import MAGIC, TAIL_BYTES, footer_length, moved
 from processor.cleaning.sql import literal
-from processor.cleaning.whole import thrift
-from processor.cleaning.whole.parquet_join import MAGIC, TAIL_BYTES, footer_length, moved
 
 # Texts of which many are the same get a dictionary; to try it with the others costs more than all else.
 _OPTIONS = (

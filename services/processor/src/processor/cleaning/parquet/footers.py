@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from processor.cleaning.whole import thrift
-from processor.cleaning.whole.thrift import Fields, Items
+from processor.cleaning.parquet import thrift
+from processor.cleaning.parquet.thrift import Fields, Items
 
 MAGIC = b"PAR1"
 # What a file ends with: how long its footer is, and the magic.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from processor.cleaning.whole.parquet_join import TAIL_BYTES, ParquetFile, footer_length, joined_footer
+from processor.cleaning.parquet.footers import TAIL_BYTES, ParquetFile, footer_length, joined_footer
 
 _PIECE_BYTES = 8 << 20
 

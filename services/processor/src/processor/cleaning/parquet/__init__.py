@@ -1,0 +1,1 @@
+"""Parquet files as a clean writes them, and how many become one."""
