@@ -45,11 +45,5 @@ def end_clean(
         "notes": [*survey.decisions.notes, *([] if done.rows.in_ else ["The table has no rows."]), *said],
     }
     clean = Clean(folder, result, plan.recipe, survey.decisions, survey.sample, given.filename)
-    make_report(
-        clean,
-        scratch=Path(room.scratch),
-        memory_mb=room.counted_mb,
-        threads=room.threads,
-        report=progress.reporting,
-    )
+    make_report(clean, room, progress.reporting)
     return result

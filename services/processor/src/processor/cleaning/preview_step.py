@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from processor.cleaning.memory import enough_memory
 from processor.cleaning.previewing import BEGINNING, preview
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
@@ -19,15 +18,14 @@ def preview_step(task: Task, report: Report) -> dict[str, Any]:
     recipe, reading = recipe_from(task.options.get("recipe")), options_from(task.options.get("reading", {}))
     given, after = open_first(task, report, _OPENING)
     tables = open_tables([*task.options.get("tables", {})], task, task.inputs, lambda: after(0.0, BEGINNING))
-    with enough_memory(task):
-        shown = preview(
-            given.path,
-            recipe,
-            reading,
-            task.options.get("rows", ROWS),
-            room_of(task),
-            after,
-            tables,
-            spread=task.options.get("spread", False),
-        )
+    shown = preview(
+        given.path,
+        recipe,
+        reading,
+        task.options.get("rows", ROWS),
+        room_of(task),
+        after,
+        tables,
+        spread=task.options.get("spread", False),
+    )
     return {**shown, "input": given.described()}

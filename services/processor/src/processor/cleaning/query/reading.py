@@ -31,7 +31,7 @@ def table_query(task: Task, report: Report) -> dict[str, Any]:
         try:
             return _answer(connection, wish, task.input, Path(task.outputs, wish.answer))
         except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
-            if isinstance(error, duckdb.IOException) and is_full(error):
+            if is_full(error):
                 raise
             raise StepError("not_a_table", "This artifact cannot be read as Parquet.") from None
 
