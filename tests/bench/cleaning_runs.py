@@ -98,7 +98,8 @@ def _put_together(path: Path, seen: Survey, parts: list[Part], folder: Path) -> 
     (folder / "whole").mkdir()
     progress = Progress(lambda _share, _message: None, 1, Shares(0, 0))
     plan, room = compile_recipe(recipe, NAMES), Room(MEMORY_MB, 1, str(folder))
-    return finish(path, seen, plan, [part.counts for part in parts], files, folder / "whole", room, progress, {})
+    counts = [part.counts for part in parts]
+    return finish(path, seen, plan, counts, files, folder / "whole", room, progress, {})[0]
 
 
 class _Worker:

@@ -15,7 +15,7 @@ from processor.step_files import StepFiles
 
 @pytest.fixture
 def step_files(blobs: Blobs, tmp_path_factory: pytest.TempPathFactory) -> StepFiles:
-    return StepFiles(blobs, unnoted, tmp_path_factory.mktemp("attempt"), "acme", JOB, "clean.1.7")
+    return StepFiles(blobs, unnoted, tmp_path_factory.mktemp("attempt"), "acme", JOB, "clean.1.7", disk_free_bytes=0)
 
 
 def read(path: str) -> bytes:
@@ -46,6 +46,17 @@ async def test_a_large_file_is_fetched_in_pieces(blobs: Blobs, step_files: StepF
     found = await step_files.fetch({"blob": "uploads/acme/1", "range": [5, 17 << 20]})
     begin = 5 - found.input_offset
     assert read(found.input)[begin : begin + (17 << 20) - 5] == content[5 : 17 << 20]
+
+
+async def test_what_the_disk_has_no_room_for_is_not_fetched(store: Store, tmp_path: Path) -> None:
+    await store.blobs.put("uploads/acme/1", b"a,b\n")
+    files = StepFiles(store.blobs, unnoted, tmp_path, "acme", JOB, "clean.1.7", disk_free_bytes=1 << 62)
+    if store.bucket is None:
+        assert read((await files.fetch({"blob": "uploads/acme/1"})).input) == b"a,b\n", "it lies there already"
+        return
+    with pytest.raises(StepError) as full:
+        await files.fetch({"blob": "uploads/acme/1"})
+    assert full.value.code == "disk_full"
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (300, 800), (990, 2000), (5000, 6000)])

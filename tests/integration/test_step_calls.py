@@ -67,8 +67,10 @@ async def test_what_becomes_of_a_call_is_told_and_the_process_is_there_for_the_n
     assert (slow.status, slow.code) == (422, "took_too_long")
     hanging = await refusal(hasty, client, task(tmp_path, "hang 10"))
     assert (hanging.status, hanging.code) == (422, "took_too_long")
-    with pytest.raises(StepCrashed):
-        await patient.run(client.request, "acme", task(tmp_path, "die"), options_at="query", too_long="Wait.")
+    for death in ("die", "raise"):
+        crashed = await refusal(patient, client, task(tmp_path, death))
+        assert (crashed.status, crashed.code) == (500, "step_crashed")
+        assert isinstance(crashed.__cause__, StepCrashed)  # which is logged with it
     assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query", too_long="Wait.")
 
 

@@ -88,10 +88,11 @@ def test_a_compressed_file_is_previewed_with_what_is_known_of_it(tmp_path: Path)
 
 
 def test_other_files_are_there_for_the_rules_that_name_them(tmp_path: Path) -> None:
-    (tmp_path / "cities").write_bytes(b"city,land\nBerlin,DE\nParis,FR\n")
+    (tmp_path / "cities").write_bytes(gzipped(b"city,land\nBerlin,DE\nRome\nParis,FR\n"))
     rules = [{"rule": "foreign_key", "columns": ["city"], "table": "cities"}]
     shown = previewed(tmp_path, PEOPLE, rules, tables={"cities": "a blob"}, inputs=(str(tmp_path / "cities"),))
     assert [reject["reason"] for reject in shown["rejects"]] == ["too_few_fields", "no_reference", "no_reference"]
+    assert shown["notes"][-1].endswith("of the table cities, which can be read as no rows: too_few_fields (1).")
 
 
 @pytest.mark.parametrize(

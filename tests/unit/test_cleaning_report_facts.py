@@ -25,6 +25,7 @@ from processor.cleaning.report.making import make_report
 from processor.cleaning.report.sampling import take_sample
 from processor.cleaning.report.schema import published
 from processor.cleaning.report.tables import open_tables
+from processor.cleaning.room import Room
 from processor.cleaning.sql import literal
 from processor.language.json_schemas import compiled
 from processor.step import StepStopped
@@ -33,7 +34,7 @@ Cells = Sequence[dict[str, Any]]
 
 
 def _facts(clean: Clean, tmp_path: Path) -> Report:
-    with open_tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
+    with open_tables(clean.files, Room(360, 1, str(tmp_path)), lambda: None) as tables:
         return facts_of(clean, tables)
 
 
@@ -255,7 +256,7 @@ def test_rejects_that_do_not_fit_their_list_are_not_quoted(tmp_path: Path) -> No
 @pytest.mark.parametrize("content", ["a,b\n", "a\n1\n2\n", "a,b\n,\n" * 5 + "x,y\n", 'n,"",x\n1,,\n2,,\n'])
 def test_tables_at_the_edge_have_reports_that_the_schema_allows(tmp_path: Path, content: str) -> None:
     clean = cleaned(tmp_path / "clean", content.encode(), reading={"header": True})
-    make_report(clean, scratch=tmp_path, memory_mb=100, threads=1, report=lambda share, message: None)
+    make_report(clean, Room(200, 1, str(tmp_path)), lambda share, message: None)
     document = json.loads((clean.files / "report.json").read_bytes())
     validator = compiled(published())
     assert [str(error) for error in validator.iter_errors(document)] == []
@@ -306,7 +307,7 @@ def test_a_report_that_is_not_wanted_any_more_is_not_written(tmp_path: Path) -> 
         raise StepStopped
 
     with pytest.raises(StepStopped):
-        make_report(clean, scratch=tmp_path, memory_mb=100, threads=1, report=stop)
+        make_report(clean, Room(200, 1, str(tmp_path)), stop)
     assert not list(clean.files.glob("report.*"))
 
 
@@ -314,5 +315,5 @@ def test_a_query_ends_when_it_is_not_wanted_any_more(tmp_path: Path) -> None:
     def stop() -> None:
         raise StepStopped
 
-    with pytest.raises(StepStopped), open_tables(tmp_path, tmp_path, 100, 1, stop) as tables:
+    with pytest.raises(StepStopped), open_tables(tmp_path, Room(200, 1, str(tmp_path)), stop) as tables:
         tables.run("SELECT count(*) FROM range(1_000_000) a, range(1_000_000) b WHERE (a.range + b.range) % 3 = 1")

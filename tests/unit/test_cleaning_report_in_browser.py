@@ -9,6 +9,7 @@ from fixtures.chromium import Tab
 from fixtures.finished_cleans import cleaned
 from fixtures.order_files import RULES, orders
 from processor.cleaning.report.making import make_report
+from processor.cleaning.room import Room
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node and Chromium are fetched
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)  # the first time, Node and Chromium are f
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     clean = cleaned(folder / "clean", orders(600, 12), RULES, filename="orders.csv")
-    make_report(clean, scratch=folder, memory_mb=200, threads=1, report=lambda share, message: None)
+    make_report(clean, Room(360, 1, str(folder)), lambda share, message: None)
     return clean.files / "report.html"
 
 

@@ -15,6 +15,7 @@ from processor.cleaning.report.facts import Clean, facts_of
 from processor.cleaning.report.markup import Markup, element, style
 from processor.cleaning.report.page import page_of
 from processor.cleaning.report.tables import open_tables
+from processor.cleaning.room import Room
 
 _VOID = {"meta", "br", "col", "rect", "path", "line"}
 _CSS = Path(__file__).parents[2] / "services/processor/src/processor/cleaning/report/page.css"
@@ -73,7 +74,7 @@ def _parsed(html: str) -> _Page:
 
 
 def _html(clean: Clean, tmp_path: Path) -> str:
-    with open_tables(clean.files, tmp_path, 200, 1, lambda: None) as tables:
+    with open_tables(clean.files, Room(360, 1, str(tmp_path)), lambda: None) as tables:
         return page_of(facts_of(clean, tables))
 
 

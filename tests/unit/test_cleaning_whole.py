@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from fixtures.archives import gzipped
 from processor.cleaning import files
 from processor.cleaning.clean import clean_file
 from processor.cleaning.options import clean_options
@@ -15,6 +16,7 @@ from processor.cleaning.reading import chunks
 from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
 from processor.cleaning.steps import csv_part, csv_survey, csv_whole
+from processor.cleaning.whole.tables import load_tables, look_at
 from processor.inputs.opening import Input
 from processor.step import StepError, StepStopped, Task
 
@@ -29,6 +31,7 @@ TYPES: list[dict[str, Any]] = [
     {"rule": "number", "columns": ["amount"], "decimal": ","},
     {"rule": "date", "columns": ["day"], "formats": ["%d.%m.%Y"]},
 ]
+LOOKED_UP = {"rule": "foreign_key", "columns": ["name"], "table": "people", "references": ["who"]}
 ONCE = [*TYPES, {"rule": "deduplicate"}]
 
 
@@ -164,12 +167,42 @@ def test_a_table_without_rows_has_all_files(cleaning: Cleaning) -> None:
 
 
 def test_what_another_file_has_not_is_rejected(cleaning: Cleaning) -> None:
-    rule = {"rule": "foreign_key", "columns": ["name"], "table": "people", "references": ["who"]}
     for way in (cleaning.in_one_go, cleaning.by_steps):
-        result, out = way(b"id,name\n1,Ada\n2,Bob\n3,Cyd\n", recipe([rule]), people=b"who;city\nAda;Rome\nCyd;Oslo\n")
+        result, out = way(
+            b"id,name\n1,Ada\n2,Bob\n3,Cyd\n", recipe([LOOKED_UP]), people=b"who;city\nAda;Rome\nCyd;Oslo\n"
+        )
         assert result["rejects"] == {"no_reference": 1}
         assert (out / files.REJECTED_BYTES).read_bytes() == b"2,Bob\n"
         assert (out / "cleaned.csv").read_text() == "id,name\n1,Ada\n3,Cyd\n"
+
+
+def test_other_files_may_be_compressed_and_what_is_no_row_of_them_is_told(cleaning: Cleaning) -> None:
+    people = gzipped(b"who,city\nAda,Rome\nBob,Oslo,9\nCyd,Kiel\n")
+    result, out = cleaning.by_steps(b"id,name\n1,Ada\n2,Bob\n3,Cyd\n", recipe([LOOKED_UP]), people=people)
+    assert [row[0] for row in rows_of(out / files.REJECTS)] == [2]
+    note = "Nothing is looked up in 1 record of the table people, which can be read as no rows: too_many_fields (1)."
+    assert result["notes"] == [note]
+
+
+def test_other_files_are_looked_at_as_carefully_as_the_first(cleaning: Cleaning) -> None:
+    wide, people = ",".join(f"c{at}" for at in range(10_000)).encode(), b"who\nAda\n"
+    with pytest.raises(StepError, match=r"The table people: .* 10,000 columns") as failed:
+        cleaning.by_steps(b"name\nAda\n", recipe([LOOKED_UP]), people=wide + b"\n" + wide)
+    assert failed.value.code == "out_of_memory"
+
+    stopped = threading.Event()
+
+    def look() -> None:
+        if stopped.is_set():
+            raise StepStopped
+
+    room = Room(400, 1, str(cleaning.new_folder()))
+    others = look_at({"people": cleaning.file(people)}, room, look)
+    stopped.set()
+    with pytest.raises(StepStopped):
+        look_at({"people": cleaning.file(people)}, room, look)
+    with pytest.raises(StepStopped), room.connect() as connection:
+        load_tables(connection, others, room, look)
 
 
 def test_what_is_missing_is_the_same_whether_it_is_empty_or_null(cleaning: Cleaning) -> None:

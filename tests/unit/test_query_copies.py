@@ -45,7 +45,7 @@ async def blobs() -> SlowBlobs:
 
 @pytest_asyncio.fixture
 async def copies(blobs: SlowBlobs, tmp_path: Path) -> AsyncIterator[Copies]:
-    copies = Copies(blobs, tmp_path / "tables", most_bytes=25, seconds=0.05)
+    copies = Copies(blobs, tmp_path / "tables", most_bytes=25, disk_free_bytes=0, seconds=0.05)
     yield copies
     await copies.close()
 
@@ -94,3 +94,10 @@ async def test_what_is_not_there_or_too_large_is_told_and_nothing_is_left(copies
         async with copies.opened("artifacts/acme/a", 26):
             pass
     assert list((tmp_path / "tables").iterdir()) == []
+
+
+async def test_a_table_for_which_the_disk_has_no_room_is_not_fetched(blobs: SlowBlobs, tmp_path: Path) -> None:
+    copies = Copies(blobs, tmp_path / "tables", most_bytes=25, disk_free_bytes=1 << 62, seconds=0.05)
+    with pytest.raises(Unavailable, match="not enough room"):
+        await content(copies, "a")
+    assert blobs.downloads == 0

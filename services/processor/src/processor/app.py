@@ -155,6 +155,7 @@ async def open_service(
             parts.blobs,
             scratch / "tables",
             most_bytes=settings.query_cache_bytes,
+            disk_free_bytes=settings.caps.disk_free_bytes,
             seconds=settings.call_wait_seconds,
         )
         stack.push_async_callback(copies.close)

@@ -175,7 +175,15 @@ class Attempts:
     def _files_for(self, it: Assignment) -> Iterator[StepFiles]:
         lease = it.lease
         with folder_for(self._scratch, str(lease.job_id)) as folder:
-            yield StepFiles(self._blobs, self._noted, folder, lease.tenant, lease.job_id, it.output_name)
+            yield StepFiles(
+                self._blobs,
+                self._noted,
+                folder,
+                lease.tenant,
+                lease.job_id,
+                it.output_name,
+                disk_free_bytes=self._settings.caps.disk_free_bytes,
+            )
 
     @asynccontextmanager
     async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:

@@ -11,7 +11,7 @@ from events.tasks import end
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task
-from processor.step_process import StepProcess
+from processor.step_process import StepCrashed, StepProcess
 
 _GRACE_SECONDS = 1.0
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -23,6 +23,12 @@ class Busy(Unavailable):
 
 class TookTooLong(InvalidInput):
     code, title = "took_too_long", "It took too long"
+
+
+class CallCrashed(MillraceError):
+    """Logged with its cause, as all that is ours to mend."""
+
+    code, title = "step_crashed", "It failed in a way that nobody had foreseen"
 
 
 class Refused(InvalidInput):
@@ -62,6 +68,8 @@ class StepCalls:
             raise TookTooLong(f"This takes longer than {self._seconds:g} seconds. {too_long}") from None
         except StepError as failed:
             raise _as_error(failed, options_at) from None
+        except StepCrashed as crash:
+            raise CallCrashed("What was to work on this has died. The request id finds it in the logs.") from crash
         finally:
             await end(watching)
 

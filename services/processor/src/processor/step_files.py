@@ -14,6 +14,7 @@ from events.errors import NotFound
 from events.jobs import Artifact
 from events.tasks import end
 from processor.artifacts import artifact_of, is_name
+from processor.disk import check_disk, enough_disk
 from processor.job_files import Noted
 from processor.step import StepError
 
@@ -36,8 +37,20 @@ class Given:
 class StepFiles:
     """In a folder that is removed after the attempt."""
 
-    def __init__(self, blobs: Blobs, noted: Noted, folder: Path, tenant: str, job_id: UUID, output_name: str) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        noted: Noted,
+        folder: Path,
+        tenant: str,
+        job_id: UUID,
+        output_name: str,
+        *,
+        disk_free_bytes: int,
+    ) -> None:
+        """`disk_free_bytes` are left to others on the folder's disk."""
         self._blobs = blobs
+        self._disk_free_bytes = disk_free_bytes
         self._noted = partial(noted, tenant, job_id)
         self._tenant = tenant
         self._keys = {kind: f"{folder_of_job(kind, tenant, job_id)}/{output_name}" for kind in (ARTIFACTS, STAGED)}
@@ -83,11 +96,12 @@ class StepFiles:
 
     async def _copy(self, key: str, start: int, stop: int, into: Path, at_once: asyncio.Semaphore) -> None:
         """In pieces side by side: a store takes its time for each request, however little is asked for."""
+        check_disk(self._inputs, stop - start, self._disk_free_bytes)
         into.open("wb").close()
 
         async def copy(first: int) -> None:
             async with at_once:
-                with into.open("r+b") as file:
+                with enough_disk(), into.open("r+b") as file:
                     file.seek(first - start)
                     async for chunk in self._blobs.read(key, first, min(first + _PIECE_BYTES, stop)):
                         await asyncio.to_thread(file.write, chunk)
@@ -112,7 +126,8 @@ class StepFiles:
 
         async def store(path: Path, key: str) -> None:
             async with at_once:
-                await self._blobs.adopt(path, key)
+                with enough_disk():
+                    await self._blobs.adopt(path, key)
 
         await _all([store(path, key) for path, key in left])
 

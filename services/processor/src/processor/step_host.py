@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from processor.disk import enough_disk
 from processor.step import Step, StepError, StepStopped, Task
 from processor.step_protocol import (
     LENGTH_BYTES,
@@ -65,10 +66,14 @@ class _Host:
                 self._answer(Progress(done, message))
 
         try:
-            self._answer(Result(msgspec.Raw(msgspec.json.encode(self._steps[task.step](task, report)))))
+            with enough_disk():
+                result = self._steps[task.step](task, report)
+            self._answer(Result(msgspec.Raw(msgspec.json.encode(result))))
         except StepStopped:
             self._answer(Stopped())
         except StepError as failed:
+            if failed.__cause__ is not None:  # nobody has foreseen it: who runs this may want to know
+                traceback.print_exception(failed, limit=-3)
             self._answer(Failed(failed.code, failed.detail, failed.problems))
         except MemoryError:
             self._answer(Failed("out_of_memory", f"This needs more than the {task.memory_mb} MB that a step may use."))

@@ -23,7 +23,7 @@ from processor.cleaning.small_views import ANSWERS, STEP, SmallAnswer, SmallWish
 from processor.scratch import folder_for
 from processor.settings import ProcessorSettings
 from processor.step import Task
-from processor.step_calls import Busy, Refused, StepCalls, TookTooLong
+from processor.step_calls import Busy, CallCrashed, Refused, StepCalls, TookTooLong
 
 JobWriter = Annotated[Principal, require("jobs:write")]
 
@@ -65,6 +65,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     return told | problems(
         BadRequest,
         Busy,
+        CallCrashed,
         InvalidInput,
         NotAcceptable,
         Refused,

@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import duckdb
 
+from processor.cleaning.room import is_full, limit_disk
 from processor.cleaning.slices import Slice
 from processor.cleaning.sql import literal
+from processor.disk import disk_full
 from processor.step import StepError, Task
 
 _POLL_SECONDS = 0.1
@@ -65,6 +67,7 @@ class Reader:
                 "preserve_insertion_order": False,
             }
         )
+        limit_disk(self._connection, task.scratch, task.caps.disk_free_bytes)
         # Else it would not tell how far it has read.
         self._connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
 
@@ -85,7 +88,11 @@ class Reader:
             columns = [_facts(counted.get(at, nothing), tried) for at, tried in enumerate(self._tried)]
             fitting = self._where_exact_fits(columns)
             exact = dict(self._run(self._distinct(fitting), on_distinct)) if fitting else {}
-        except duckdb.OutOfMemoryException:
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if is_full(error):
+                raise disk_full() from None
+            if isinstance(error, duckdb.IOException):
+                raise
             detail = f"The file needs more than the {self._memory_mb} MB of memory that a step may use."
             raise StepError("out_of_memory", detail) from None
         except duckdb.InvalidInputException as refused:

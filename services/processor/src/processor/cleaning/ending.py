@@ -16,6 +16,7 @@ from processor.cleaning.room import Room
 from processor.cleaning.survey import Survey
 from processor.cleaning.whole.finishing import finish
 from processor.cleaning.whole.stages import Parts
+from processor.cleaning.whole.tables import Other
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Given:
     input: Mapping[str, Any]  # how it was compressed
     filename: str | None
     survey: Survey
-    tables: Mapping[str, Path]
+    tables: Mapping[str, Other]
 
 
 def end_clean(
@@ -35,20 +36,14 @@ def end_clean(
     """Leaves all files in the folder, and gives a step's result."""
     survey = given.survey
     progress.finishing()
-    done = finish(given.path, survey, plan, counts, parts, folder, room, progress, given.tables)
+    done, said = finish(given.path, survey, plan, counts, parts, folder, room, progress, given.tables)
     result = {
         **msgspec.to_builtins(done),
         "decisions": msgspec.to_builtins(survey.decisions),
         "recipe": msgspec.to_builtins(plan.recipe),
         "input": given.input,
-        "notes": [*survey.decisions.notes, *([] if done.rows.in_ else ["The table has no rows."])],
+        "notes": [*survey.decisions.notes, *([] if done.rows.in_ else ["The table has no rows."]), *said],
     }
     clean = Clean(folder, result, plan.recipe, survey.decisions, survey.sample, given.filename)
-    make_report(
-        clean,
-        scratch=Path(room.scratch),
-        memory_mb=room.counted_mb,
-        threads=room.threads,
-        report=progress.reporting,
-    )
+    make_report(clean, room, progress.reporting)
     return result

@@ -1,12 +1,11 @@
 """`csv-preview`: what a recipe makes of some records."""
 
-from pathlib import Path
 from typing import Any
 
-from processor.cleaning.memory import enough_memory
-from processor.cleaning.previewing import preview
+from processor.cleaning.previewing import BEGINNING, preview
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
+from processor.cleaning.whole.tables import open_tables
 from processor.cleaning.wrong_recipes import recipe_from
 from processor.inputs.opening import open_first
 from processor.step import Report, Task
@@ -18,15 +17,15 @@ _OPENING = 0.5  # of the whole, if there is something to be opened
 def preview_step(task: Task, report: Report) -> dict[str, Any]:
     recipe, reading = recipe_from(task.options.get("recipe")), options_from(task.options.get("reading", {}))
     given, after = open_first(task, report, _OPENING)
-    with enough_memory(task):
-        shown = preview(
-            given.path,
-            recipe,
-            reading,
-            task.options.get("rows", ROWS),
-            room_of(task),
-            after,
-            {name: Path(table) for name, table in zip(task.options.get("tables", {}), task.inputs, strict=True)},
-            spread=task.options.get("spread", False),
-        )
+    tables = open_tables([*task.options.get("tables", {})], task, task.inputs, lambda: after(0.0, BEGINNING))
+    shown = preview(
+        given.path,
+        recipe,
+        reading,
+        task.options.get("rows", ROWS),
+        room_of(task),
+        after,
+        tables,
+        spread=task.options.get("spread", False),
+    )
     return {**shown, "input": given.described()}

@@ -21,9 +21,10 @@ from processor.cleaning.recipe.stage import CHANGES, DUPLICATES, FINDINGS, REJEC
 from processor.cleaning.room import Room
 from processor.cleaning.sampling import SAMPLE, Sampled, take_sample
 from processor.cleaning.survey import opened
-from processor.cleaning.whole.tables import columns_of, load_tables
+from processor.cleaning.whole.tables import columns_of, load_tables, look_at
 from processor.step import Report
 
+BEGINNING = "Looking at the files"
 _NONE = "(SELECT NULL::BIGINT AS row_ WHERE false)"
 
 
@@ -39,11 +40,16 @@ def preview(
     spread: bool,
 ) -> dict[str, Any]:
     """Raises `StepError` if the file is no table, or the recipe does not fit it."""
+
+    def look() -> None:
+        report(0.0, BEGINNING)
+
     decisions = decide(path, reading)
     with opened(path) as fd, room.connect() as connection:
         layout = layout_of(fd, decisions)
-        plan = plan_for(recipe, layout.names, columns_of(tables))
-        load_tables(connection, tables, room.scratch)
+        others = look_at(tables, room, look)
+        plan = plan_for(recipe, layout.names, columns_of(others))
+        said = load_tables(connection, others, room, look)
         sampled = take_sample(connection, fd, layout, most, room.scratch, report, spread=spread)
         report(0.9, "Applying the recipe")
         shown = _applied(connection, plan, sampled)
@@ -51,7 +57,7 @@ def preview(
         "sample": {"rows": sampled.records, "spread": spread, "is_whole_file": sampled.is_all},
         **shown,
         "decisions": msgspec.to_builtins(decisions),
-        "notes": [*decisions.notes, *_notes(plan, sampled)],
+        "notes": [*decisions.notes, *_notes(plan, sampled), *said],
     }
 
 

@@ -26,6 +26,11 @@ def typed(text: str, type_: str) -> str:
     return literal(text) if type_ == TEXT else f"CAST({literal(text)} AS {type_})"
 
 
+def lowered(text: str) -> str:
+    """As `lower` writes it: letter by letter, and a dotted capital I is an i."""
+    return "".join("i" if letter == "İ" else letter.lower() for letter in text)
+
+
 def written(slot: str, type_: str) -> str:
     """A value as it stands in a CSV file."""
     return slot if type_ == TEXT else f"CAST({slot} AS VARCHAR)"

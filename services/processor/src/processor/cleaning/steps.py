@@ -1,7 +1,7 @@
 """The steps of `csv-clean`: a survey, its parts side by side, and the whole."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from processor.cleaning.reading.chunks_content import needed_bytes
 from processor.cleaning.recipe.document import Recipe
 from processor.cleaning.room import room_of
 from processor.cleaning.survey import Survey, opened, survey
-from processor.cleaning.whole.tables import columns_of
+from processor.cleaning.whole.tables import Found, Other, columns_of, look_at, open_tables
 from processor.inputs.opening import Input, open_first
 from processor.step import Report, Task
 
@@ -32,6 +32,7 @@ class Surveyed(msgspec.Struct, frozen=True):
 
     survey: Survey
     input: dict[str, Any]
+    tables: dict[str, Found]
 
 
 class PartOptions(msgspec.Struct, frozen=True):
@@ -53,10 +54,13 @@ def csv_survey(task: Task, report: Report) -> dict[str, Any]:
     given, after = open_first(task, report, _OPENING)
     progress = Progress(after, given.bytes, Shares(1, 1))
     found = survey(given.path, options.reading, progress.looking_through)
-    tables = columns_of(_tables(options.tables, task.inputs))
+    paths = open_tables([*options.tables], task, task.inputs, progress.look)
+    others = look_at(paths, room_of(task), progress.look)
+    tables = columns_of(others)
     plan = plan_for(options.recipe, found.layout.names, tables)
     staged = _staged(task)
-    (staged / _SURVEYED).write_bytes(msgspec.json.encode(Surveyed(found, given.described())))
+    surveyed = Surveyed(found, given.described(), {name: other.found for name, other in others.items()})
+    (staged / _SURVEYED).write_bytes(msgspec.json.encode(surveyed))
     return {
         "survey": f"{task.output_key}/{_SURVEYED}",
         "source": _kept(given, staged, task.output_key),
@@ -88,27 +92,31 @@ def csv_whole(task: Task, report: Report) -> dict[str, Any]:
     keys = [key for part in options.parts for key in part]
     paths = [Path(path) for path in task.inputs]
     surveyed = msgspec.json.decode(paths[0].read_bytes(), type=Surveyed)
-    of_parts, of_tables = paths[1 : 1 + len(keys)], paths[1 + len(keys) :]
-    tables = dict(zip(options.tables, of_tables, strict=True))
+    of_parts, of_tables = paths[1 : 1 + len(keys)], task.inputs[1 + len(keys) :]
+    progress = Progress(report, 1, Shares(0, 0))
     parts: dict[str, list[Path]] = {}
     for key, path in zip(keys, of_parts, strict=True):
         parts.setdefault(key.rpartition("/")[2], []).append(path)
     counts = [msgspec.json.decode(path.read_bytes(), type=PartCounts) for path in parts.pop(_COUNTS, [])]
-    plan = plan_for(options.recipe, surveyed.survey.layout.names, columns_of(tables))
+    plan = plan_for(
+        options.recipe,
+        surveyed.survey.layout.names,
+        {name: found.layout.names for name, found in surveyed.tables.items()},
+    )
+    tables: dict[str, Other] = {}
+    if plan.stages:
+        opened_tables = open_tables(options.tables, task, of_tables, progress.look)
+        tables = {name: Other(path, surveyed.tables[name]) for name, path in opened_tables.items()}
     artifacts = Path(task.outputs, "artifacts")
     artifacts.mkdir()
     given = Given(Path(task.input), surveyed.input, options.filename, surveyed.survey, tables)
-    return end_clean(given, plan, counts, parts, artifacts, room_of(task), Progress(report, 1, Shares(0, 0)))
+    return end_clean(given, plan, counts, parts, artifacts, room_of(task), progress)
 
 
 def _staged(task: Task) -> Path:
     staged = Path(task.outputs, "staged")
     staged.mkdir()
     return staged
-
-
-def _tables(wanted: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Path]:
-    return {name: Path(path) for name, path in zip(wanted, paths, strict=True)}
 
 
 def _kept(given: Input, staged: Path, key: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from processor.cleaning.memory import enough_memory
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.room import room_of
 from processor.cleaning.suggesting.suggestion import Wish, suggest
@@ -16,12 +15,5 @@ def suggest_step(task: Task, report: Report) -> dict[str, Any]:
     reading = options_from(task.options.get("reading", {}))
     asked = {name: task.options[name] for name in ("most_rejects", "sample") if name in task.options}
     given, after = open_first(task, report, _OPENING)
-    with enough_memory(task):
-        suggested = suggest(
-            given.path,
-            reading,
-            Wish(**asked),
-            room_of(task),
-            after,
-        )
+    suggested = suggest(given.path, reading, Wish(**asked), room_of(task), after)
     return {**suggested, "input": given.described()}

@@ -1,10 +1,9 @@
 """What comes out of one layer of compression: written to disk, and counted on the way."""
 
-import os
 from collections.abc import Callable, Iterator
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from processor.disk import check_disk, enough_disk
 from processor.inputs.caps import Caps
 from processor.step import StepError
 
@@ -24,28 +23,13 @@ def check_size(size: int, sent: int, caps: Caps) -> None:
 
 def store(path: Path, pieces: Iterator[bytes], sent: int, caps: Caps, on_piece: Callable[[], None]) -> None:
     size = looked_at = 0
-    _check_disk(path.parent, caps)
-    try:
-        with path.open("xb") as file:
-            for piece in pieces:
-                size += len(piece)
-                check_size(size, sent, caps)
-                if size - looked_at >= _LOOK_BYTES:
-                    _check_disk(path.parent, caps)
-                    looked_at = size
-                file.write(piece)
-                on_piece()
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
-            raise _full() from None
-        raise
-
-
-def _check_disk(folder: Path, caps: Caps) -> None:
-    disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < caps.disk_free_bytes:
-        raise _full()
-
-
-def _full() -> StepError:
-    return StepError("disk_full", "There is not enough room on the processor's disk to decompress the file.")
+    check_disk(path.parent, 0, caps.disk_free_bytes)
+    with enough_disk(), path.open("xb") as file:
+        for piece in pieces:
+            size += len(piece)
+            check_size(size, sent, caps)
+            if size - looked_at >= _LOOK_BYTES:
+                check_disk(path.parent, 0, caps.disk_free_bytes)
+                looked_at = size
+            file.write(piece)
+            on_piece()

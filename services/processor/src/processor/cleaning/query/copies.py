@@ -11,6 +11,7 @@ from uuid import uuid4
 from events.blobs import Blobs
 from events.errors import TooLarge, Unavailable
 from events.tasks import end
+from processor.disk import FULL, free_bytes
 
 _RETRY_AFTER = {"Retry-After": "5"}
 
@@ -24,11 +25,12 @@ class _Copy:
 
 
 class Copies:
-    def __init__(self, blobs: Blobs, folder: Path, *, most_bytes: int, seconds: float) -> None:
+    def __init__(self, blobs: Blobs, folder: Path, *, most_bytes: int, disk_free_bytes: int, seconds: float) -> None:
         """A query waits for a download for so many seconds; the download goes on, for the query's next try."""
         self._blobs = blobs
         self._folder = folder
         self._most_bytes = most_bytes
+        self._disk_free_bytes = disk_free_bytes  # left to others
         self._seconds = seconds
         self._copies: OrderedDict[str, _Copy] = OrderedDict()  # the one that was used last is the last
 
@@ -61,6 +63,8 @@ class Copies:
             raise TooLarge(f"Tables of more than {self._most_bytes:,} bytes cannot be asked here. Get the file itself.")
         self._make_room(size)
         self._folder.mkdir(exist_ok=True)
+        if free_bytes(self._folder) - size < self._disk_free_bytes:
+            raise _no_room()
         path = self._folder / uuid4().hex
         copy = self._copies[key] = _Copy(path, size, asyncio.create_task(self._fetch(key, path)))
         copy.fetching.add_done_callback(_drop)
@@ -86,9 +90,15 @@ class Copies:
             with path.open("xb") as file:
                 async for piece in self._blobs.read(key):
                     await asyncio.to_thread(file.write, piece)
-        except BaseException:
+        except BaseException as failed:
             self._forget(key)
+            if isinstance(failed, OSError) and failed.errno in FULL:
+                raise _no_room() from None
             raise
+
+
+def _no_room() -> Unavailable:
+    return Unavailable("There is not enough room on the processor's disk for this table.", headers=_RETRY_AFTER)
 
 
 def _drop(fetching: asyncio.Task[None]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from processor.cleaning.query.filters import Column, Table
 from processor.cleaning.query.values import KNOWN, kind_of
 from processor.cleaning.query.views import QueryColumn, QueryWish
-from processor.cleaning.room import room_of
+from processor.cleaning.room import is_full, room_of
 from processor.cleaning.running import interruptible
 from processor.cleaning.sql import literal
 from processor.step import Report, StepError, Task
@@ -27,14 +27,13 @@ _QUOTED = frozenset(',"\r\n')
 def table_query(task: Task, report: Report) -> dict[str, Any]:
     """Leaves the answer among its outputs, and gives what headers may say of it."""
     wish = msgspec.convert(task.options, QueryWish)
-    try:
-        with room_of(task).connect() as connection, interruptible(connection, lambda: report(0.0, None)):
+    with room_of(task).connect() as connection, interruptible(connection, lambda: report(0.0, None)):
+        try:
             return _answer(connection, wish, task.input, Path(task.outputs, wish.answer))
-    except duckdb.OutOfMemoryException:
-        detail = f"This needs more than the {task.memory_mb} MB of memory that it may use. Ask for less of the table."
-        raise StepError("out_of_memory", detail) from None
-    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException):
-        raise StepError("not_a_table", "This artifact cannot be read as Parquet.") from None
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
+            if is_full(error):
+                raise
+            raise StepError("not_a_table", "This artifact cannot be read as Parquet.") from None
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, wish: QueryWish, source: str, path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from processor.cleaning.query.views import ANSWER, ANSWERS, STEP, TABLES, QueryA
 from processor.scratch import folder_for
 from processor.settings import ProcessorSettings
 from processor.step import Task
-from processor.step_calls import Busy, Refused, StepCalls, TookTooLong
+from processor.step_calls import Busy, CallCrashed, Refused, StepCalls, TookTooLong
 from processor.workflows.jobs import Jobs
 from processor.workflows.routes import STEP_PATTERN, JobReader
 
@@ -34,7 +34,7 @@ Text = Annotated[str | None, Query(max_length=4_000)]
 def _responses() -> dict[int | str, dict[str, Any]]:
     told = answers(QueryAnswer, ANSWER)
     told[200]["content"] |= _CSV
-    return told | problems(NotFound, Gone, NotAcceptable, TooLarge, Refused, TookTooLong, Busy)
+    return told | problems(NotFound, Gone, NotAcceptable, TooLarge, Refused, TookTooLong, Busy, CallCrashed)
 
 
 def router(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.reading.months import MONTHS
+from processor.cleaning.sql import lowered
 
 _TIME = (
     r"(?P<between>[T ]+)(?P<hour>\d{1,2}):\d\d(?P<second>:\d\d)?(?P<fraction>[.,]\d{1,9})?"
@@ -101,11 +102,12 @@ def _value(number: int, found: re.Match[str]) -> _Value | None:
         case 5:
             form, b, a = "%Y%m%d", a, int(found["b"])
         case _:
-            name = (part["month"] or "").replace("İ", "i").lower()
-            known = next((names[name] for names in MONTHS.values() if name in names), None)
-            if known is None:
+            word = part["month"] or ""
+            spellings = (lowered(word), lowered(word.replace("I", "ı")))  # in Turkish, a capital I is no i
+            name = next((one for one in spellings if any(one in names for names in MONTHS.values())), None)
+            if name is None:
                 return None
-            b, is_full = known
+            b, is_full = next(names[name] for names in MONTHS.values() if name in names)
             named = "%B" if is_full else "%b"
             if number == _DAY_NAMED:
                 form = f"%d{part['dot']}{sep}{named}{part['tail']}{sep}{years}"

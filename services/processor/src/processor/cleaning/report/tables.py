@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.cleaning.report.binning import Numbers
+from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
 from processor.cleaning.sql import identifier, literal
 
@@ -20,17 +21,10 @@ Rows = list[tuple[Any, ...]]
 
 
 @contextmanager
-def open_tables(
-    files: Path, scratch: Path, memory_mb: int, threads: int, look: Callable[[], None]
-) -> Iterator["Tables"]:
+def open_tables(files: Path, room: Room, look: Callable[[], None]) -> Iterator["Tables"]:
     """While a query runs, `look` is called, and may raise to stop it."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{memory_mb}MB",
-        "temp_directory": str(scratch),
-        "threads": threads,
-        "preserve_insertion_order": False,
-    }
-    with duckdb.connect(config=config) as connection, interruptible(connection, look):
+    with room.connect() as connection, interruptible(connection, look):
+        connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
         yield Tables(files, connection)
 

@@ -18,7 +18,7 @@ from processor.cleaning.running import interruptible
 from processor.cleaning.sql import identifier
 from processor.cleaning.survey import Survey, opened
 from processor.cleaning.whole.stages import Parts, apply_stages
-from processor.cleaning.whole.tables import load_tables
+from processor.cleaning.whole.tables import Other, load_tables
 
 
 class Rows(msgspec.Struct, frozen=True, rename={"in_": "in"}):
@@ -61,9 +61,10 @@ def finish(
     folder: Path,
     room: Room,
     progress: Progress,
-    tables: Mapping[str, Path],
-) -> Cleaned:
-    """Leaves the files of the whole in the folder."""
+    tables: Mapping[str, Other],
+) -> tuple[Cleaned, list[str]]:
+    """Leaves the files of the whole in the folder. Notes are beside what it gives."""
+    notes: list[str] = []
     rejected: Counter[str] = Counter()
     for part in counts:
         rejected.update(part.rejected)
@@ -72,7 +73,7 @@ def finish(
         if plan.stages:
             staged = Path(room.scratch, "whole")
             staged.mkdir()
-            load_tables(connection, tables, room.scratch)
+            notes = load_tables(connection, tables, room, progress.look)
             with opened(source) as fd:
                 done = apply_stages(connection, plan, fd, parts, staged)
             parts = {path.name: [path] for path in staged.iterdir()}
@@ -83,7 +84,7 @@ def finish(
     if not survey.rows == rows.in_ == rows.out + rows.rejected + rows.duplicates:
         raise LawBroken(f"Not each of {survey.rows:,} records is accounted for: {rows}.")
     rules = [str(rule.__struct_config__.tag) for rule in plan.recipe.rules]
-    return Cleaned(
+    cleaned = Cleaned(
         rows,
         dict(rejected),
         sum(one.cells for one in changed),
@@ -92,6 +93,7 @@ def finish(
         sum(part.blank_lines for part in counts),
         tuple(OutColumn(column.name, column.type) for column in plan.columns),
     )
+    return cleaned, notes
 
 
 def _join(connection: duckdb.DuckDBPyConnection, plan: Plan, parts: Parts, folder: Path) -> None:

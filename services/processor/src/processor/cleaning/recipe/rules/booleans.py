@@ -5,9 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from processor.cleaning.recipe.rules.letters import with_capitals
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, Words, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.sql import WHITE, bound, literal, literals
+from processor.cleaning.sql import WHITE, bound, literal, literals, lowered
 
 WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "en": (("yes", "y", "on"), ("no", "n", "off")),
@@ -65,14 +66,17 @@ class Boolean(Rule, frozen=True, tag="boolean"):
             given: list[tuple[tuple[str, ...], tuple[str, ...]]] = [(self.true, self.false)]
         else:
             given = [_ANYWHERE, *(WORDS[language] for language in self.languages if language in WORDS)]
-        yes, no = ({word.lower() for pair in given for word in pair[side]} for side in (0, 1))
+        yes, no = ({lowered(word) for pair in given for word in pair[side]} for side in (0, 1))
         return yes, no
 
     def apply(self, sheet: Sheet) -> None:
-        yes, no = (sorted(words) for words in self._words())
+        words = with_capitals(
+            {word: says for says, given in zip((True, False), self._words(), strict=True) for word in given}
+        )
+        yes, no = (sorted(word for word, says in words.items() if says is one) for one in (True, False))
         known = ((f"list_contains([{literals(words)}], x)") for words in (yes, no))
-        words = "CASE WHEN {} THEN true WHEN {} THEN false END".format(*known)
-        body = bound(f"trim(lower(t), {literal(WHITE)})", words)
+        either = "CASE WHEN {} THEN true WHEN {} THEN false END".format(*known)
+        body = bound(f"trim(lower(t), {literal(WHITE)})", either)
         usual = [one for one in _USUAL if one in yes + no]
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot

@@ -61,8 +61,9 @@ def _holds(sheet: Sheet, one: Condition, path: Path) -> str:
         case "present":
             return f"NOT {is_missing}"
         case "in":
-            values = (value_of(column, value, (*path, "values", at)) for at, value in enumerate(one.values))
-            return f"(NOT {is_missing} AND list_contains([{', '.join(values)}], {column.slot}))"
+            places = ((value, (*path, "values", at)) for at, value in enumerate(one.values))
+            values = ", ".join(value_of(column, value, place, to_have=True) for value, place in places)
+            return f"(NOT {is_missing} AND list_contains([{values}], {column.slot}))"
         case "matches":
             if column.type != TEXT:
                 raise WrongRule((*path, "column"), "not_text", "Only a text can match a pattern.")
@@ -93,8 +94,9 @@ class Range(Rule, frozen=True, tag="range"):
             column = sheet.columns[name]
             if column.type == TEXT:
                 raise WrongRule(("columns", at), "is_text", f"{name[:80]} is text: give it a type before.")
-            least = None if self.min is None else value_of(column, self.min, ("min",))
-            most = None if self.max is None else value_of(column, self.max, ("max",))
+            clips = self.on_error == "clip"
+            least = None if self.min is None else value_of(column, self.min, ("min",), to_have=clips)
+            most = None if self.max is None else value_of(column, self.max, ("max",), to_have=clips)
             sides = [(f"{column.slot} < {least}", least), (f"{column.slot} > {most}", most)]
             given = [(condition, bound) for condition, bound in sides if bound is not None]
             outside = sheet.let(" OR ".join(condition for condition, _ in given), column.slot)
@@ -103,8 +105,8 @@ class Range(Rule, frozen=True, tag="range"):
                 ends = (str("any" if end is None else end).replace("'", "''") for end in (self.min, self.max))
                 sheet.reject(outside, name, "out_of_range", sheet.let(detail.format(*ends), column.slot))
                 continue
-            whens = " ".join(f"WHEN {condition} THEN CAST({bound} AS {column.type})" for condition, bound in given)
-            whens = whens if self.on_error == "clip" else f"WHEN {outside} THEN NULL"
+            whens = " ".join(f"WHEN {condition} THEN {bound}" for condition, bound in given)
+            whens = whens if clips else f"WHEN {outside} THEN NULL"
             value = sheet.let(f"CASE {whens} ELSE {column.slot} END", outside, column.slot)
             sheet.set(name, value, column.type, outside)
 

@@ -11,7 +11,7 @@ from processor.cleaning.recipe.data.tables import Country as Entry
 from processor.cleaning.recipe.data.tables import countries
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.sql import TEXT, WHITE, literal
+from processor.cleaning.sql import TEXT, WHITE, literal, lowered
 
 _LANGUAGES = sorted({language for country in countries().values() for language in country.names})
 
@@ -58,6 +58,7 @@ class Country(Rule, frozen=True, tag="country"):
 def _codes() -> dict[str, str]:
     """What a country may be called, in bare letters. What two are called so is left out."""
     found: dict[str, set[str]] = defaultdict(set)
+    capitals: dict[str, set[str]] = defaultdict(set)  # KIBRIS has become kibris, which is no kıbrıs
     for code, country in countries().items():
         for text in (
             code,
@@ -66,11 +67,13 @@ def _codes() -> dict[str, str]:
             *(name for names in country.names.values() for name in names),
         ):
             found[_bare(text)].add(code)
-    return {key: codes.pop() for key, codes in found.items() if len(codes) == 1}
+            capitals[_bare(text.upper())].add(code)
+    all_ = {**capitals, **found}
+    return {key: codes.pop() for key, codes in all_.items() if len(codes) == 1}
 
 
 def _bare(text: str) -> str:
-    parts = unicodedata.normalize("NFD", text.lower())
+    parts = unicodedata.normalize("NFD", lowered(text))
     return "".join(character for character in unicodedata.normalize("NFC", _unmarked(parts)) if character.isalnum())
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.data.tables import months
 from processor.cleaning.recipe.rules.date_forms import FORMS, Form, WrongForm, parsed
+from processor.cleaning.recipe.rules.letters import with_capitals
 from processor.cleaning.recipe.rules.rule import Names, OnError, Reading, Rule, WrongRule, take, texts
 from processor.cleaning.recipe.sheet import Sheet
 
@@ -58,7 +59,7 @@ class _Temporal(Rule, frozen=True):
         return [parsed(form) for form in self.formats]
 
     def _names(self) -> Mapping[str, int]:
-        return {word: month for language in self.languages for word, month in months()[language].items()}
+        return with_capitals({word: month for one in self.languages for word, month in months()[one].items()})
 
 
 class Date(_Temporal, frozen=True, tag="date"):

@@ -46,8 +46,7 @@ class Fill(WholeRule, frozen=True, tag="fill"):
             column = sheet.columns[name]
             if self.from_ is None:
                 assert self.value is not None
-                value, uses = value_of(column, self.value, ("value",)), [column.slot]
-                value = f"CAST({value} AS {column.type})"
+                value, uses = value_of(column, self.value, ("value",), to_have=True), [column.slot]
                 there = "true"
             else:
                 other = sheet.columns[self.from_]

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import AllOrNames, Names, Rule, Word, Words, WrongRule, texts
 from processor.cleaning.recipe.sheet import Sheet
-from processor.cleaning.sql import TEXT, WHITE_CLASS, literal, literals, missing, shown
+from processor.cleaning.sql import TEXT, WHITE_CLASS, literal, literals, lowered, missing, shown
 
 # What stands for nothing in most files. A blank cell does so anyway.
 NOTHING = (
@@ -93,9 +93,9 @@ class NullTokens(Rule, frozen=True, tag="null_tokens"):
     ignore_case: bool = True
 
     def apply(self, sheet: Sheet) -> None:
-        tokens = {token.lower() if self.ignore_case else token for token in self.tokens}
-        # Letters of other sizes may have other lengths.
-        longest = max(len(token.encode()) for token in tokens) * (2 if self.ignore_case else 1)
+        tokens = {lowered(token) if self.ignore_case else token for token in self.tokens}
+        # Letters of other sizes may have other lengths: the sign for kelvin has three bytes, and its k has one.
+        longest = max(len(token.encode()) for token in tokens) * (3 if self.ignore_case else 1)
         compared = "lower(t)" if self.ignore_case else "t"
         # Not IN, which DuckDB makes a join of.
         listed = f"list_contains([{literals(sorted(tokens))}], {compared})"
@@ -143,12 +143,12 @@ class Map(Rule, frozen=True, tag="map"):
     def check(self) -> Iterator[WrongRule]:
         seen: dict[str, str] = {}
         for text in self.values if self.ignore_case else ():
-            if (other := seen.setdefault(text.lower(), text)) != text:
+            if (other := seen.setdefault(lowered(text), text)) != text:
                 detail = f"{other[:80]} and {text[:80]} are the same where case is ignored."
                 yield WrongRule(("values", text), "duplicate", detail)
 
     def apply(self, sheet: Sheet) -> None:
-        table = {text.lower() if self.ignore_case else text: value for text, value in self.values.items()}
+        table = {lowered(text) if self.ignore_case else text: value for text, value in self.values.items()}
         nulls = [text for text, value in table.items() if value is None]
         texts_ = {text: value for text, value in table.items() if value is not None}
         for name in texts(sheet, self.columns):
