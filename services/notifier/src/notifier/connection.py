@@ -24,7 +24,6 @@ from notifier.frames import (
     Violation,
     close_code,
     close_frame,
-    ping_frame,
     pong_frame,
 )
 from notifier.handshake import Handshake
@@ -164,7 +163,10 @@ class Connection(asyncio.Protocol):
         self._due_bytes += len(frame)
 
     def fail(self, error: Exception) -> None:
-        """Something of ours broke: the client comes again."""
+        """What cannot go on: the client was told not to do that, or something of ours broke and it comes again."""
+        if isinstance(error, Violation):
+            self.close(error.code, error.reason)
+            return
         self._floor.log.error("connection failed", exc_info=error)
         self.close(CloseCode.INTERNAL_ERROR, "Something went wrong on our side. Connect again.")
 
@@ -192,7 +194,8 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.INTERNAL_ERROR, "No answer to a ping.")
         elif now - self._pinged_at >= settings.ping_seconds:
             self._pinged_at = now
-            self.send(ping_frame())
+            assert self._session is not None
+            self.send(self._session.ping)
 
     # What the client says
 

@@ -12,12 +12,15 @@ from prometheus_client import Counter
 
 from events.database import database_gone
 from events.telemetry import Telemetry
+from notifier.frames import ping_frame
 from notifier.history import PAGE, History
 from notifier.hub import Channel, Form, Hub
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
 WAITING_COMMANDS = 64
+
+_PING = ping_frame()
 
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
@@ -35,7 +38,7 @@ class Outlet(Protocol):
         """Write, room or not."""
 
     def fail(self, error: Exception) -> None:
-        """Something of ours broke: close, so that the client comes again."""
+        """Close: a `Violation` says why; else something of ours broke, and the client comes again."""
 
 
 # A client's message, in its dialect.
@@ -59,7 +62,18 @@ class Following:
 
 
 class Session:
-    __slots__ = ("_behind", "_closed", "_following", "_messages", "_outlet", "_subscriptions", "_working", "obey")
+    __slots__ = (
+        "_behind",
+        "_closed",
+        "_following",
+        "_messages",
+        "_outlet",
+        "_subscriptions",
+        "_working",
+        "left",
+        "obey",
+        "ping",
+    )
 
     def __init__(self, following: Following, outlet: Outlet) -> None:
         self._following = following
@@ -70,6 +84,9 @@ class Session:
         self._working: asyncio.Task[None] | None = None
         self._closed = False
         self.obey: Obey | None = None  # set by the dialect when it begins
+        # A dialect may change these when it begins.
+        self.ping = _PING
+        self.left: Callable[[], None] | None = None  # called when the session is over
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -105,6 +122,10 @@ class Session:
         """Something that is no event."""
         self._outlet.send(frame)
 
+    def fail(self, error: Exception) -> None:
+        """End it; a `Violation` tells the client why."""
+        self._outlet.fail(error)
+
     def received(self, message: str) -> bool:
         """Obey it in its turn. False if too many wait already."""
         if len(self._messages) >= WAITING_COMMANDS:
@@ -119,6 +140,8 @@ class Session:
 
     def close(self) -> None:
         self._closed = True
+        if self.left is not None:
+            self.left()
         for channel in list(self._subscriptions):
             self.unfollow(channel)
         if self._working is not None:
