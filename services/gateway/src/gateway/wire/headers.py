@@ -31,6 +31,7 @@ _NOT_INWARDS = _HOP_BY_HOP | {
     b"content-length",
     b"traceparent",
     b"x-request-id",
+    b"x-socket-id",
 }
 _NOT_INWARDS_PREFIXES = (
     b"x-forwarded-",
@@ -52,6 +53,7 @@ _NOT_OUTWARDS = _HOP_BY_HOP | {
     b"sunset",
     b"x-content-type-options",
     b"x-request-id",
+    b"x-socket-id",
 }
 _NOT_OUTWARDS_PREFIXES = (b"x-millrace-", b"x-ratelimit-", b"access-control-")
 

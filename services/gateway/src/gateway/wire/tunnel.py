@@ -43,7 +43,8 @@ class Handshake(Forward):
         self._socket = socket
 
     def _headers(self, principal: str | None) -> Headers:
-        return super()._headers(principal) + _UPGRADE
+        # By this name the service can have the socket refreshed, when its client asks it in its own protocol.
+        return [*super()._headers(principal), (b"x-socket-id", str(self._socket.id).encode()), *_UPGRADE]
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
         self._pool.breaker.succeeded()
