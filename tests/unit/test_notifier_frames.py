@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.frames import Opcode as Theirs
 
-from notifier.frames import FrameReader, Opcode, text_frame
+from fixtures.websocket_cases import CASES, LIMIT
+from notifier.frames import FrameReader, Opcode, Violation, close_code, text_frame
 
 TEXTS = st.text(max_size=300)
 
@@ -45,3 +46,26 @@ def test_messages_and_pings_come_out_as_they_went_in(texts: list[str], cuts: lis
 def test_our_frames_are_those_of_the_rfc(length: int) -> None:
     payload = b"x" * length
     assert text_frame(payload) == Frame(Theirs.TEXT, payload).serialize(mask=False)
+
+
+def _read(sent: bytes, *, at_once: int) -> tuple[list[tuple[Opcode, bytes]], int | None]:
+    """What comes out, up to the close, and the code that would be answered."""
+    reader = FrameReader(LIMIT)
+    got: list[tuple[Opcode, bytes]] = []
+    try:
+        for at in range(0, len(sent), at_once):
+            for opcode, payload in reader.feed(sent[at : at + at_once]):
+                if opcode is Opcode.CLOSE:
+                    return got, close_code(payload)
+                if opcode is not Opcode.CONTINUATION:
+                    got.append((opcode, payload))
+    except Violation as violation:
+        return got, violation.code
+    return got, None
+
+
+def test_no_case_of_the_rfc_depends_on_how_it_is_cut_into_reads() -> None:
+    for name, case in CASES.items():
+        whole = _read(case.sent, at_once=len(case.sent))
+        for at_once in (1, 2, 7):
+            assert _read(case.sent, at_once=at_once) == whole, name

@@ -42,7 +42,9 @@ class Stack:
         database: Database,
         vhost: str,
         door: tuple[str, int],
+        replicas: Mapping[str, int] | None = None,
     ) -> None:
+        """`replicas`: of which service more than one process runs. The second one is called `notifier-2`, and so on."""
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.vhost = vhost
@@ -53,8 +55,9 @@ class Stack:
         self.logs = data.logs
         self._data = data
         self._database = database
-        self._addresses = {service: ("127.0.0.1", free_port()) for service in SERVICES} | {"gateway": door}
-        self._processes: dict[str, ChildProcess] = {}
+        self.processes = [name for service in SERVICES for name in _names(service, (replicas or {}).get(service, 1))]
+        self._addresses = {name: ("127.0.0.1", free_port()) for name in self.processes} | {"gateway": door}
+        self._running: dict[str, ChildProcess] = {}
 
     @classmethod
     @asynccontextmanager
@@ -88,7 +91,7 @@ class Stack:
         """With its services, on servers that run already."""
         self._data.keep_broker_url(self.broker_url)
         try:
-            await asyncio.gather(*(self.start(service) for service in SERVICES))
+            await asyncio.gather(*(self.start(process) for process in self.processes))
             yield self
         finally:
             await self.stop_services()
@@ -101,23 +104,26 @@ class Stack:
         host, port = self._addresses[service]
         return f"http://{host}:{port}"
 
+    def _urls(self, service: str) -> str:
+        return ",".join(self.url(name) for name in self.processes if _service_of(name) == service)
+
     def postgres_url(self, role: str) -> str:
         return self._database.url(role)
 
     def pid(self, service: str) -> int:
-        return self._processes[service].pid
+        return self._running[service].pid
 
     async def start(self, service: str, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it, with `environment` on top of its own, and return when it is ready."""
         self.logs.mkdir(exist_ok=True)
         process = ChildProcess(
             Command(
-                argv=[sys.executable, "-m", service],
+                argv=[sys.executable, "-m", _service_of(service)],
                 log=self.logs / f"{service}.console",
                 environment={**self._environment(service), **(environment or {})},
             )
         )
-        self._processes[service] = process
+        self._running[service] = process
         await process.start()
         try:
             await asyncio.wait_for(self._until_ready(service, process), _READY_SECONDS)
@@ -126,11 +132,11 @@ class Stack:
             raise StartupError(f"{service} does not become ready: {process.last_words() or failed}") from None
 
     async def stop(self, service: str) -> None:
-        await self._processes[service].stop()
+        await self._running[service].stop()
 
     async def kill(self, service: str) -> None:
         """kill -9"""
-        await self._processes[service].kill()
+        await self._running[service].kill()
 
     async def restart(self, service: str, *, environment: Mapping[str, str] | None = None) -> None:
         await self.stop(service)
@@ -138,18 +144,18 @@ class Stack:
 
     async def wait_for_death(self, service: str) -> int:
         """Its exit code, once it has ended by itself or by another's hand; -9 after kill -9."""
-        return await self._processes[service].wait()
+        return await self._running[service].wait()
 
     async def stop_services(self) -> None:
-        await asyncio.gather(*(process.stop() for process in self._processes.values()))
+        await asyncio.gather(*(process.stop() for process in self._running.values()))
 
     async def supervise(self) -> None:
         """Start again whatever dies, for ever."""
         async with asyncio.TaskGroup() as watching:
             for server in (self.postgres, self.rabbitmq):
                 watching.create_task(supervise(server.name, server.wait, server.start))
-            for service in SERVICES:
-                watching.create_task(self._supervise_service(service))
+            for process in self.processes:
+                watching.create_task(self._supervise_service(process))
 
     async def _supervise_service(self, service: str) -> None:
         await supervise(service, lambda: self.wait_for_death(service), lambda: self.start(service))
@@ -178,16 +184,24 @@ class Stack:
             "MILLRACE_HOST": host,
             "MILLRACE_PORT": str(port),
             "MILLRACE_DATA_DIR": str(self._data.path),
-            "MILLRACE_DATABASE_URL": self._database.url(service),
+            "MILLRACE_DATABASE_URL": self._database.url(_service_of(service)),
             "MILLRACE_BROKER_URL": self.broker_url,
             "MILLRACE_PRINCIPAL_SECRET": self._data.secrets.principal,
         }
-        if service == "gateway":
+        if _service_of(service) == "gateway":
             settings |= {
-                "MILLRACE_INGEST_URL": self.url("ingest"),
-                "MILLRACE_PROCESSOR_URL": self.url("processor"),
-                "MILLRACE_NOTIFIER_URL": self.url("notifier"),
+                "MILLRACE_INGEST_URL": self._urls("ingest"),
+                "MILLRACE_PROCESSOR_URL": self._urls("processor"),
+                "MILLRACE_NOTIFIER_URL": self._urls("notifier"),
                 "MILLRACE_ADMIN_KEY": self.admin_key,
                 "MILLRACE_KEY_PEPPER": self._data.secrets.key_pepper,
             }
         return passed_on | settings
+
+
+def _names(service: str, count: int) -> list[str]:
+    return [service, *(f"{service}-{number}" for number in range(2, count + 1))]
+
+
+def _service_of(name: str) -> str:
+    return name.partition("-")[0]

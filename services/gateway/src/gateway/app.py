@@ -41,17 +41,21 @@ _HEARING_SECONDS = 1.0  # that the start waits for the database
 async def open_service(
     settings: GatewaySettings, parts: Parts, table: Sequence[Route] = UPSTREAMS
 ) -> AsyncIterator[Service]:
-    urls = {"ingest": settings.ingest_url, "processor": settings.processor_url, "notifier": settings.notifier_url}
+    urls = {
+        "ingest": settings.ingest_url.split(","),
+        "processor": settings.processor_url.split(","),
+        "notifier": settings.notifier_url.split(","),
+    }
     breaker_of = breakers(urls, parts.telemetry)
     pools = {
         service: Pool(
             service,
-            url,
+            places,
             breaker_of[service],
             connect_timeout=settings.connect_timeout,
             most_connections=settings.upstream_connections,
         )
-        for service, url in urls.items()
+        for service, places in urls.items()
     }
     admin = AdminKey(_admin_key(settings), tenant=settings.admin_tenant)
     outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)

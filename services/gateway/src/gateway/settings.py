@@ -11,15 +11,16 @@ from gateway.auth.issuer import Issuer
 from gateway.limits.policy import Connects, Overrides
 from gateway.versions import Deprecation
 
-ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
+_URL = r"http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?"
+ServiceUrls = Annotated[str, StringConstraints(pattern=rf"^{_URL}(,{_URL})*$")]
 Seconds = Annotated[float, Field(gt=0)]
 
 
 class GatewaySettings(OutboxSettings):
     port: int = Field(default=8080, ge=0, le=65535)  # port to listen on; 0 takes a free one
-    ingest_url: ServiceUrl  # http://host:port of the ingest service
-    processor_url: ServiceUrl  # http://host:port of the processor
-    notifier_url: ServiceUrl  # http://host:port of the notifier
+    ingest_url: ServiceUrls  # http://host:port of the ingest service; of several, separated by commas
+    processor_url: ServiceUrls  # http://host:port of the processor; of several, separated by commas
+    notifier_url: ServiceUrls  # http://host:port of the notifier; of several, separated by commas
     admin_key: SecretStr  # the first API key, mr_live_…; it may do everything
     admin_tenant: str = "default"  # the tenant that the admin key acts for
     header_timeout: Seconds = 5.0  # seconds that a request's head may take from its first byte on

@@ -1,10 +1,12 @@
 """WebSocket frames (RFC 6455, section 5): ours, which are whole and unmasked, and what a client sends."""
 
+import codecs
 from collections.abc import Iterator
 from enum import IntEnum
 
 _FIN, _RESERVED, _CONTROL, _MASKED = 0x80, 0x70, 0x08, 0x80
-_SHORT, _MEDIUM = 125, 0xFFFF
+_SHORT, _MEDIUM, _LONGEST = 125, 0xFFFF, 0x7FFF_FFFF_FFFF_FFFF
+_Utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Opcode(IntEnum):
@@ -85,15 +87,17 @@ class FrameReader:
     """Takes bytes as they come, gives one item per frame: a control frame, a whole message, or a CONTINUATION for a
     fragment that is kept until its message is whole. Raises `Violation`, and then is of no use any more.
 
-    It holds at most one message of `limit` bytes, and refuses a longer one by its announced length."""
+    It holds at most one message of `limit` bytes, and refuses a longer one by its announced length, and text with the
+    first fragment after which it cannot become UTF-8 any more."""
 
-    __slots__ = ("_buffer", "_limit", "_message", "_opcode")
+    __slots__ = ("_buffer", "_limit", "_message", "_opcode", "_text")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = bytearray()
         self._message = bytearray()
         self._opcode: Opcode | None = None  # of the message whose fragments are coming
+        self._text: codecs.IncrementalDecoder | None = None  # while these are of text
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         self._buffer += data
@@ -104,16 +108,30 @@ class FrameReader:
                 continue
             if opcode is not Opcode.CONTINUATION:
                 self._opcode = opcode
+                self._text = None if fin or opcode is not Opcode.TEXT else _Utf8()
+            self._check(payload, last=fin)
             self._message += payload
             if not fin:
                 yield Opcode.CONTINUATION, b""
                 continue
             assert self._opcode is not None
             whole, message = self._opcode, bytes(self._message)
-            self._opcode, self._message = None, bytearray()
-            if whole is Opcode.TEXT:
-                _check_text(message)
+            self._opcode, self._text, self._message = None, None, bytearray()
             yield whole, message
+
+    def _check(self, payload: bytes, *, last: bool) -> None:
+        if self._opcode is not Opcode.TEXT:
+            return
+        if self._text is None:
+            _check_text(payload)
+            return
+        try:
+            self._text.decode(payload, last)
+        except UnicodeDecodeError:
+            raise _not_text() from None
+        waiting, _ = self._text.getstate()
+        if waiting[:1] == b"\xed" and waiting[1:2] >= b"\xa0":  # a surrogate: Python would wait for its last byte
+            raise _not_text()
 
     def _next_frame(self) -> tuple[bool, Opcode, bytes] | None:
         buffer = self._buffer
@@ -139,6 +157,8 @@ class FrameReader:
             length = int.from_bytes(buffer[2:begin], "big")
             if length < shortest:
                 raise _broken("The length is not in its shortest form.")
+            if length > _LONGEST:
+                raise _broken("The length has its first bit set.")
             if len(self._message) + length > self._limit:
                 raise Violation(CloseCode.TOO_BIG, f"A message may have {self._limit} bytes.")
         elif len(self._message) + length > self._limit and not opcode & _CONTROL:
@@ -161,8 +181,12 @@ def _check_text(payload: bytes) -> None:
     try:
         payload.decode()
     except UnicodeDecodeError:
-        raise Violation(CloseCode.INVALID_TEXT, "Text must be UTF-8.") from None
+        raise _not_text() from None
 
 
 def _broken(reason: str) -> Violation:
     return Violation(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def _not_text() -> Violation:
+    return Violation(CloseCode.INVALID_TEXT, "Text must be UTF-8.")

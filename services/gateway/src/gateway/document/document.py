@@ -1,7 +1,7 @@
 """The document as it is now: services are asked again once in a while, and one that is away is known from before."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -18,7 +18,9 @@ _PATIENCE = aiohttp.ClientTimeout(total=3.0)
 
 
 class ApiDocument:
-    def __init__(self, session: aiohttp.ClientSession, urls: Mapping[str, str], app: FastAPI, routes: Routes) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, urls: Mapping[str, Sequence[str]], app: FastAPI, routes: Routes
+    ) -> None:
         self._session = session
         self._urls = urls
         self._app = app
@@ -46,7 +48,7 @@ class ApiDocument:
 
     async def _ask(self) -> None:
         try:
-            found = await asyncio.gather(*(self._of(url) for url in self._urls.values()))
+            found = await asyncio.gather(*(self._of(places) for places in self._urls.values()))
             self._known |= {service: document for service, document in zip(self._urls, found, strict=True) if document}
             if self._urls.keys() <= self._known.keys():
                 documents = {OWN: self._app.openapi()} | self._known
@@ -56,9 +58,12 @@ class ApiDocument:
             pause = _GOOD_FOR if self._encoded else _RETRY_AFTER
             self._ask_again_at = asyncio.get_running_loop().time() + pause
 
-    async def _of(self, url: str) -> Document | None:
-        try:
-            async with self._session.get(f"{url.rstrip('/')}/openapi.json", timeout=_PATIENCE) as answer:
-                return None if answer.status != 200 else msgspec.json.decode(await answer.read(), type=Document)
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return None
+    async def _of(self, places: Sequence[str]) -> Document | None:
+        for url in places:
+            try:
+                async with self._session.get(f"{url.rstrip('/')}/openapi.json", timeout=_PATIENCE) as answer:
+                    if answer.status == 200:
+                        return msgspec.json.decode(await answer.read(), type=Document)
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                continue
+        return None

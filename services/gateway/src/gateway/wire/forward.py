@@ -107,14 +107,14 @@ class Forward:
             self._client.begin_again()
             return
         if not self._answered:
-            self._pool.breaker.failed()
+            self._pool.failed(self._upstream)
         self._warn("service lost", service=self._pool.service, reason=reason, request_id=self._request.id)
         self._client.refuse(UpstreamUnavailable(f"The {self._pool.service} broke off. Try again."))
 
     def upstream_silent(self) -> None:
         self._finish()
         if not self._answered:
-            self._pool.breaker.failed()
+            self._pool.failed(self._upstream)
         self._warn("service silent", service=self._pool.service, request_id=self._request.id)
         self._client.refuse(UpstreamTimeout(f"The {self._pool.service} did not answer in time."))
 

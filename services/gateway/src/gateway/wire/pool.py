@@ -1,10 +1,11 @@
 """The connections to one service: few are opened, most are used again."""
 
 import asyncio
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 from events.errors import Unavailable
 from gateway.wire.breaker import Breaker
+from gateway.wire.places import Place, Places
 from gateway.wire.upstream_connection import UpstreamConnection
 
 # uvicorn closes an idle connection after 75 s; we let go of ours long before, so that we don't write into a close.
@@ -14,20 +15,17 @@ _MOST_IDLE = 64
 
 class Pool:
     def __init__(
-        self, service: str, url: str, breaker: Breaker, *, connect_timeout: float, most_connections: int
+        self, service: str, urls: Sequence[str], breaker: Breaker, *, connect_timeout: float, most_connections: int
     ) -> None:
-        place = urlsplit(url)
-        assert place.hostname is not None
-        assert place.port is not None
         self.service = service
         self.breaker = breaker
-        self.authority = place.netloc.encode()
-        self._host, self._port = place.hostname, place.port
+        self._places = Places(urls)
+        self.authority = self._places.first.authority
         self._connect_timeout = connect_timeout
         self._most_connections = most_connections
         self._opening = 0
         self._open: set[UpstreamConnection] = set()
-        self._tunnels: set[asyncio.Transport] = set()
+        self._tunnels: dict[asyncio.Transport, Place] = {}
         self._idle: list[UpstreamConnection] = []
 
     async def acquire(self) -> UpstreamConnection:
@@ -38,7 +36,8 @@ class Pool:
             connection = self._idle.pop()
             if connection.transport.is_closing():
                 continue
-            if loop.time() - connection.idle_since < _LONGEST_IDLE_SECONDS:
+            avoided = connection.place.rests and self._places.any_but(connection.place)
+            if loop.time() - connection.idle_since < _LONGEST_IDLE_SECONDS and not avoided:
                 return connection
             connection.transport.abort()
         return await self._connect()
@@ -53,22 +52,37 @@ class Pool:
             raise Unavailable(
                 f"Too many requests are open to the {self.service}. Try again.", headers={"Retry-After": "1"}
             )
-        loop = asyncio.get_running_loop()
         self._opening += 1
+        try:
+            for place in self._places.in_turn:
+                try:
+                    return await self._connect_to(place)
+                except (OSError, TimeoutError):
+                    place.rest()
+        finally:
+            self._opening -= 1
+        self.breaker.failed()
+        raise Unavailable(f"The {self.service} does not answer now. Try again.", headers={"Retry-After": "1"})
+
+    async def _connect_to(self, place: Place) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        place.open += 1  # or all who come at once would go to the same one
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(loop, self._forget), self._host, self._port
+                    lambda: UpstreamConnection(loop, place, self._forget), place.host, place.port
                 )
-        except (OSError, TimeoutError):
-            self.breaker.failed()
-            raise Unavailable(
-                f"The {self.service} does not answer now. Try again.", headers={"Retry-After": "1"}
-            ) from None
-        finally:
-            self._opening -= 1
+        except BaseException:
+            place.open -= 1
+            raise
         self._open.add(connection)
         return connection
+
+    def failed(self, connection: UpstreamConnection) -> None:
+        """It broke off, or was silent. What one place does is no reason to leave the others alone."""
+        connection.place.rest()
+        if not self._places.any_but(connection.place):
+            self.breaker.failed()
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back, whatever state its exchange was left in."""
@@ -82,11 +96,13 @@ class Pool:
         """The raw transport of a connection that became a tunnel. It counts until `tunnel_closed`."""
         self._open.discard(connection)
         transport = connection.hand_over()
-        self._tunnels.add(transport)
+        self._tunnels[transport] = connection.place
         return transport
 
     def tunnel_closed(self, transport: asyncio.Transport) -> None:
-        self._tunnels.discard(transport)
+        place = self._tunnels.pop(transport, None)
+        if place is not None:
+            place.open -= 1
 
     def close(self) -> None:
         for connection in list(self._open):
@@ -95,6 +111,8 @@ class Pool:
             transport.abort()
 
     def _forget(self, connection: UpstreamConnection) -> None:
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            connection.place.open -= 1
         if connection in self._idle:
             self._idle.remove(connection)

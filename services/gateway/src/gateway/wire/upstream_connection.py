@@ -11,6 +11,7 @@ from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import UpstreamSide
 from gateway.wire.framing import BodyReader, EndlessBody
 from gateway.wire.heads import ResponseHead, parse_response
+from gateway.wire.places import Place
 
 # Written bytes that wait in memory for a slow reader, before its source is stopped.
 HIGH_WATER = 64 * 1024
@@ -18,7 +19,10 @@ _MOST_HEAD_BYTES = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):
-    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[["UpstreamConnection"], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, place: Place, lost: Callable[["UpstreamConnection"], None]
+    ) -> None:
+        self.place = place
         self.idle_since = 0.0
         self.used = False  # has carried an answer before: the service may close it at any moment
         self.transport: asyncio.Transport
@@ -171,6 +175,8 @@ class UpstreamConnection(asyncio.Protocol):
             if rest:
                 self._read_head(rest)
             return
+        if response.status == 503:
+            self.place.rest()  # it stops, or is full
         self._response = response
         self._body = response.body(self._method)
         self._waiting.stop()

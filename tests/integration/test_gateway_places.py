@@ -1,0 +1,130 @@
+"""A service at several places: all of them are used, and the loss of one is hardly noticed."""
+
+import json
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.provision import Database
+from fixtures.gateway import Gateway, Upstream, Wire, open_gateway, read_body, read_head
+from fixtures.sockets import SWITCHED, UPGRADE
+from gateway.limits.policy import Connects
+
+GONE = "http://127.0.0.1:9"
+OFTEN = {"ws": Connects(seconds=1, free=1000, most=1000)}
+
+
+@dataclass
+class Replica:
+    """Takes sockets and requests, or says that it stops, or breaks off."""
+
+    mood: str = "well"
+    sockets: int = 0
+    requests: int = 0
+    url: str = field(default="", init=False)
+
+    async def serve(self, reader: Reader, writer: Writer) -> None:
+        while True:
+            head = await read_head(reader)
+            await read_body(reader, head)
+            if "/readyz" in head.line or "/statusz" in head.line:
+                said = json.dumps({"broker": "ok", "database": "ok", "storage": "ok", "state": "ok"}).encode()
+                typed = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                writer.write(typed % (len(said), said))
+                continue
+            self.requests += 1
+            if self.mood == "ill":
+                return
+            if self.mood == "stopping":
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            elif head.get("upgrade") is not None:
+                self.sockets += 1
+                writer.write(SWITCHED)
+                await reader.read()
+                self.sockets -= 1
+                return
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+
+@asynccontextmanager
+async def two_replicas(database: Database, data_dir: Path) -> AsyncIterator[tuple[Gateway, Replica, Replica]]:
+    one, other = Replica(), Replica()
+    async with AsyncExitStack() as stack:
+        for replica in (one, other):
+            replica.url = (await stack.enter_async_context(Upstream.open(replica.serve))).url
+        urls = f"{one.url},{other.url}"
+        opening = open_gateway(
+            database, data_dir, one.url, processor_url=urls, notifier_url=urls, limits_connects=OFTEN
+        )  # fmt: skip
+        yield await stack.enter_async_context(opening), one, other
+
+
+@asynccontextmanager
+async def sockets(gateway: Gateway, count: int) -> AsyncIterator[list[Wire]]:
+    async with AsyncExitStack() as stack:
+        wires = []
+        for _ in range(count):
+            wire = await stack.enter_async_context(gateway.wire())
+            wire.request("GET /ws", *UPGRADE)
+            assert (await wire.head()).status == 101
+            wires.append(wire)
+        yield wires
+
+
+async def test_sockets_are_shared_out(database: Database, tmp_path: Path) -> None:
+    async with two_replicas(database, tmp_path) as (gateway, one, other), sockets(gateway, 6) as opened:
+        assert (one.sockets, other.sockets) == (3, 3)
+        fuller = one
+        for wire in opened[:2]:
+            wire.writer.write_eof()
+            assert await wire.rest() == b""
+        async with sockets(gateway, 2):
+            assert (fuller.sockets, other.sockets) == (3, 3), "who has fewer gets the next"
+
+
+async def test_a_place_that_is_gone_is_not_noticed(database: Database, tmp_path: Path) -> None:
+    replica = Replica()
+    async with (
+        Upstream.open(replica.serve) as upstream,
+        open_gateway(
+            database, tmp_path, upstream.url, notifier_url=f"{GONE},{upstream.url}", limits_connects=OFTEN
+        ) as gateway,
+        sockets(gateway, 5),
+    ):
+        assert replica.sockets == 5
+        health = await gateway.ask("GET /health", key=None)
+        assert (health.status, "services" in json.loads(health.body)) == (200, False)
+        details = json.loads((await gateway.ask("GET /health/detailed")).body)["details"]
+        assert (details["notifier"]["state"], details["notifier-2"]["state"]) == ("down", "ok")
+
+
+async def test_when_all_places_are_gone_that_is_said(database: Database, tmp_path: Path) -> None:
+    async with open_gateway(database, tmp_path, GONE, notifier_url=f"{GONE},http://127.0.0.1:10") as gateway:
+        answer = await gateway.ask("GET /ws", *UPGRADE)
+        assert (answer.status, json.loads(answer.body)["code"]) == (503, "unavailable")
+
+
+async def of_ten(gateway: Gateway, holds: Callable[[int], bool], *, line: str, fields: tuple[str, ...] = ()) -> int:
+    return sum([holds((await gateway.ask(line, *fields)).status) for _ in range(10)])
+
+
+async def test_a_place_that_stops_is_left_alone_for_a_while(database: Database, tmp_path: Path) -> None:
+    """It has ever fewer sockets, and would be sent every client, again and again."""
+    async with two_replicas(database, tmp_path) as (gateway, one, _):
+        one.mood = "stopping"
+        assert await of_ten(gateway, lambda status: status == 503, line="GET /ws", fields=UPGRADE) <= 1
+        assert one.requests <= 1
+
+
+async def test_a_place_that_breaks_off_does_not_shut_the_others(database: Database, tmp_path: Path) -> None:
+    """Five failures in a row would open the circuit, of which one place is not reason enough."""
+    async with two_replicas(database, tmp_path) as (gateway, one, _):
+        one.mood = "ill"
+        for _ in range(3):
+            assert await of_ten(gateway, lambda status: status == 200, line="GET /api/v1/jobs") >= 9
+        metrics = (await gateway.ask("GET /metrics")).body.decode()
+        assert 'millrace_gateway_circuit_openings_total{service="processor"} 0.0' in metrics
