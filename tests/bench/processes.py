@@ -37,6 +37,10 @@ class Watched:
         return self._seconds() - self._idle_seconds
 
     @property
+    def memory_kib(self) -> int:
+        return self._memory("VmRSS")
+
+    @property
     def growth_mb(self) -> float:
         return (self._memory("VmHWM") - self._idle_kb) * 1024 / _MB
 
