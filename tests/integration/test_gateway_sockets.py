@@ -373,7 +373,7 @@ JOB = "01a1fbea-6fbc-7335-a459-98abf90680e7"
 WRONG_UPGRADES = {
     "an unknown path": ("/nowhere", (), 404, "not_found"),
     "a path below a job": (f"/ws/{JOB}/more", (), 404, "not_found"),
-    "a dialect that is not there": ("/connection/websocket", (), 404, "not_found"),
+    "a dialect that is not there": ("/connection/engine", (), 404, "not_found"),
     "a job that is not there": (f"/ws/{JOB}", (), 404, "not_found"),
     "no job's id": ("/ws/nonsense", (), 422, "invalid_input"),
     "a wrong cursor": ("/ws?after=nonsense", (), 422, "invalid_input"),
