@@ -87,6 +87,12 @@ EDGES: dict[str, Edge] = {
     "UTF-16 without a mark": Edge(
         lambda: ("id,name\r\n" + "1,Größe\r\n2,ağaç\r\n" * 50).encode("utf-16-be"), rows=(100, 100, 0), rules=_TYPED
     ),
+    "UTF-32 with a unit that is no character": Edge(
+        lambda: "id,name\n1,a\n2,".encode("utf-32") + b"\xff" * 4 + "b\n3,c\n".encode("utf-32-le"),
+        rows=(3, 2, 1),
+        rules=_TYPED,
+    ),
+    "what is no UTF-32": Edge(lambda: b"id,name\n1,a\n", "not_csv", reading={"encoding": "utf-32-le"}),
     "UTF-8 with rows of Latin-1": Edge(
         lambda: ("id,name\n" + "1,Größe\n" * 200).encode() + "2,Größe\n".encode("latin-1") * 3,
         rows=(203, 200, 3),

@@ -254,6 +254,7 @@ def test_of_a_dirty_file_all_is_found_and_nothing_else(
         ("utf-16-le", b"\x00\xd8"),
         ("utf-16-be", b"\xdc\x00"),
         ("utf-32-le", b"\x00\xd8\x00\x00"),
+        ("utf-32-be", b"\xff\xff\xff\xff"),
     ],
 )
 def test_other_encodings_become_text_and_their_rejects_stay_what_they_were(

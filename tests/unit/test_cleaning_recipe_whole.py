@@ -199,8 +199,20 @@ def test_a_block_that_is_too_large_is_refused(
 ) -> None:
     monkeypatch.setattr("processor.cleaning.recipe.rules.duplicates.MOST_IN_BLOCK", 5)
     rows: list[Row] = [{"name": f"x{at}"} for at in range(6)]
-    with pytest.raises(StepError, match="finer block"):
+    with pytest.raises(StepError, match=r"6 texts .*finer block"):
         Cleaned(connection, tmp_path, [{"rule": "deduplicate", "measure": "levenshtein"}], rows)
+
+
+def test_very_many_blocks_are_refused_before_they_are_compared(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each block was small enough, and all of them together took a step's whole hour."""
+    monkeypatch.setattr("processor.cleaning.recipe.rules.duplicates.MOST_PAIRS", 11)
+    rows: list[Row] = [{"name": f"x{at}", "town": f"{at % 4}"} for at in range(12)]
+    rule = {"rule": "deduplicate", "columns": ["name"], "measure": "levenshtein", "block": ["town"]}
+    with pytest.raises(StepError, match=r"12 pairs of texts .* 11 may be") as refused:
+        Cleaned(connection, tmp_path, [rule], rows)
+    assert refused.value.code == "block_too_large"
 
 
 @pytest.mark.parametrize("keep", ["first", "none"])

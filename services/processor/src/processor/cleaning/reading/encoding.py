@@ -1,13 +1,18 @@
 """In which encoding a file is, as far as samples of it tell."""
 
 import codecs
+import sys
 import unicodedata
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from processor.cleaning.reading.decisions import Decision, decided, overridden
 from processor.cleaning.reading.formats import USED_CONTROLS, refuse_binary, refuse_other_formats
 from processor.cleaning.reading.one_byte import one_byte_encoding
 from processor.cleaning.reading.options import Options
+from processor.cleaning.reading.records_units import units_of
 from processor.cleaning.reading.samples import Samples
 from processor.step import StepError
 
@@ -20,6 +25,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _WIDTHS = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
+_WIDEST, _NO_CHARACTER = 4, 0xDFFF  # bytes; a surrogate by itself
 _UTF16_SAMPLE_BYTES = 64 << 10
 _USED_CONTROLS = USED_CONTROLS.decode()
 _MOST_BESIDE_ZEROS = 0.7  # of ASCII as UTF-16 it is half
@@ -40,7 +46,7 @@ class Encoding:
         return self.decision.value not in _WIDTHS
 
     def text(self, piece: bytes) -> str:
-        """Nothing is lost: what is not of the encoding becomes surrogates, and `encoded` gives its bytes back."""
+        """What is not of the encoding becomes surrogates, so that `encoded` gives as many bytes."""
         return self._whole(piece).decode(self.decision.value, self._errors)
 
     def text_somewhere(self, piece: bytes) -> str:
@@ -51,7 +57,23 @@ class Encoding:
         return text.encode(self.decision.value, self._errors)
 
     def _whole(self, piece: bytes) -> bytes:
-        return piece[: len(piece) - len(piece) % _WIDTHS.get(self.decision.value, 1)]
+        whole = piece[: len(piece) - len(piece) % _WIDTHS.get(self.decision.value, 1)]
+        if not self._strange(whole).any():
+            return whole
+        units = units_of(whole, self.decision.value)
+        return np.where(self._strange(whole), units.dtype.type(_NO_CHARACTER), units).astype(units.dtype).tobytes()
+
+    def is_of(self, piece: bytes) -> bool:
+        """Whether it may be of this encoding, though some of it is not."""
+        strange = self._strange(piece)
+        return 2 * int(strange.sum()) <= len(strange)
+
+    def _strange(self, piece: bytes) -> NDArray[np.bool_]:
+        """Of units of four bytes, which are no characters of Unicode. Python's codec has no way around them."""
+        if _WIDTHS.get(self.decision.value) != _WIDEST:
+            return np.zeros(0, np.bool_)
+        strange: NDArray[np.bool_] = units_of(piece, self.decision.value) > sys.maxunicode
+        return strange
 
     @property
     def _errors(self) -> str:
@@ -81,12 +103,9 @@ def decide_encoding(samples: Samples, options: Options) -> Encoding:
 def _refuse_no_text(encoding: Encoding, samples: Samples) -> None:
     if encoding.is_ascii_compatible:
         refuse_binary(samples.head)
-    else:
-        try:
-            encoding.text(samples.head)
-        except UnicodeDecodeError:
-            name = encoding.decision.value.upper()
-            raise StepError("not_csv", f"The file is not a CSV: it is not the {name} that it should be.") from None
+    elif not encoding.is_of(samples.head):
+        name = encoding.decision.value.upper()
+        raise StepError("not_csv", f"The file is not a CSV: it is not the {name} that it should be.")
     if samples.are_all and not encoding.text(samples.head[encoding.mark_bytes :]).strip():
         raise StepError("empty_file", "The file has no content but white space.")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import duckdb
+import numpy as np
 from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import AllOrNames, Name, WrongRule
@@ -19,8 +20,8 @@ _MEASURES = {
     "levenshtein": "1 - levenshtein({0}, {1}) / greatest(length({0}), length({1}), 1)",
     "damerau_levenshtein": "1 - damerau_levenshtein({0}, {1}) / greatest(length({0}), length({1}), 1)",
 }
-# Texts in one block are all compared with each other.
-MOST_IN_BLOCK = 5_000
+# Texts in one block are all compared with each other. A hundred million pairs take minutes, by what they are measured.
+MOST_IN_BLOCK, MOST_PAIRS = 5_000, 100_000_000
 _PAIRS_AT_ONCE = 10_000
 
 
@@ -113,14 +114,16 @@ def _texts(source: str, keys: list[Column], block: list[Column], table: str) -> 
 def _grouped(texts: str, measure: str, threshold: float, groups: str) -> Step:
     def group(connection: duckdb.DuckDBPyConnection) -> None:
         distinct = f"(SELECT DISTINCT block, text, text_id FROM {texts})"  # noqa: S608 - see sql.py, here and below
-        largest = connection.execute(
-            f"SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM {distinct} GROUP BY block)"  # noqa: S608
-        ).fetchall()[0][0]
+        largest, pairs_in_all = connection.execute(
+            "SELECT coalesce(max(n), 0), coalesce(sum(n * (n - 1) // 2), 0) "  # noqa: S608
+            f"FROM (SELECT count(*) AS n FROM {distinct} GROUP BY block)"
+        ).fetchall()[0]
         if largest > MOST_IN_BLOCK:
-            detail = (
-                f"{largest} texts would be compared with each other, {MOST_IN_BLOCK} may be: a finer block is needed."
-            )
-            raise StepError("block_too_large", detail)
+            detail = f"{largest:,} texts would be compared with each other, {MOST_IN_BLOCK:,} may be"
+            raise StepError("block_too_large", f"{detail}: a finer block is needed.")
+        if pairs_in_all > MOST_PAIRS:
+            detail = f"In all blocks, {pairs_in_all:,} pairs of texts would be compared, {MOST_PAIRS:,} may be"
+            raise StepError("block_too_large", f"{detail}: finer blocks are needed.")
         alike = measure.format("a.text", "b.text")
         found = connection.execute(
             f"SELECT a.text_id, b.text_id FROM {distinct} a JOIN {distinct} b "  # noqa: S608
@@ -142,11 +145,9 @@ def _grouped(texts: str, measure: str, threshold: float, groups: str) -> Step:
         )
         moved = [(text, root(text)) for text in roots]
         if moved:
-            lists = (", ".join(str(pair[side]) for pair in moved) for side in (0, 1))
-            old, new = lists
-            connection.execute(
-                f"UPDATE {groups} SET group_id = m.b "  # noqa: S608
-                f"FROM (SELECT unnest([{old}]) AS a, unnest([{new}]) AS b) m WHERE text_id = m.a"
-            )
+            pairs_moved = np.array(moved, np.int64)
+            connection.register("moved", {"a": pairs_moved[:, 0], "b": pairs_moved[:, 1]})
+            connection.execute(f"UPDATE {groups} SET group_id = m.b FROM moved m WHERE text_id = m.a")  # noqa: S608
+            connection.unregister("moved")
 
     return group
