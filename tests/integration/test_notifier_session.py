@@ -172,3 +172,47 @@ async def test_no_order_of_appending_reading_telling_and_stalling_loses_or_repea
         await joined.tell()
         assert joined.client.versions == expected
         joined.session.close()
+
+
+class CountingHistory(History):
+    def __init__(self, log: EventLog) -> None:
+        super().__init__(log, reads=4)
+        self.reads = 0
+
+    async def page(self, channel: Channel, after: int, limit: int = PAGE) -> list[RecordedEvent]:
+        self.reads += 1
+        return await super().page(channel, after, limit)
+
+
+async def test_who_comes_back_together_reads_each_page_once_for_all(writer: Writer) -> None:
+    count = 2 * PAGE + 7
+    job_id = await writer.job(count)
+    history = CountingHistory(writer.log)
+    first = await seam(writer, history)
+    following = Following(first.hub, history, Telemetry("test"))
+    clients = [Client() for _ in range(50)]
+    sessions = [Session(following, client) for client in clients]
+    for session in sessions:
+        session.follow((READER.tenant, stream_name("job", job_id)), 0, PROGRESS)
+    for client in clients:
+        assert await client.has(count) == list(range(1, count + 1))
+    assert history.reads <= 4  # the last page is read again: it may have grown since the first one asked
+
+
+async def test_a_page_that_was_being_read_when_a_client_came_is_not_its_last_word(writer: Writer) -> None:
+    """What was appended between that read and the client's coming may never be told live."""
+    job_id = await writer.job(1)
+    history = SlowHistory(writer.log)
+    first = await seam(writer, history)
+    following = Following(first.hub, history, Telemetry("test"))
+    early, late = Client(), Client()
+    stream = READER.tenant, stream_name("job", job_id)
+    session = Session(following, early)
+    session.follow(stream, 0, PROGRESS)
+    await history.has_read.wait()
+    session.close()
+    await writer.append(job_id)
+    await first.tell()
+    Session(following, late).follow(stream, 0, PROGRESS)
+    history.let_go.set()
+    assert await late.has(2) == [1, 2]

@@ -13,8 +13,9 @@ from prometheus_client import Counter
 from events.database import database_gone
 from events.telemetry import Telemetry
 from notifier.frames import ping_frame
-from notifier.history import PAGE, History
+from notifier.history import History
 from notifier.hub import Channel, Form, Hub
+from notifier.pages import Pages, Place
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
@@ -50,7 +51,7 @@ class Following:
 
     def __init__(self, hub: Hub, history: History, telemetry: Telemetry) -> None:
         self.hub = hub
-        self.history = history
+        self.pages = Pages(history)
         self.log = telemetry.log
         registry = telemetry.registry
         self.demoted = Counter(
@@ -187,11 +188,12 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        page = await self._following.history.page(subscription.channel, subscription.cursor)
+        generation = self._following.hub.generation
+        page = await self._following.pages.get(Place(subscription.channel, subscription.cursor, generation))
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
         self._following.caught_up.inc(len(page))
-        if not (told_all and len(page) < PAGE and subscription.go_live()):
+        if not (told_all and not page.is_full and subscription.go_live()):
             self._behind.append(subscription)
