@@ -17,6 +17,7 @@ from fixtures.parts import OpenParts
 from notifier.dialects.progress import PROGRESS
 from notifier.history import PAGE, History
 from notifier.hub import Channel, Hub
+from notifier.pages import Pages, Place
 from notifier.session import Following, Session
 
 
@@ -216,3 +217,16 @@ async def test_a_page_that_was_being_read_when_a_client_came_is_not_its_last_wor
     Session(following, late).follow(stream, 0, PROGRESS)
     history.let_go.set()
     assert await late.has(2) == [1, 2]
+
+
+async def test_who_comes_when_a_page_has_just_been_read_does_not_wait_for_ever(writer: Writer) -> None:
+    """It asked again and again for a reading that was over, and nobody else had a turn to take it away."""
+    channel = READER.tenant, stream_name("job", await writer.job(1))
+    pages = Pages(History(writer.log, reads=1))
+    place = Place(channel, 0, 1)
+    comers = [asyncio.ensure_future(pages.get(place))]
+    while not comers[0].done():
+        comers.append(asyncio.ensure_future(pages.get(place)))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        assert {len(page) for page in await asyncio.gather(*comers)} == {1}

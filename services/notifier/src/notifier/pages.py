@@ -78,18 +78,17 @@ class Pages:
 
     def _begin(self, place: Place) -> tuple[int, asyncio.Task[Page]]:
         self._begun += 1
-        reading = asyncio.create_task(self._read(place))
-        self._readings[place] = begun = self._begun, reading
-        reading.add_done_callback(lambda done: self._end(place, done))
+        self._readings[place] = begun = self._begun, asyncio.create_task(self._read(place))
         return begun
 
-    def _end(self, place: Place, reading: asyncio.Task[Page]) -> None:
-        del self._readings[place]
-        if not reading.cancelled() and reading.exception() is None and reading.result().is_full:
-            self._keep(place, reading.result())
-
     async def _read(self, place: Place) -> Page:
-        return Page(place, await self._history.page(place.channel, place.after))
+        try:
+            page = Page(place, await self._history.page(place.channel, place.after))
+        finally:
+            del self._readings[place]
+        if page.is_full:
+            self._keep(place, page)
+        return page
 
     def _keep(self, place: Place, page: Page) -> None:
         self._kept[place] = page
