@@ -31,13 +31,13 @@ _NOT_INWARDS = _HOP_BY_HOP | {
     b"content-length",
     b"traceparent",
     b"x-request-id",
-    b"x-socket-id",
 }
 _NOT_INWARDS_PREFIXES = (
     b"x-forwarded-",
     b"x-millrace-",
     b"x-original-",
     b"x-rewrite-",
+    b"x-socket-",
     b"x-envoy-",
     b"x-authenticated-",
 )
