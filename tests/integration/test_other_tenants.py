@@ -70,6 +70,7 @@ UNDOCUMENTED = {
     "/api/v1/ws": "below",
     "/ws": "below",
     "/connection": "answers nothing yet",
+    "/connection/sse": "the same as /api/v1/connection/sse",
     "/files": "the same as /api/v1/files",
     "/clean": "the same as /api/v1/clean",
 }
