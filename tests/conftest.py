@@ -32,6 +32,7 @@ pytest_plugins = [
     "fixtures.tus",
     "fixtures.ingest_processes",
     "fixtures.schedules",
+    "fixtures.subscribers",
     "fixtures.opening",
     "fixtures.unlimited",
     "fixtures.node",

@@ -1,6 +1,7 @@
 """One contract for every broker: what the services rely on, on RabbitMQ and in memory."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import aio_pika
@@ -13,6 +14,8 @@ from events.broker_memory import MemoryBroker
 from events.broker_rabbitmq import RabbitBroker
 from events.brokers import open_broker
 from events.errors import BrokerUnavailable, Conflict, StartupError, Unroutable
+from events.patterns import matcher
+from events.tasks import end
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])
@@ -273,3 +276,39 @@ async def test_a_paused_rabbitmq_times_out_instead_of_hanging(broker_url: str, r
         rabbitmq_server.resume()
     await broker.ping()
     await broker.close()
+
+
+async def test_a_dead_letter_goes_to_its_group_alone(broker: Broker) -> None:
+    letter = Message("m-1", b"{}", "billing", {"epoch": "1"})
+    with pytest.raises(Unroutable):
+        await broker.publish(Exchange.SUBSCRIBERS, letter)
+    async with (
+        broker.take("billing", exchange=Exchange.SUBSCRIBERS) as ours,
+        broker.take("mailing", exchange=Exchange.SUBSCRIBERS) as theirs,
+    ):
+        waiting = [asyncio.ensure_future(anext(deliveries)) for deliveries in (ours, theirs)]
+        while True:
+            with contextlib.suppress(Unroutable):
+                await broker.publish(Exchange.SUBSCRIBERS, letter)
+                break
+        assert (await waiting[0]).message == letter
+        assert not waiting[1].done()
+        await end(*waiting)
+
+
+async def test_patterns_of_subscribers_mean_what_they_mean_to_rabbitmq(broker_url: str) -> None:
+    patterns = ["#", "*", "*.*.*", "a.#", "#.c", "a.#.c", "*.b.*", "a.b.c", "#.b.#", "*.#", "#.*", "a.*.#.c", "x.#"]
+    keys = ["a", "a.b", "a.b.c", "a.c", "a.x.c", "a.b.b.c", "b", "x", "x.b.c", "a.b.c.d", "A.b.c"]
+    connection = await aio_pika.connect(broker_url)
+    async with connection, connection.channel() as channel:
+        exchange = await channel.declare_exchange("test", aio_pika.ExchangeType.TOPIC)
+        queues = {pattern: await channel.declare_queue(exclusive=True) for pattern in patterns}
+        for pattern, queue in queues.items():
+            await queue.bind(exchange, routing_key=pattern)
+        for key in keys:
+            await exchange.publish(aio_pika.Message(key.encode()), key)
+        for pattern, queue in queues.items():
+            meant = matcher(pattern)
+            there = [(await queue.get()).body.decode() for _ in range(sum(map(meant, keys)))]
+            assert there == [key for key in keys if meant(key)], pattern
+            assert await queue.get(fail=False) is None, pattern

@@ -21,7 +21,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|append|claim|post|reserve|renew|release|save)\b", re.IGNORECASE)
+_WRITES = re.compile(
+    r"\b(INSERT|UPDATE|DELETE|append|claim|post|reserve|renew|release|save|save_subscription|park|unpark)\b",
+    re.IGNORECASE,
+)
 
 
 class KillPoint:

@@ -18,6 +18,7 @@ class Exchange(StrEnum):
     DEAD = "millrace.dead"  # what could not be handled, with the reason
     TASKS = "millrace.tasks"  # direct, by the queue's name: what remote workers are to do
     CONTROL = "millrace.control"  # fanout: what they are to leave
+    SUBSCRIBERS = "millrace.subscribers"  # direct, by the group's name: dead letters that it is to try again
 
 
 class Queue(StrEnum):
@@ -31,12 +32,20 @@ QUEUE_OF = {Exchange.INTAKE: Queue.INTAKE, Exchange.DEAD: Queue.DEAD}
 
 # Messages that somebody must receive: the broker returns them if no queue is bound. Feeds and events may
 # have nobody listening.
-MANDATORY = frozenset({Exchange.INTAKE, Exchange.DEAD, Exchange.TASKS})
+MANDATORY = frozenset({Exchange.INTAKE, Exchange.DEAD, Exchange.TASKS, Exchange.SUBSCRIBERS})
+
+
+# Where each queue has a name of its own, which is the routing key.
+NAMED = frozenset({Exchange.TASKS, Exchange.SUBSCRIBERS})
+
+
+def named_queue(exchange: Exchange, name: str) -> str:
+    """The durable queue for the routing key `name`. Whoever comes first makes it."""
+    return f"{exchange}.{name}"
 
 
 def task_queue(name: str) -> str:
-    """The durable queue of TASKS for the routing key `name`. Whoever comes first makes it."""
-    return f"{Exchange.TASKS}.{name}"
+    return named_queue(Exchange.TASKS, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,11 @@ class Broker(Protocol):
     def consume(self, queue: str, *, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Deliveries of a durable queue. Survives a lost connection; unsettled deliveries come again."""
 
-    def take(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
-        """Deliveries of `task_queue(name)`, each only when it is asked for: what waits is there for everybody.
-        Survives as `consume` does."""
+    def take(
+        self, name: str, *, exchange: Exchange = Exchange.TASKS
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Deliveries of `named_queue(exchange, name)`, each only when it is asked for: what waits is there for
+        everybody. Survives as `consume` does."""
 
     def subscribe(self, exchange: Exchange, *, limit: int) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """A private, bounded queue of what is published from now on. When it is full, or while the broker is away,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, task_queue
+from events.broker import MANDATORY, NAMED, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
 from events.errors import BrokerUnavailable, Unroutable
 
 CAPACITY = 100_000
@@ -28,7 +28,7 @@ class MemoryBroker:
     async def publish(self, exchange: Exchange, message: Message) -> None:
         for subscription in self._subscriptions[exchange]:
             subscription.put(message)
-        queue = task_queue(message.routing_key) if exchange is Exchange.TASKS else QUEUE_OF.get(exchange)
+        queue = named_queue(exchange, message.routing_key) if exchange in NAMED else QUEUE_OF.get(exchange)
         if queue is None or queue not in self._queues:
             if exchange in MANDATORY:
                 raise Unroutable(f"No queue is bound to {exchange} for {message.routing_key!r}.")
@@ -51,9 +51,10 @@ class MemoryBroker:
             await consumer.close()
 
     @asynccontextmanager
-    async def take(self, name: str) -> AsyncIterator[AsyncIterator[Delivery]]:
-        await self.declare_tasks(name)
-        async with self.consume(task_queue(name), prefetch=self._capacity) as deliveries:
+    async def take(self, name: str, *, exchange: Exchange = Exchange.TASKS) -> AsyncIterator[AsyncIterator[Delivery]]:
+        queue = named_queue(exchange, name)
+        self._queues.setdefault(queue, _DurableQueue())
+        async with self.consume(queue, prefetch=self._capacity) as deliveries:
             yield deliveries  # here nothing leaves a queue before it is asked for
 
     @asynccontextmanager

@@ -24,7 +24,7 @@ from aio_pika.exceptions import (
     PublishError,
 )
 
-from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, task_queue
+from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.tasks import end
 
@@ -42,6 +42,7 @@ _KINDS = {
     Exchange.DEAD: aio_pika.ExchangeType.TOPIC,
     Exchange.TASKS: aio_pika.ExchangeType.DIRECT,
     Exchange.CONTROL: aio_pika.ExchangeType.FANOUT,
+    Exchange.SUBSCRIBERS: aio_pika.ExchangeType.DIRECT,
 }
 
 # Arguments cannot be changed once a queue exists, so they say only what never changes. Attempts are counted by the
@@ -117,7 +118,7 @@ class RabbitBroker:
     async def declare_tasks(self, name: str) -> None:
         try:
             async with self._admin_channel() as channel:
-                await _declare_tasks(channel, name)
+                await _declare_named(channel, Exchange.TASKS, name)
         except BrokerUnavailable as gone:
             if isinstance(gone.__cause__, ChannelPreconditionFailed):
                 raise Conflict(f"The queue {task_queue(name)} was made with other arguments: {gone}") from None
@@ -139,13 +140,13 @@ class RabbitBroker:
             yield arrived.take()
 
     @asynccontextmanager
-    async def take(self, name: str) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def take(self, name: str, *, exchange: Exchange = Exchange.TASKS) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Between two deliveries nothing is subscribed: a message that waits here, unsettled and behind a long task,
         would be nobody's, and RabbitMQ would close the channel after half an hour of it."""
-        async with contextlib.aclosing(self._take_for_ever(name)) as deliveries:
+        async with contextlib.aclosing(self._take_for_ever(exchange, name)) as deliveries:
             yield deliveries
 
-    async def _take_for_ever(self, name: str) -> AsyncGenerator[Delivery, None]:
+    async def _take_for_ever(self, exchange: Exchange, name: str) -> AsyncGenerator[Delivery, None]:
         pause = _RETRY_FIRST_SECONDS
         while True:
             with contextlib.suppress(BrokerUnavailable, *_GONE):
@@ -154,7 +155,7 @@ class RabbitBroker:
                     lost = asyncio.Event()
                     channel.close_callbacks.add(lambda *_, lost=lost: lost.set())
                     await channel.set_qos(1)
-                    source = await _declare_tasks(channel, name)
+                    source = await _declare_named(channel, exchange, name)
                     while (incoming := await _next(source, lost)) is not None:
                         pause = _RETRY_FIRST_SECONDS
                         yield RabbitDelivery(incoming)
@@ -321,9 +322,9 @@ async def _next(source: AbstractQueue, lost: asyncio.Event) -> AbstractIncomingM
         await end(*waiting)
 
 
-async def _declare_tasks(channel: AbstractChannel, name: str) -> AbstractQueue:
-    queue = await channel.declare_queue(task_queue(name), durable=True, arguments=_DURABLE_ARGUMENTS)
-    await queue.bind(Exchange.TASKS, routing_key=name)
+async def _declare_named(channel: AbstractChannel, exchange: Exchange, name: str) -> AbstractQueue:
+    queue = await channel.declare_queue(named_queue(exchange, name), durable=True, arguments=_DURABLE_ARGUMENTS)
+    await queue.bind(exchange, routing_key=name)
     return queue
 
 

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -157,26 +158,32 @@ class Loops:
 
     async def _supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         log = self._telemetry.log.bind(loop=name)
-        pause = _RETRY_FIRST_SECONDS
-        clock = asyncio.get_running_loop()
-        while True:
-            began = clock.time()
-            try:
-                await loop()
-                return
-            except Exception as error:
-                if not (database_gone(error) or isinstance(error, Unavailable)):
-                    self.halted[name] = repr(error)
-                    log.critical("loop halted", exc_info=True)
-                    return
-                if clock.time() - began > _RETRY_LONGEST_SECONDS:
-                    pause = _RETRY_FIRST_SECONDS
-                log.warning("loop interrupted", error=repr(error), cause=_cause_of(error), retry_in=round(pause, 2))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+        try:
+            await lasting(loop, log)
+        except Exception as error:
+            self.halted[name] = repr(error)
+            log.critical("loop halted", exc_info=True)
 
     async def stop(self) -> None:
         await end(*self._tasks)
+
+
+async def lasting(loop: Callable[[], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
+    """Run an endless loop, and again when it fails for a while. Raises what it must not go on after."""
+    pause = _RETRY_FIRST_SECONDS
+    clock = asyncio.get_running_loop()
+    while True:
+        began = clock.time()
+        try:
+            return await loop()
+        except Exception as error:
+            if not (database_gone(error) or isinstance(error, Unavailable)):
+                raise
+            if clock.time() - began > _RETRY_LONGEST_SECONDS:
+                pause = _RETRY_FIRST_SECONDS
+            log.warning("loop interrupted", error=repr(error), cause=_cause_of(error), retry_in=round(pause, 2))
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
 
 
 def _cause_of(error: Exception) -> str | None:

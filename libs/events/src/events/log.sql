@@ -71,3 +71,28 @@ SELECT name, position, epoch, fence FROM events.acquire_checkpoint($1);
 -- name: save_checkpoint
 -- Move a checkpoint, unless somebody has taken it over.
 SELECT events.save_checkpoint($1, $2, $3);
+
+-- name: fence
+-- Who has the checkpoint now.
+SELECT fence FROM events.checkpoints WHERE name = $1;
+
+-- name: begin_subscription
+SELECT events.begin_subscription($1, $2);
+
+-- name: acquire_subscription
+SELECT name, position, epoch, fence FROM events.acquire_subscription($1);
+
+-- name: save_subscription
+SELECT events.save_subscription($1, $2, $3);
+
+-- name: park
+SELECT events.park($1, $2, $3);
+
+-- name: is_parked
+SELECT events.is_parked($1, $2, $3);
+
+-- name: unpark
+SELECT events.unpark($1, $2);
+
+-- name: replay
+SELECT events.replay($1, $2);

@@ -51,6 +51,7 @@ _LINKS = {
     "ping": "/ping",
     "pipelines": "/pipelines",
     "openapi": "/api/v1/openapi.json",
+    "asyncapi": "/api/v1/asyncapi.json",
     "docs": "/docs",
 }
 _INDEX = Index(name="Millrace", version=version("millrace-gateway"), links=_LINKS)

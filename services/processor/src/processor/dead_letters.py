@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from events.broker import QUEUE_OF, Broker, Exchange, Message, Queue
+from events.broker import QUEUE_OF, Broker, Exchange, Message, Queue, named_queue
 from events.database import Pool, load_queries
 from events.envelope import encode_json
 from events.ids import new_id
@@ -20,6 +20,7 @@ _PREFETCH = 16
 REPLAY_LIMIT = 1000
 
 _EXCHANGE_OF: Mapping[str, Exchange] = {queue.value: exchange for exchange, queue in QUEUE_OF.items()}
+_OF_SUBSCRIBERS = named_queue(Exchange.SUBSCRIBERS, "")
 
 
 class _Envelope(msgspec.Struct):
@@ -113,14 +114,23 @@ class DeadLetters:
         )
         replayed: list[UUID] = []
         for row in rows:
-            exchange = _EXCHANGE_OF.get(row["queue"])
-            if exchange is None or exchange is Exchange.DEAD:
+            destination = _destination(row["queue"], row["routing_key"])
+            if destination is None:
                 continue
+            exchange, key = destination
             headers: dict[str, Any] = msgspec.json.decode(row["headers"])
-            await self._broker.publish(exchange, Message(row["message_id"], row["body"], row["routing_key"], headers))
+            await self._broker.publish(exchange, Message(row["message_id"], row["body"], key, headers))
             await self._pool.execute(self._queries["replayed"], row["id"], row["parked_at"])
             replayed.append(row["id"])
         return replayed
+
+
+def _destination(queue: str, routing_key: str) -> tuple[Exchange, str] | None:
+    """Where what came from the queue is published again. What a group of subscribers has parked is its own."""
+    if queue.startswith(_OF_SUBSCRIBERS):
+        return Exchange.SUBSCRIBERS, queue.removeprefix(_OF_SUBSCRIBERS)
+    exchange = _EXCHANGE_OF.get(queue)
+    return None if exchange is None or exchange is Exchange.DEAD else (exchange, routing_key)
 
 
 def _text(value: str) -> str:

@@ -32,6 +32,8 @@ are problem details (RFC 9457) with a stable `code`, the `request_id`, and `erro
 are `{"items": […], "next_cursor": …}`: give `next_cursor` as `cursor` (of events: as `after`) for the next page.
 Commands that create take an `Idempotency-Key`. `/pipelines`, `/health` and `/ping` answer at the root and under
 `/api/v1`.
+
+What is told over WebSockets, server-sent events and AMQP is in [AsyncAPI](/api/v1/asyncapi.json).
 """
 _HEADERS: Mapping[str, tuple[str, str]] = {
     "X-Request-ID": ("The request's id; yours, if you gave one.", "4f1c9a8e2b7d4a53b1de0c6f4a2b9e77"),

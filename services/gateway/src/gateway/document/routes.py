@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from events.answers import bytes_answer
+from gateway.document.asyncapi import asyncapi_document
 from gateway.document.document import ApiDocument
 
 # What the page needs comes with us: it also works where there is no internet.
@@ -46,6 +47,11 @@ def document_routes(document: ApiDocument) -> APIRouter:
     @routes.get("/api/v1/openapi.json")
     async def openapi(request: Request) -> Response:
         return bytes_answer(request, await document.current())
+
+    @routes.get("/asyncapi.json")
+    @routes.get("/api/v1/asyncapi.json")
+    async def asyncapi(request: Request) -> Response:
+        return bytes_answer(request, await asyncio.to_thread(asyncapi_document))
 
     @routes.get("/docs")
     async def page() -> HTMLResponse:
