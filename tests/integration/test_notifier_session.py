@@ -13,7 +13,7 @@ from events.log import EventLog
 from events.telemetry import Telemetry
 from fixtures.notifier import PATIENCE, READER, Writer, open_writer
 from fixtures.parts import OpenParts
-from notifier.dialects.progress import job_frame
+from notifier.dialects.progress import PROGRESS
 from notifier.history import History
 from notifier.hub import Channel, Hub
 from notifier.session import Following, Session
@@ -91,7 +91,7 @@ async def test_what_is_told_while_the_log_is_being_read_is_not_lost(writer: Writ
     job_id = await writer.job(2)
     history = SlowHistory(writer.log)
     joined = await seam(writer, history)
-    joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, job_frame)
+    joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, PROGRESS)
     await history.has_read.wait()
     await writer.append(job_id)
     await joined.tell()
@@ -105,7 +105,7 @@ async def test_what_was_read_before_it_is_told_is_not_told_again(writer: Writer)
     joined = await seam(writer, history)
     job_id = await writer.job(2)
     for stream in (stream_name("job", job_id), None):
-        joined.session.follow((READER.tenant, stream), 0, job_frame)
+        joined.session.follow((READER.tenant, stream), 0, PROGRESS)
     await joined.client.has(4)
     await joined.tell()
     await writer.append(job_id)
@@ -119,7 +119,7 @@ async def test_a_hole_in_what_the_hub_tells_is_filled_from_the_log(writer: Write
     history = SlowHistory(writer.log)
     history.let_go.set()
     joined = await seam(writer, history)
-    joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, job_frame)
+    joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, PROGRESS)
     await joined.client.has(1)
     await writer.append(job_id, 3)
     await joined.hub.broadcast((await writer.log.read(0, 1000))[-1:])
@@ -133,7 +133,7 @@ async def test_no_order_of_appending_reading_telling_and_stalling_loses_or_repea
         job_id = await writer.job(before)
         history = SlowHistory(writer.log)
         joined = await seam(writer, history)
-        joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, job_frame)
+        joined.session.follow((READER.tenant, stream_name("job", job_id)), 0, PROGRESS)
         left = events
         while left:
             match dice.randrange(5):

@@ -39,6 +39,11 @@ class EventLog:
             rows = await self._pool.fetch(self._queries["read_tenant"], after, limit, tenant)
         return [_recorded(row) for row in rows]
 
+    async def read_category(self, tenant: str, category: str, after: int, limit: int) -> list[RecordedEvent]:
+        """Up to `limit` events of a tenant's streams `<category>:…` after a position."""
+        rows = await self._pool.fetch(self._queries["read_category"], after, limit, tenant, f"{category}:")
+        return [_recorded(row) for row in rows]
+
     async def read_stream(self, tenant: str, stream: str, after: int, limit: int) -> list[RecordedEvent]:
         """Up to `limit` events of a stream after a version."""
         rows = await self._pool.fetch(self._queries["read_stream"], tenant, stream, after, limit)

@@ -20,6 +20,14 @@ WHERE position > $1 AND tenant = $3
 ORDER BY position
 LIMIT $2;
 
+-- name: read_category
+-- The same, of the tenant's streams that begin with $4.
+SELECT position, version, tenant, stream, id, type, source, time, traceparent, data
+FROM events.events
+WHERE position > $1 AND tenant = $3 AND starts_with(stream, $4)
+ORDER BY position
+LIMIT $2;
+
 -- name: read_stream
 -- The events of a stream after a version.
 SELECT position, version, tenant, stream, id, type, source, time, traceparent, data

@@ -6,7 +6,7 @@ import asyncio
 from events.envelope import RecordedEvent
 from events.errors import LogHole
 from events.log import EventLog
-from notifier.hub import Channel
+from notifier.hub import Channel, is_stream
 
 PAGE = 200
 
@@ -17,11 +17,13 @@ class History:
         self._turns = asyncio.Semaphore(reads)
 
     async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
-        """Up to `PAGE` events after a version of a stream, or after a position for a whole tenant."""
+        """Up to `PAGE` events after a version of a stream, or after a position for more of a tenant."""
         tenant, stream = channel
         async with self._turns:
             if stream is None:
                 return await self._log.read(after, PAGE, tenant)
+            if not is_stream(channel):
+                return await self._log.read_category(tenant, stream.removesuffix(":*"), after, PAGE)
             page = await self._log.read_stream(tenant, stream, after, PAGE)
         for version, event in enumerate(page, after + 1):
             if event.version != version:

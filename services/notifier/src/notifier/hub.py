@@ -1,7 +1,7 @@
 """Who follows what. The hub offers each event once, in the log's order, to everybody who follows its stream."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
@@ -12,21 +12,34 @@ from events.errors import Unavailable
 from events.log import Head
 from events.telemetry import Telemetry
 
-# A tenant, and one of its streams or None for all of them.
+# A tenant, and what of it: one of its streams, all of a category (`job:*`), or None for everything.
 Channel: TypeAlias = tuple[str, str | None]
 
-# An event as one dialect writes it, framed for the socket; None if the dialect has no words for it.
-Encode: TypeAlias = Callable[[RecordedEvent], bytes | None]
 
-# What an event looks like, made once for all who speak the same dialect.
-Frames: TypeAlias = dict[Encode, bytes | None]
+def is_stream(channel: Channel) -> bool:
+    """Whether its places are versions, without a hole; else they are positions."""
+    return channel[1] is not None and not channel[1].endswith(":*")
+
+
+class Form(Protocol):
+    """How a dialect writes events. Who follows a channel in the same form is told the same bytes."""
+
+    def encode(self, event: RecordedEvent) -> bytes | None:
+        """None if the dialect has no words for it."""
+
+    def pack(self, written: Sequence[bytes]) -> bytes:
+        """What goes over the wire for these, one after the other."""
+
+
+# What an event looks like, made once for all who follow in the same form.
+Written: TypeAlias = dict[Form, bytes | None]
 
 # Frames between two looks at everything else that the loop has to do.
 _SLICE = 1000
 
 
 class Subscriber(Protocol):
-    def offer(self, event: RecordedEvent, frames: Frames) -> bool:
+    def offer(self, event: RecordedEvent, written: Written) -> bool:
         """Whether the event was written to the socket."""
 
 
@@ -74,15 +87,20 @@ class Hub:
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
         """Offer a batch to its followers. Whoever joins in the middle is offered what follows `position`."""
-        offered = written = 0
+        offered = told = 0
         for event in batch:
             self.position = event.position
-            frames: Frames = {}
-            for channel in ((event.tenant, event.subject), (event.tenant, None)):
+            written: Written = {}
+            for channel in _channels(event):
                 for subscriber in tuple(self._subscribers.get(channel, ())):
-                    written += subscriber.offer(event, frames)
+                    told += subscriber.offer(event, written)
                     offered += 1
                     if offered % _SLICE == 0:
                         await asyncio.sleep(0)
         self._told.set(self.position)
-        self._frames.inc(written)
+        self._frames.inc(told)
+
+
+def _channels(event: RecordedEvent) -> tuple[Channel, ...]:
+    category, _, _ = event.subject.partition(":")
+    return (event.tenant, event.subject), (event.tenant, f"{category}:*"), (event.tenant, None)

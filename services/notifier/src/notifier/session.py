@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from events.database import database_gone
 from events.telemetry import Telemetry
 from notifier.history import PAGE, History
-from notifier.hub import Channel, Encode, Hub
+from notifier.hub import Channel, Form, Hub
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
@@ -77,11 +77,11 @@ class Session:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
 
-    def follow(self, channel: Channel, cursor: int | None, encode: Encode) -> int:
+    def follow(self, channel: Channel, cursor: int | None, form: Form) -> int:
         """Tell what comes after the cursor, None for whatever comes from now on. Returns the cursor."""
         hub = self._following.hub
         begin = hub.position if cursor is None else cursor
-        subscription = Subscription(channel, begin, encode, self._outlet.write, self._fell_behind)
+        subscription = Subscription(channel, begin, form, self._outlet.write, self._fell_behind)
         self._subscriptions[channel] = subscription
         hub.join(channel, subscription)
         if cursor is None:

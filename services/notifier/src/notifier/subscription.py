@@ -8,20 +8,20 @@ goes the same way back: it reads from the log at its own pace, and nobody else n
 from collections.abc import Callable
 
 from events.envelope import RecordedEvent
-from notifier.hub import Channel, Encode, Frames
+from notifier.hub import Channel, Form, Written, is_stream
 
 # Writes one frame; False if the connection takes no more for now.
 Write = Callable[[bytes], bool]
 
 
 class Subscription:
-    __slots__ = ("_dense", "_encode", "_fell_behind", "_write", "channel", "cursor", "live", "missed")
+    __slots__ = ("_dense", "_fell_behind", "_form", "_write", "channel", "cursor", "live", "missed")
 
     def __init__(
         self,
         channel: Channel,
         cursor: int,
-        encode: Encode,
+        form: Form,
         write: Write,
         fell_behind: Callable[["Subscription"], None],
     ) -> None:
@@ -29,12 +29,12 @@ class Subscription:
         self.cursor = cursor  # the version of the last event told; for a tenant its position
         self.live = False  # told by the hub, not from the log
         self.missed = False  # the hub had something while we were not live
-        self._dense = channel[1] is not None  # versions have no holes; positions of one tenant have
-        self._encode = encode
+        self._dense = is_stream(channel)  # versions have no holes; positions of one tenant have
+        self._form = form
         self._write = write
         self._fell_behind = fell_behind
 
-    def offer(self, event: RecordedEvent, frames: Frames) -> bool:
+    def offer(self, event: RecordedEvent, written: Written) -> bool:
         """What the hub says. Whether it was written."""
         if not self.live:
             self.missed = True
@@ -42,10 +42,11 @@ class Subscription:
         place = self._place(event)
         if place <= self.cursor:
             return False
-        if self._encode not in frames:
-            frames[self._encode] = self._encode(event)
-        frame = frames[self._encode]
-        if (self._dense and place != self.cursor + 1) or (frame is not None and not self._write(frame)):
+        form = self._form
+        if form not in written:
+            written[form] = form.encode(event)
+        frame = written[form]
+        if (self._dense and place != self.cursor + 1) or (frame is not None and not self._write(form.pack((frame,)))):
             self.live = False
             self.missed = True
             self._fell_behind(self)
@@ -56,8 +57,8 @@ class Subscription:
     def tell(self, page: list[RecordedEvent]) -> bool:
         """What the log says. Whether all of it was written."""
         for event in page:
-            frame = self._encode(event)
-            if frame is not None and not self._write(frame):
+            frame = self._form.encode(event)
+            if frame is not None and not self._write(self._form.pack((frame,))):
                 return False
             self.cursor = self._place(event)
         return True

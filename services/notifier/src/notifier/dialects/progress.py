@@ -4,6 +4,7 @@ An event's frame is spliced: our own fields, and the payload's bytes behind them
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -20,7 +21,7 @@ from events.web import as_millrace_error
 from notifier.dialects import Begin
 from notifier.frames import text_frame
 from notifier.handshake import Handshake
-from notifier.hub import Channel, Encode, Hub
+from notifier.hub import Channel, Hub
 from notifier.session import Session
 
 _PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?")
@@ -40,22 +41,24 @@ class _FrameHead(msgspec.Struct, omit_defaults=True):
     traceparent: str | None = None
 
 
-def job_frame(event: RecordedEvent) -> bytes | None:
-    """The event as its clients see it; None if it is not about a job."""
-    if not event.subject.startswith(_PREFIX):
-        return None
-    job_id = event.subject[len(_PREFIX) :]
-    head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
-    return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+class ProgressForm:
+    """What is about jobs, a message each; of some channels only, if a ticket is bound to them."""
+
+    def __init__(self, only: frozenset[str] | None = None) -> None:
+        self._only = only
+
+    def encode(self, event: RecordedEvent) -> bytes | None:
+        if not event.subject.startswith(_PREFIX) or (self._only is not None and event.subject not in self._only):
+            return None
+        job_id = event.subject[len(_PREFIX) :]
+        head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
+        return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+
+    def pack(self, written: Sequence[bytes]) -> bytes:
+        return b"".join(written)
 
 
-def _frame_of_some(channels: frozenset[str]) -> Encode:
-    """Of the tenant's events those of the channels that a ticket is bound to."""
-
-    def frame(event: RecordedEvent) -> bytes | None:
-        return job_frame(event) if event.subject in channels else None
-
-    return frame
+PROGRESS = ProgressForm()
 
 
 class AlreadySubscribed(Conflict):
@@ -148,7 +151,7 @@ class Conversation:
         self._tenant, stream = channel
         self._everything = stream is None  # until the first job is named
         bound = principal.channels if self._everything else None
-        begin = session.follow(channel, after, job_frame if bound is None else _frame_of_some(bound))
+        begin = session.follow(channel, after, PROGRESS if bound is None else ProgressForm(bound))
         if self._everything:
             only = {} if bound is None else {"only": sorted(bound)}
             channel_name = f"tenant:{self._tenant}"
@@ -189,7 +192,7 @@ class Conversation:
             self._session.unfollow((self._tenant, None))
         # The answer comes before the first event: it says where the events begin.
         self._say({"type": "subscribed", "job_id": command.job_id, "after": after})
-        self._session.follow(channel, after, job_frame)
+        self._session.follow(channel, after, PROGRESS)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if not self._session.unfollow(self._channel(command.job_id)):
