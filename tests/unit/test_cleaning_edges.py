@@ -77,6 +77,12 @@ EDGES: dict[str, Edge] = {
         reading=_GIVEN,
         rules=_TYPED,
     ),
+    "a million lines with next to nothing in them, within quotes": Edge(
+        lambda: b'id,name\n1,a\n2,"' + b"x\n" * _MB + b'"\n3,c\n',
+        rows=(_MB + 3, 2, _MB + 1),
+        reading=_GIVEN,
+        rules=_TYPED,
+    ),
     "a quote that is never closed": Edge(
         lambda: ("id,name\n" + _ROWS + '7,"open\n' + _ROWS).encode(), rows=(2001, 2000, 1), rules=_TYPED
     ),
@@ -164,6 +170,16 @@ async def test_a_file_gets_a_clear_answer(step_process: StepProcess, tmp_path: P
             await _clean(step_process, tmp_path, edge)
         assert refused.value.code == edge.code
         assert re.fullmatch(r"[A-Z].{10,300}\.", refused.value.detail)
+
+
+@pytest.mark.thorough
+async def test_a_million_rows_with_next_to_nothing_in_them_are_refused(
+    step_process: StepProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "input").write_bytes(b"id,name\n" + b"x,\n" * _MB)
+    async with _within(step_process, _MEMORY_MB):
+        rows = (await _clean(step_process, tmp_path, Edge(bytes, reading=_GIVEN, rules=_TYPED)))["rows"]
+    assert (rows["in"], rows["out"], rows["rejected"]) == (_MB, 0, _MB)
 
 
 @pytest.mark.thorough

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from processor.cleaning.parquet.joining import join_parquet
 from processor.cleaning.parquet.writing import copied
 from processor.cleaning.reading.chunks_content import Content, original_bytes
 from processor.cleaning.reading.feed import Feed
@@ -16,6 +18,8 @@ from processor.cleaning.recipe.sheet import ROW
 from processor.cleaning.sql import literal
 
 _NO_ROW = -1  # of the feed
+# Of a chunk with next to nothing in its lines, there may be a million. As many as a row group has.
+_AT_ONCE = 122_880
 
 
 def write_rejects(
@@ -38,42 +42,57 @@ def write_rejects(
         return
     records = np.concatenate([feed.rejects.records, feed.rows[rows[refused]]])
     order = np.argsort(records)
-    records = records[order]
-    starts, ends = content.extents(records)
-    _write_bytes(fd, content, starts, ends, folder / "rejects.csv")
+    said, files = _said(content, feed, names), list[Path]()
+    with (folder / "rejects.csv").open("wb") as target:
+        for begin in range(0, len(order), _AT_ONCE):
+            some = order[begin : begin + _AT_ONCE]
+            starts, ends = content.extents(records[some])
+            _write_bytes(fd, content, starts, ends, target)
+            places = {
+                "row": records[some].astype(np.int64) + content.chunk.row,
+                "line": content.records.lines[records[some]].astype(np.int64) + content.chunk.line,
+                "byte_offset": starts + offset,
+                "bytes": ends - starts,
+            }
+            rejected = places | _faults(feed, refused, some)
+            connection.register("rejected", rejected)
+            within = f"{ROW} BETWEEN {rejected[ROW].min()} AND {rejected[ROW].max()}"
+            told = f"(FROM {CHUNK_REJECTS} WHERE {within})"  # the join keeps all of it in memory
+            files.append(folder / f"rejects.{len(files)}")
+            copied(connection, f"{said} FROM rejected LEFT JOIN {told} USING ({ROW}) ORDER BY row", files[-1])
+            connection.unregister("rejected")
+    join_parquet(files, folder / "rejects.parquet")
+    for file in files:
+        file.unlink()
+
+
+def _faults(feed: Feed, refused: NDArray[np.intp], some: NDArray[np.intp]) -> dict[str, NDArray[np.int64]]:
+    """Of some of the rejects: those of the feed, and behind them those that rules have refused."""
 
     def both(of_feed: NDArray[np.integer], of_rules: NDArray[np.integer]) -> NDArray[np.int64]:
-        return np.concatenate([of_feed, of_rules]).astype(np.int64)[order]
+        return np.concatenate([of_feed, of_rules])[some].astype(np.int64)
 
-    none, no_fault = np.full(len(feed.rejects), _NO_ROW), np.zeros(len(refused), np.int64)
-    rejected = {
+    none, no_fault = np.full(len(feed.rejects), _NO_ROW), np.zeros(len(refused), np.uint8)
+    return {
         ROW: both(none, refused),
-        "row": records.astype(np.int64) + content.chunk.row,
-        "line": content.records.lines[records].astype(np.int64) + content.chunk.line,
-        "byte_offset": starts + offset,
-        "bytes": ends - starts,
         "fault": both(feed.rejects.faults, no_fault),
         "place": both(feed.rejects.columns, no_fault),
         "fields": both(feed.rejects.fields, no_fault),
     }
-    connection.register("rejected", rejected)
-    faults = set(feed.rejects.faults.tolist())
+
+
+def _said(content: Content, feed: Feed, names: Sequence[str]) -> str:
+    faults = np.unique(feed.rejects.faults).tolist()
     reasons = " ".join(f"WHEN {fault} THEN {literal(Fault(fault).code)}" for fault in faults)
     details = " ".join(f"WHEN {fault} THEN {_detail(Fault(fault), content, feed.grammar, names)}" for fault in faults)
-    columns = sorted({at for at in feed.rejects.columns.tolist() if at >= 0})
+    columns = [at for at in np.unique(feed.rejects.columns).tolist() if at >= 0]
     named = " ".join(f"WHEN place = {at} THEN {literal(names[at])}" for at in columns)
-    copied(
-        connection,
-        f"""
+    return f"""
         SELECT row, line, byte_offset, bytes,
             CAST(CASE WHEN fault = 0 THEN column_ {named} END AS VARCHAR) AS "column",
             CAST(CASE fault WHEN 0 THEN reason {reasons} END AS VARCHAR) AS reason,
             CAST(CASE fault WHEN 0 THEN detail {details} END AS VARCHAR) AS detail, rule, rule_name
-        FROM rejected LEFT JOIN {CHUNK_REJECTS} USING ({ROW}) ORDER BY row
-        """,  # noqa: S608 - see sql.py
-        folder / "rejects.parquet",
-    )
-    connection.unregister("rejected")
+    """
 
 
 def _detail(fault: Fault, content: Content, grammar: Grammar, names: Sequence[str]) -> str:
@@ -96,14 +115,15 @@ def _detail(fault: Fault, content: Content, grammar: Grammar, names: Sequence[st
     return literal(said)
 
 
-def _write_bytes(fd: int, content: Content, starts: NDArray[np.int64], ends: NDArray[np.int64], path: Path) -> None:
+def _write_bytes(
+    fd: int, content: Content, starts: NDArray[np.int64], ends: NDArray[np.int64], target: BinaryIO
+) -> None:
     """Neighbours are written as one."""
     first = np.flatnonzero(np.append(True, starts[1:] != ends[:-1]))
     last = np.append(first[1:], len(starts)) - 1
     begin, data = content.chunk.start, memoryview(content.data)
-    with path.open("wb") as file:
-        for start, end in zip(starts[first].tolist(), ends[last].tolist(), strict=True):
-            if content.chunk.is_long_line:
-                file.writelines(original_bytes(fd, start, end))
-            else:
-                file.write(data[start - begin : end - begin])
+    for start, end in zip(starts[first].tolist(), ends[last].tolist(), strict=True):
+        if content.chunk.is_long_line:
+            target.writelines(original_bytes(fd, start, end))
+        else:
+            target.write(data[start - begin : end - begin])
