@@ -37,4 +37,5 @@ pytest_plugins = [
     "fixtures.node",
     "fixtures.chromium",
     "fixtures.tus_clients",
+    "fixtures.centrifuge_sdks",
 ]

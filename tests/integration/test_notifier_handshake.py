@@ -105,7 +105,7 @@ async def test_a_cursor_beyond_the_newest_event_is_refused_not_waited_for(
 
 
 async def test_a_path_without_a_socket_is_not_found(notifier: RunningNotifier) -> None:
-    for path in ("/", "/wss", "/ws/", "/ws/a/b", "/connection/websocket", "/api/v2/ws"):
+    for path in ("/", "/wss", "/ws/", "/ws/a/b", "/connection/websockets", "/api/v2/ws"):
         status, problem = await refusal(notifier, path)
         assert (status, problem["code"]) == (404, "not_found")
 

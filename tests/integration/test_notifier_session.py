@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest_asyncio
 
@@ -14,7 +15,7 @@ from events.telemetry import Telemetry
 from fixtures.notifier import PATIENCE, READER, Writer, open_writer
 from fixtures.parts import OpenParts
 from notifier.dialects.progress import PROGRESS
-from notifier.history import History
+from notifier.history import PAGE, History
 from notifier.hub import Channel, Hub
 from notifier.session import Following, Session
 
@@ -27,11 +28,22 @@ class SlowHistory(History):
         self.has_read = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
-        page = await super().page(channel, after)
+    async def page(self, channel: Channel, after: int, limit: int = PAGE) -> list[RecordedEvent]:
+        page = await super().page(channel, after, limit)
         self.has_read.set()
         await self.let_go.wait()
         return page
+
+
+def texts(frames: bytes) -> list[dict[str, Any]]:
+    """What is in our frames, one after the other."""
+    told = []
+    while frames:
+        begin = 4 if frames[1] == 126 else 2
+        end = begin + (int.from_bytes(frames[2:4], "big") if begin == 4 else frames[1])
+        told.append(json.loads(frames[begin:end]))
+        frames = frames[end:]
+    return told
 
 
 class Client:
@@ -47,7 +59,7 @@ class Client:
         return self.writable
 
     def send(self, frame: bytes) -> None:
-        self.versions.append(json.loads(frame[frame.index(b"{") :])["version"])
+        self.versions += [told["version"] for told in texts(frame)]
 
     def fail(self, error: Exception) -> None:
         raise error

@@ -11,6 +11,7 @@ from events.lifecycle import Parts, Service, loops, ticking
 from events.log import EventLog
 from events.web import new_app
 from notifier.connection import Connection
+from notifier.dialects.centrifugo.dialect import CentrifugoDialect
 from notifier.dialects.progress import ProgressDialect
 from notifier.feed import Feed
 from notifier.floor import Floor
@@ -27,8 +28,12 @@ _BEAT_SECONDS = 1.0
 async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterator[Service]:
     log = EventLog(parts.pool)
     hub = Hub(parts.telemetry)
-    dialects = (ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),)
-    following = Following(hub, History(log, reads=settings.catch_up_reads), parts.telemetry)
+    history = History(log, reads=settings.catch_up_reads)
+    following = Following(hub, history, parts.telemetry)
+    dialects = (
+        ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),
+        CentrifugoDialect(hub, log, history, settings),
+    )
     floor = Floor(parts, settings, following, dialects)
     feed = Feed(parts, log, hub, settings)
 
@@ -61,6 +66,8 @@ def _plain_requests() -> APIRouter:
     @routes.get("/ws/{job_id}", include_in_schema=False)
     @routes.get("/api/v1/ws", include_in_schema=False)
     @routes.get("/api/v1/ws/{job_id}", include_in_schema=False)
+    @routes.get("/connection/websocket", include_in_schema=False)
+    @routes.get("/api/v1/connection/websocket", include_in_schema=False)
     async def upgrade_required() -> None:
         raise UpgradeRequired("Open this path as a WebSocket.", headers={"Upgrade": "websocket"})
 

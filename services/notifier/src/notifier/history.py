@@ -16,15 +16,15 @@ class History:
         self._log = log
         self._turns = asyncio.Semaphore(reads)
 
-    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
-        """Up to `PAGE` events after a version of a stream, or after a position for more of a tenant."""
+    async def page(self, channel: Channel, after: int, limit: int = PAGE) -> list[RecordedEvent]:
+        """Up to `limit` events after a version of a stream, or after a position for more of a tenant."""
         tenant, stream = channel
         async with self._turns:
             if stream is None:
-                return await self._log.read(after, PAGE, tenant)
+                return await self._log.read(after, limit, tenant)
             if not is_stream(channel):
-                return await self._log.read_category(tenant, stream.removesuffix(":*"), after, PAGE)
-            page = await self._log.read_stream(tenant, stream, after, PAGE)
+                return await self._log.read_category(tenant, stream.removesuffix(":*"), after, limit)
+            page = await self._log.read_stream(tenant, stream, after, limit)
         for version, event in enumerate(page, after + 1):
             if event.version != version:
                 raise LogHole(f"Version {version} is missing from {stream}: the next one is {event.version}.")

@@ -12,12 +12,15 @@ from prometheus_client import Counter
 
 from events.database import database_gone
 from events.telemetry import Telemetry
+from notifier.frames import ping_frame
 from notifier.history import PAGE, History
 from notifier.hub import Channel, Form, Hub
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
 WAITING_COMMANDS = 64
+
+_PING = ping_frame()
 
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
@@ -35,7 +38,7 @@ class Outlet(Protocol):
         """Write, room or not."""
 
     def fail(self, error: Exception) -> None:
-        """Something of ours broke: close, so that the client comes again."""
+        """Close: a `Violation` says why; else something of ours broke, and the client comes again."""
 
 
 # A client's message, in its dialect.
@@ -59,7 +62,18 @@ class Following:
 
 
 class Session:
-    __slots__ = ("_behind", "_closed", "_following", "_messages", "_outlet", "_subscriptions", "_working", "obey")
+    __slots__ = (
+        "_behind",
+        "_closed",
+        "_following",
+        "_messages",
+        "_outlet",
+        "_subscriptions",
+        "_working",
+        "left",
+        "obey",
+        "ping",
+    )
 
     def __init__(self, following: Following, outlet: Outlet) -> None:
         self._following = following
@@ -70,6 +84,9 @@ class Session:
         self._working: asyncio.Task[None] | None = None
         self._closed = False
         self.obey: Obey | None = None  # set by the dialect when it begins
+        # A dialect may change these when it begins.
+        self.ping = _PING
+        self.left: Callable[[], None] | None = None  # called when the session is over
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -77,16 +94,17 @@ class Session:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
 
-    def follow(self, channel: Channel, cursor: int | None, form: Form) -> int:
-        """Tell what comes after the cursor, None for whatever comes from now on. Returns the cursor."""
+    def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
+        """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
+
+        `conflate` if the client asks for it: of progress that is due, it is told only the latest.
+        """
         hub = self._following.hub
         begin = hub.position if cursor is None else cursor
-        subscription = Subscription(channel, begin, form, self._outlet.write, self._fell_behind)
+        room = hub.enter(channel)
+        subscription = Subscription(room, begin, form, self._outlet, self._fell_behind, conflate=conflate)
         self._subscriptions[channel] = subscription
-        hub.join(channel, subscription)
-        if cursor is None:
-            subscription.live = True
-        else:
+        if cursor is not None or not subscription.go_live():
             self._behind.append(subscription)
             self._work()
         return begin
@@ -96,7 +114,7 @@ class Session:
         subscription = self._subscriptions.pop(channel, None)
         if subscription is None:
             return False
-        self._following.hub.leave(channel, subscription)
+        self._following.hub.leave(subscription.end())
         if subscription in self._behind:
             self._behind.remove(subscription)
         return True
@@ -104,6 +122,10 @@ class Session:
     def say(self, frame: bytes) -> None:
         """Something that is no event."""
         self._outlet.send(frame)
+
+    def fail(self, error: Exception) -> None:
+        """End it; a `Violation` tells the client why."""
+        self._outlet.fail(error)
 
     def received(self, message: str) -> bool:
         """Obey it in its turn. False if too many wait already."""
@@ -119,6 +141,8 @@ class Session:
 
     def close(self) -> None:
         self._closed = True
+        if self.left is not None:
+            self.left()
         for channel in list(self._subscriptions):
             self.unfollow(channel)
         if self._working is not None:
@@ -163,14 +187,11 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        subscription.missed = False
         page = await self._following.history.page(subscription.channel, subscription.cursor)
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
         self._following.caught_up.inc(len(page))
-        if told_all and len(page) < PAGE and not subscription.missed:
-            subscription.live = True
-        else:
+        if not (told_all and len(page) < PAGE and subscription.go_live()):
             self._behind.append(subscription)

@@ -1,0 +1,163 @@
+"""What is said on one socket in Centrifugo's protocol: connect, then an answer to each command, and publications."""
+
+import asyncio
+from dataclasses import dataclass
+
+import msgspec
+
+from events.identity import Principal
+from events.ids import new_id
+from notifier.channels import channel_of, hidden_from
+from notifier.dialects.centrifugo.commands import (
+    Channelled,
+    Command,
+    Connect,
+    History,
+    Rpc,
+    Subscribe,
+    bad_request,
+    decode_command,
+)
+from notifier.dialects.centrifugo.forms import form_of
+from notifier.dialects.centrifugo.reading import Reading
+from notifier.dialects.centrifugo.replies import (
+    ALREADY_SUBSCRIBED,
+    BAD_REQUEST,
+    LIMIT_EXCEEDED,
+    METHOD_NOT_FOUND,
+    NOT_AVAILABLE,
+    PERMISSION_DENIED,
+    REFUSALS,
+    Connected,
+    Refused,
+    Reply,
+    Subscribed,
+    refusal,
+    reply_frame,
+)
+from notifier.frames import CloseCode, Violation, text_frame
+from notifier.hub import Channel
+from notifier.session import Session
+
+# How long a client may take to say connect.
+CONNECT_SECONDS = 10.0
+
+_PING = text_frame(b"{}")
+_VERSION = "millrace"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all conversations of one notifier share."""
+
+    reading: Reading
+    max_subscriptions: int
+    ping_seconds: float
+
+
+class Conversation:
+    __slots__ = ("_client", "_deadline", "_hidden", "_principal", "_session", "_shared")
+
+    def __init__(self, shared: Shared, session: Session, principal: Principal) -> None:
+        self._shared = shared
+        self._session = session
+        self._principal = principal
+        self._hidden = hidden_from(principal)
+        self._client: str | None = None  # its id, once it is connected
+        session.ping = _PING
+        session.left = self._left
+        stale = Violation(CloseCode.STALE, "stale")
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_SECONDS, session.fail, stale)
+
+    async def obey(self, message: str) -> None:
+        """Commands, a line each."""
+        for line in message.split("\n"):
+            if line and not line.isspace():
+                await self._obey(decode_command(line))
+
+    def _left(self) -> None:
+        self._deadline.cancel()
+
+    async def _obey(self, command: Command) -> None:
+        if command.id == 0:
+            if not command.is_unasked:
+                raise bad_request()
+            return
+        if (self._client is None) is (command.connect is None):
+            raise bad_request()
+        try:
+            await self._answer(command)
+        except REFUSALS as refused:
+            self._say(command.id, refusal(refused))
+
+    async def _answer(self, command: Command) -> None:
+        match command:
+            case Command(connect=Connect() as wish):
+                await self._connect(command.id, wish)
+            case Command(subscribe=Subscribe() as wish):
+                await self._subscribe(command.id, wish)
+            case Command(unsubscribe=Channelled() as wish):
+                self._session.unfollow(self._channel(wish.channel))
+                self._say(command.id, {"unsubscribe": {}})
+            case Command(publish=Channelled()):
+                raise Refused(PERMISSION_DENIED, "Clients cannot publish: a channel is what the log says.")
+            case Command(history=History() as wish):
+                page = await self._shared.reading.history(self._channel(wish.channel), wish, self._hidden)
+                self._say(command.id, {"history": page})
+            case Command(rpc=Rpc() as wish):
+                self._say(command.id, {"rpc": {"data": await self._call(wish)}})
+            case Command(sub_refresh=Channelled() as wish):
+                self._refresh(wish.channel)
+                self._say(command.id, {"sub_refresh": {}})
+            case Command(ping={}):
+                self._say(command.id, {"ping": {}})
+            case _:
+                raise Refused(METHOD_NOT_FOUND, "There is no such command.")
+
+    async def _connect(self, id_: int, wish: Connect) -> None:
+        """Whoever connects follows at once what is the user's own."""
+        begun: dict[str, Subscribed] = {}
+        own = self._principal.subject
+        if own.startswith("user:") and self._principal.may_follow(own):
+            begun[own] = await self._shared.reading.begin(self._channel(own), wish.subs.get(own, Subscribe()))
+        self._client = str(new_id())
+        self._deadline.cancel()
+        self._say(id_, {"connect": Connected(self._client, _VERSION, round(self._shared.ping_seconds), begun)})
+        for name, subscribed in begun.items():
+            self._follow(self._channel(name), subscribed)
+
+    async def _subscribe(self, id_: int, wish: Subscribe) -> None:
+        channel = self._channel(wish.channel)
+        if wish.type != 0 or wish.tf is not None:
+            raise Refused(NOT_AVAILABLE, "Channels here are streams, and are not filtered.")
+        if channel in self._session:
+            raise Refused(ALREADY_SUBSCRIBED, "This channel is subscribed already.")
+        if len(self._session) >= self._shared.max_subscriptions:
+            raise Refused(LIMIT_EXCEEDED, f"A socket may have {self._shared.max_subscriptions} subscriptions.")
+        subscribed = await self._shared.reading.begin(channel, wish)
+        # The answer comes before the first event: clients take it for the place where the events begin.
+        self._say(id_, {"subscribe": subscribed})
+        self._follow(channel, subscribed)
+
+    def _follow(self, channel: Channel, subscribed: Subscribed) -> None:
+        self._session.follow(channel, subscribed.offset, form_of(channel, self._hidden))
+
+    def _refresh(self, name: str) -> None:
+        """What may be followed is decided by the credential alone, so a subscription has no expiry of its own."""
+        if self._channel(name) not in self._session:
+            raise Refused(PERMISSION_DENIED, "This channel is not subscribed.")
+
+    async def _call(self, wish: Rpc) -> object:
+        if wish.method != "snapshot":
+            raise Refused(METHOD_NOT_FOUND, "There is no such method.")
+        try:
+            about = msgspec.json.decode(wish.data, type=Channelled)
+        except msgspec.MsgspecError:
+            raise Refused(BAD_REQUEST, 'A snapshot is asked for with {"channel": <name>}.') from None
+        return await self._shared.reading.snapshot(self._channel(about.channel), self._hidden)
+
+    def _channel(self, name: str) -> Channel:
+        return channel_of(name, self._principal)
+
+    def _say(self, id_: int, reply: Reply) -> None:
+        self._session.say(reply_frame(id_, reply))
