@@ -69,7 +69,6 @@ NAMES_NOBODY = {  # bodies of the sender's own making
 UNDOCUMENTED = {
     "/api/v1/ws": "below",
     "/ws": "below",
-    "/api/v1/connection": "answers nothing yet",
     "/connection": "answers nothing yet",
     "/files": "the same as /api/v1/files",
     "/clean": "the same as /api/v1/clean",

@@ -13,6 +13,8 @@ from events.web import new_app
 from notifier.connection import Connection
 from notifier.dialects.centrifugo.dialect import CentrifugoDialect
 from notifier.dialects.progress import ProgressDialect
+from notifier.dialects.sse.routes import sse_routes
+from notifier.dialects.sse.server import HttpProtocol
 from notifier.feed import Feed
 from notifier.floor import Floor
 from notifier.handshake import UpgradeRequired
@@ -55,7 +57,8 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
         running.start("beat", lambda: ticking(floor.beat, every=min(_BEAT_SECONDS, settings.ping_seconds / 2)))
         app = new_app(parts, title="Millrace notifier", running=running, draining=lambda: floor.draining)
         app.include_router(_plain_requests())
-        yield Service("notifier", app, websocket_protocol=connection, drain=floor.drain)
+        app.include_router(sse_routes(floor, hub, log))
+        yield Service("notifier", app, http_protocol=HttpProtocol, websocket_protocol=connection, drain=floor.drain)
 
 
 def _plain_requests() -> APIRouter:
