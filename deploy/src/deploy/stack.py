@@ -43,8 +43,10 @@ class Stack:
         vhost: str,
         door: tuple[str, int],
         replicas: Mapping[str, int] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`replicas`: of which service more than one process runs. The second one is called `notifier-2`, and so on."""
+        """`replicas`: of which service more than one process runs. The second one is called `notifier-2`, and so on.
+        `settings`: what all processes are told on top of their own environment."""
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.vhost = vhost
@@ -54,6 +56,7 @@ class Stack:
         self.admin_key_file = data.admin_key_file
         self.logs = data.logs
         self._data = data
+        self._settings = settings or {}
         self._database = database
         self.processes = [name for service in SERVICES for name in _names(service, (replicas or {}).get(service, 1))]
         self._addresses = {name: ("127.0.0.1", free_port()) for name in self.processes} | {"gateway": door}
@@ -196,7 +199,7 @@ class Stack:
                 "MILLRACE_ADMIN_KEY": self.admin_key,
                 "MILLRACE_KEY_PEPPER": self._data.secrets.key_pepper,
             }
-        return passed_on | settings
+        return passed_on | settings | dict(self._settings)
 
 
 def _names(service: str, count: int) -> list[str]:

@@ -1,0 +1,274 @@
+"""Many clients over the gateways, somebody who writes all the time, and processes that are killed meanwhile.
+
+Whatever happens, each client is told every event of each channel that it follows once and in order. What a client
+cannot know while it listens, the log knows in the end.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+
+from chaos.followers import LOG, Follower, JobFollower, JobsFollower, LogFollower, Track, Ways
+from deploy.stack import Stack
+from events.append import Appended, Appender, AppendRequest
+from events.database import open_pool
+from events.doorbell import Doorbell
+from events.envelope import Event, new_event, stream_name
+from events.ids import new_id
+from events.jobs import JobProgressed, JobStatus
+from fixtures.stack import OpenStack
+
+TENANT = "default"  # of the key that the stack has
+JOBS = 24
+_HOT = 0.15  # of all events, which are about the first job, and big
+_PADDING = 2500  # bytes
+_HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
+_FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
+_PATIENCE = 90.0  # seconds
+
+# Nobody is refused for coming often; a client's queue is short, and the broker's silence is soon noticed.
+SETTINGS = {
+    "MILLRACE_LIMITS_CONNECTS": '{"ws":{"seconds":1,"free":10000,"most":10000},'
+    '"connection":{"seconds":1,"free":10000,"most":10000}}',
+    "MILLRACE_LIMITS": '{"ws":{"subject":null,"tenant":null,"address":null},'
+    '"connection":{"subject":null,"tenant":null,"address":null}}',
+    "MILLRACE_MAX_SOCKETS_PER_SUBJECT": "1000",
+    "MILLRACE_QUEUE_BYTES": "16384",
+    "MILLRACE_FEED_POLL_SECONDS": "0.3",
+    "MILLRACE_WORKERS": "1",
+    "MILLRACE_LOG_LEVEL": "WARNING",
+}
+
+
+@dataclass
+class Written:
+    """What was appended and acknowledged, and how often it was told."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    position: int = 0
+    events: int = 0
+    deliveries: int = 0
+
+    def newest(self, channel: str) -> int:
+        return self.position if channel == LOG else self.versions[channel]
+
+    def arrived(self, count: int) -> None:
+        self.deliveries += count
+
+
+@asynccontextmanager
+async def storm(
+    open_stack: OpenStack, folder: Path, *, seed: int, wanted: int, faults: list[str]
+) -> AsyncIterator["Storm"]:
+    async with (
+        open_stack(folder, SETTINGS, notifier=2, gateway=2) as stack,
+        open_pool(stack.postgres_url("processor"), name="storm", size=3) as pool,
+        Doorbell(pool) as doorbell,
+        Appender(pool, doorbell=doorbell) as appender,
+    ):
+        yield Storm(stack, appender, seed, wanted, faults)
+
+
+@dataclass
+class Storm:
+    stack: Stack
+    appender: Appender
+    seed: int
+    wanted: int  # deliveries
+    faults: list[str]  # what is killed, one after the other: processes, several joined by "+", or "broker"
+    written: Written = field(default_factory=Written)
+    ways: Ways = field(default_factory=Ways)
+    demotions: float = 0.0
+    followers: list[Follower] = field(default_factory=list)
+    _jobs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._dice = random.Random(self.seed)
+        self._due = 0.0  # deliveries after which the next fault comes
+
+    async def rage(self) -> None:
+        print(f"seed {self.seed}")
+        try:
+            await self._begin()
+            async with asyncio.TaskGroup() as group:
+                following = [group.create_task(self._join(follower)) for follower in self.followers]
+                wrecking = group.create_task(self._wreck())
+                await self._write(until=lambda: self.written.deliveries >= self.wanted and wrecking.done())
+                await self._all_told()
+                await self._append([(job_id, 1) for job_id in self._jobs])  # a repetition would show before it
+                await self._all_told()
+                for task in following:
+                    task.cancel()
+            self.demotions += sum([await self._demotions(name) for name in self._notifiers])
+            await self._check_with_the_log()
+        except BaseException as failed:
+            failed.add_note(f"This was the storm of seed {self.seed}: {self.report}")
+            raise
+
+    @property
+    def report(self) -> Mapping[str, object]:
+        told = self.written
+        return {"events": told.events, "deliveries": told.deliveries, "demotions": self.demotions} | self.ways.ends
+
+    # Clients
+
+    async def _begin(self) -> None:
+        self._jobs = [str(new_id()) for _ in range(JOBS)]
+        await self._append([(job_id, self._dice.randint(1, 5)) for job_id in self._jobs])
+        for number in range(20):
+            job_id = self._jobs[number % JOBS] if number % 4 else self._jobs[0]
+            known = self._dice.randint(0, self.written.versions[job_id])
+            self._add(JobFollower, Track(job_id, known, known))
+        for _ in range(12):
+            self._add(JobsFollower, *(Track(job_id) for job_id in self._dice.sample(self._jobs, 5)))
+        for number in range(6):
+            self._add(LogFollower, Track(LOG, begin=None if number % 2 else 0))
+
+    def _add(self, kind: type[Follower], *tracks: Track) -> None:
+        gateways = [self.stack.url(name) for name in self.stack.processes if name.startswith("gateway")]
+        follower = kind(
+            name=f"client {len(self.followers)}",
+            gateways=gateways,
+            key=self.stack.admin_key,
+            tracks={track.channel: track for track in tracks},
+            history=self.written,
+            ways=self.ways,
+            dice=random.Random(self._dice.random()),
+        )
+        self.followers.append(follower)
+
+    async def _join(self, follower: Follower) -> None:
+        """Some come late, to a log that is long by then."""
+        late = self.wanted * self._dice.random() / 2 if self._dice.random() < 0.3 else 0
+        while self.written.deliveries < late:
+            await asyncio.sleep(0.05)
+        await follower.follow()
+
+    # The writer
+
+    async def _write(self, *, until: Callable[[], bool]) -> None:
+        while not until():
+            some = self._dice.sample(self._jobs[1:], self._dice.randint(1, 6))
+            batch = [(job_id, self._dice.randint(1, 8)) for job_id in some]
+            if self._dice.random() < 0.5:
+                batch.append((self._jobs[0], self._dice.randint(1, 8)))
+            await self._append(batch)
+            await asyncio.sleep(_HASTE if self.written.deliveries < self._due else _LEISURE)
+            await self._until(lambda: self._outstanding() < _FARTHEST_BEHIND)
+
+    async def _append(self, batch: list[tuple[str, int]]) -> None:
+        outcomes = await asyncio.gather(*(self._append_to(job_id, count) for job_id, count in batch))
+        self.written.position = max(self.written.position, *(outcome.last_position for outcome in outcomes))
+
+    async def _append_to(self, job_id: str, count: int) -> Appended:
+        versions = self.written.versions
+        begin = versions.get(job_id, 0)
+        events = tuple(self._event(job_id, begin + number) for number in range(1, count + 1))
+        outcome = await self.appender.append(AppendRequest(TENANT, events[0].subject, events))
+        assert isinstance(outcome, Appended)
+        versions[job_id] = begin + count
+        self.written.events += count
+        return outcome
+
+    def _event(self, job_id: str, version: int) -> Event:
+        said = JobProgressed(
+            status=JobStatus.PROCESSING,
+            progress_percent=version % 100,
+            current_step=str(version),
+            step_message="x" * _PADDING if self._jobs and job_id == self._jobs[0] else None,
+        )
+        return new_event(
+            type="job.progressed", stream=stream_name("job", job_id), tenant=TENANT, source="/test", data=said.encode()
+        )
+
+    # What breaks
+
+    async def _wreck(self) -> None:
+        """Each fault in its turn, over the whole of the storm; what was killed is started again a little later."""
+        for number, fault in enumerate(self.faults, 1):
+            self._due = self.wanted * number / (len(self.faults) + 1)
+            await self._until(lambda: self.written.deliveries >= self._due)
+            if fault == "broker":
+                await self._killed(self.stack.rabbitmq.kill, self.stack.rabbitmq.start)
+            else:
+                await asyncio.gather(*(self._kill(name) for name in fault.split("+")))
+        self._due = self.wanted
+
+    async def _kill(self, name: str) -> None:
+        if name in self._notifiers:
+            self.demotions += await self._demotions(name)
+        await self._killed(lambda: self.stack.kill(name), lambda: self.stack.start(name))
+
+    async def _killed(self, kill: Callable[[], Awaitable[None]], start: Callable[[], Awaitable[None]]) -> None:
+        await kill()
+        await asyncio.sleep(self._dice.uniform(0, 1.5))
+        await start()
+
+    # What is known
+
+    @property
+    def _notifiers(self) -> list[str]:
+        return [name for name in self.stack.processes if name.startswith("notifier")]
+
+    async def _demotions(self, name: str) -> float:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.stack.url(name)}/metrics") as response,
+        ):
+            lines = (await response.text()).splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith("millrace_notifier_demotions_total "))
+
+    def _outstanding(self) -> int:
+        return sum(
+            max(0, self.written.newest(channel) - track.cursor)
+            for follower in self.followers
+            for channel, track in follower.tracks.items()
+            if track.begin is not None
+        )
+
+    async def _all_told(self) -> None:
+        await self._until(lambda: all(follower.complete for follower in self.followers))
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Patience is over when nobody is told anything any more."""
+        told, clock = -1, asyncio.get_running_loop()
+        while not holds():
+            if told != self.written.deliveries:
+                told, since = self.written.deliveries, clock.time()
+            assert clock.time() - since < _PATIENCE, f"Nobody is told any more:\n{self._missing()}"
+            await asyncio.sleep(0.02)
+
+    def _missing(self) -> str:
+        return "\n".join(
+            f"{follower.name} ({follower.kind}): {channel} up to {track.cursor} of {self.written.newest(channel)}"
+            for follower in self.followers
+            for channel, track in follower.tracks.items()
+            if track.cursor < self.written.newest(channel)
+        )
+
+    async def _check_with_the_log(self) -> None:
+        log = await asyncpg.connect(self.stack.postgres_url("owner"))
+        try:
+            rows = await log.fetch(
+                "SELECT position, stream, version FROM events.events WHERE tenant = $1 AND stream LIKE 'job:%'"
+                " ORDER BY position",
+                TENANT,
+            )
+        finally:
+            await log.close()
+        for follower in self.followers:
+            for channel, track in follower.tracks.items():
+                assert track.begin is not None
+                expected = [
+                    row["position"] if channel == LOG else row["version"]
+                    for row in rows
+                    if (channel == LOG or row["stream"] == f"job:{channel}")
+                    and (row["position"] if channel == LOG else row["version"]) > track.begin
+                ]
+                assert track.told == expected, f"{follower.name} ({follower.kind}): {channel}"
