@@ -201,7 +201,7 @@ class Door:
                 pool.release(upstream)
             socket.leave()
             raise
-        signed = self._signer.sign(replace(identity.principal, expires_at=None))
+        signed = signed_for_socket(self._signer, identity.principal)
         forward = EventForward(
             client,
             request,

@@ -148,7 +148,7 @@ class Sockets:
         self.check(identity, authenticated)
         before = self._open.get(socket_id)
         if before is not None:  # a stream whose client has lost it comes again, maybe before we notice
-            before.end(SERVICE_RESTART, "It was opened again.")
+            before.end(before.codes.restarts, "It was opened again.")
             before.leave()
         settings = self._settings
         for limit, found, whose in (
