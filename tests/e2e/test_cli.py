@@ -44,6 +44,9 @@ async def test_a_bare_server_is_provisioned_migrated_and_rebuilt(bare_server: Po
     assert code == 0, err
     code, out, err = await millrace("rebuild", database_url=owner)
     assert (code, out) == (0, "Replayed 0 events.\n"), err
+    code, out, err = await millrace("replay", "billing", "0", database_url=owner)
+    assert (code, out) == (1, "")
+    assert err == "There is no group billing that has begun, or no position 0 in the log yet.\n"
     ingest = await asyncpg.connect(bare_server.url("millrace_ingest", "a-password", "millrace"))
     assert await ingest.fetchval("SELECT count(*) FROM ingest.uploads") == 0
     await ingest.close()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import inspect
 import os
 import shlex
 import sys
@@ -17,8 +18,9 @@ from deploy.embedded import open_embedded
 from deploy.provision import ROLES, migrate_all, provision
 from deploy.settings import DeploySettings, unknown_settings
 from deploy.stack import Stack
+from events import subscribe
 from events.database import open_pool
-from events.errors import StartupError
+from events.errors import NotFound, StartupError
 from events.lifecycle import stop_signal
 from events.telemetry import configure_logging
 from gateway.auth.keys import new_key
@@ -77,17 +79,24 @@ async def rebuild_projections() -> None:
         print(f"Replayed {await rebuild(pool)} events.")
 
 
+async def replay(group: str, position: int) -> None:
+    """Hand everything after a position of the log to a group of subscribers again, in the database at
+    MILLRACE_DATABASE_URL."""
+    await subscribe.replay(group, position, database_url=await _database("MILLRACE_DATABASE_URL"))
+
+
 async def print_new_key() -> None:
     """Print a new API key, as MILLRACE_ADMIN_KEY of a gateway wants it."""
     print(new_key())
 
 
-COMMANDS: Mapping[str, Callable[[], Coroutine[None, None, None]]] = {
+COMMANDS: Mapping[str, Callable[..., Coroutine[None, None, None]]] = {
     "up": up,
     "stack": stack,
     "migrate": migrate,
     "provision": provide,
     "rebuild": rebuild_projections,
+    "replay": replay,
     "new-key": print_new_key,
 }
 
@@ -96,11 +105,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="millrace", description="Runs Millrace, and keeps it in order.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, command in COMMANDS.items():
-        commands.add_parser(name, help=command.__doc__)
-    chosen = COMMANDS[parser.parse_args().command]
+        own = commands.add_parser(name, help=command.__doc__)
+        for argument, kind in inspect.get_annotations(command).items():
+            if argument != "return":
+                own.add_argument(argument, type=kind)
+    given = vars(parser.parse_args())
+    chosen = COMMANDS[given.pop("command")]
     try:
-        uvloop.run(chosen())
-    except StartupError as sentence:
+        uvloop.run(chosen(**given))
+    except (StartupError, NotFound) as sentence:
         sys.exit(str(sentence))
 
 

@@ -1,0 +1,141 @@
+"""The internal services in deploy/examples, on the whole system: killed, their queue purged, nothing lost or twice."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from deploy.stack import Stack
+from events.broker import Exchange, Message
+from events.brokers import open_broker
+from events.envelope import encode_json
+from fixtures.client import Client
+from fixtures.node import NodeCommand
+from fixtures.subscribers import let_in
+
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+QUEUE = "millrace.subscribers.ledger"
+WORKFLOW = {
+    "name": "told",
+    "inputs": {"ask": {"type": "boolean", "default": False}},
+    "steps": {
+        "first": {"uses": "noop", "with": {}},
+        "ask": {
+            "uses": "approve",
+            "with": {"question": "Well?"},
+            "when": "inputs.ask",
+            "depends": ["first"],
+        },
+    },
+    "output": {"asked": "${{ inputs.ask }}"},
+}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    async with Client(stack.base_url, stack.admin_key) as client:
+        await client.post_until_answered("/api/v1/workflows", WORKFLOW, 201)
+        yield client
+
+
+@asynccontextmanager
+async def running(*command: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """It ends by a SIGKILL."""
+    process = await asyncio.create_subprocess_exec(
+        *command, env=os.environ | settings, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def started(client: Client, **input_: Any) -> str:
+    job = await client.post_until_answered("/api/v1/jobs", {"workflow": "told", "input": input_}, 202)
+    return f"job:{job['id']}"
+
+
+async def test_the_subscriber_in_python_keeps_a_row_for_each_completed_job(stack: Stack, client: Client) -> None:
+    url = await let_in(stack._database, "billing")
+    settings = {"MILLRACE_DATABASE_URL": url, "MILLRACE_BROKER_URL": stack.broker_url}
+    connection = await asyncpg.connect(url)
+
+    async def kept(wanted: set[str]) -> list[asyncpg.Record]:
+        async with asyncio.timeout(60):
+            while True:
+                if await connection.fetchval("SELECT to_regclass('billing.completed') IS NOT NULL"):
+                    rows = list(await connection.fetch("SELECT * FROM billing.completed"))
+                    if wanted <= {row["job"] for row in rows}:
+                        return rows
+                await asyncio.sleep(0.05)
+
+    jobs = {await started(client)}
+    async with running(sys.executable, str(EXAMPLES / "subscriber.py"), **settings):
+        await kept(jobs)
+    jobs.add(await started(client))
+    async with running(sys.executable, str(EXAMPLES / "subscriber.py"), **settings):
+        rows = await kept(jobs)
+    assert [(row["tenant"], row["keys"]) for row in rows] == [("default", 1)] * 2
+    await connection.close()
+
+
+@pytest.mark.timeout(600)  # the first time, Node is fetched
+async def test_the_subscriber_in_node_keeps_a_line_for_each_event_in_order(
+    stack: Stack, client: Client, node_command: NodeCommand, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    settings = {
+        "MILLRACE_BROKER_URL": stack.broker_url,
+        "MILLRACE_URL": stack.base_url,
+        "MILLRACE_KEY_FILE": str(stack.admin_key_file),
+    }
+    command = (*node_command(EXAMPLES / "subscriber.mjs"), str(ledger))
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+    async def ended(stream: str) -> list[dict[str, Any]]:
+        async with asyncio.timeout(60):
+            while not any(line["subject"] == stream and line["type"] == "job.completed" for line in lines()):
+                await asyncio.sleep(0.05)
+        return [line for line in lines() if line["subject"] == stream]
+
+    async with open_broker(stack.broker_url, name="test") as broker:
+        async with running(*command, **settings) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"listening\n"
+            first = await started(client)
+            await ended(first)
+        asked = await started(client, ask=True)
+        async with asyncio.timeout(60):
+            while not await broker.depth(QUEUE) >= 3:
+                await asyncio.sleep(0.05)
+        await broker.purge(QUEUE)
+        async with running(*command, **settings):
+            for event in (await client.get_until_answered(f"/api/v1/streams/{first}/events"))["items"]:
+                again = Message(event["id"], encode_json(event), f"default.{event['type']}")
+                await broker.publish(Exchange.EVENTS, again)
+            await broker.publish(Exchange.EVENTS, Message("bad", b"{no JSON", "default.job.emitted"))
+            signal = f"/api/v1/jobs/{asked.removeprefix('job:')}/signals/ask"
+            await client.post_until_answered(signal, {"approved": True}, 202)
+            for stream in (first, asked):
+                versions = [line["version"] for line in await ended(stream)]
+                assert versions == list(range(1, len(versions) + 1)), "in order, and what was purged is there too"
+            letters: list[dict[str, Any]] = []
+            async with asyncio.timeout(60):
+                while not letters:
+                    page = await client.get_until_answered(f"/api/v1/admin/dead-letters?queue={QUEUE}")
+                    letters = page["items"]
+    assert (letters[0]["message_id"], letters[0]["routing_key"]) == ("bad", "default.job.emitted")
+    assert "SyntaxError" in letters[0]["reason"]
+    assert len({line["id"] for line in lines()}) == len(lines())
