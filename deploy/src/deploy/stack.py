@@ -182,6 +182,8 @@ class Stack:
             "MILLRACE_BROKER_URL": self.broker_url,
             "MILLRACE_PRINCIPAL_SECRET": self._data.secrets.principal,
         }
+        if service == "notifier":
+            settings["MILLRACE_GATEWAY_URL"] = self.url("gateway")
         if service == "gateway":
             settings |= {
                 "MILLRACE_INGEST_URL": self.url("ingest"),

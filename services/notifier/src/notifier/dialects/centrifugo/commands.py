@@ -56,6 +56,10 @@ class Rpc(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class Refresh(msgspec.Struct):
+    token: str = ""
+
+
 class Command(msgspec.Struct):
     """One of these is set; of several, the first counts."""
 
@@ -67,6 +71,7 @@ class Command(msgspec.Struct):
     history: History | None = None
     rpc: Rpc | None = None
     sub_refresh: Channelled | None = None
+    refresh: Refresh | None = None
     presence: Channelled | None = None
     presence_stats: Channelled | None = None
     ping: dict[str, Any] | None = None
