@@ -47,6 +47,7 @@ class Hub:
         """Tell what comes after the head: who wants what was before reads the log."""
         self._epoch, self.position = head.epoch, head.position
         self.generation += 1
+        self._rooms = {}  # whoever is still in one was sent away, and the places there may be of another log
 
     def end(self) -> None:
         """Admit nobody any more: what the log says cannot be relied on."""
@@ -62,7 +63,7 @@ class Hub:
 
     def leave(self, room: Room) -> None:
         room.followers -= 1
-        if not room.followers:
+        if not room.followers and self._rooms.get(room.channel) is room:
             del self._rooms[room.channel]
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:

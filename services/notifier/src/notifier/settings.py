@@ -1,8 +1,12 @@
 """What the notifier is told at its start."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from events.settings import ServiceSettings
+
+ServiceUrl = Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}/?$")]
 
 
 class NotifierSettings(ServiceSettings):
@@ -17,6 +21,7 @@ class NotifierSettings(ServiceSettings):
     queue_bytes: int = Field(default=256 * 1024, ge=4096)  # unsent bytes beyond which a client reads from the log
     handshake_seconds: float = Field(default=10.0, gt=0)  # seconds until an upgrade is answered with 503
     catch_up_reads: int = Field(default=4, ge=1)  # pages read from the log at once for all who are behind
+    gateway_url: ServiceUrl | None = None  # http://host:port of the gateway, which refreshes sockets; None: nobody does
     drain_seconds: float = Field(default=20.0, ge=0, le=20)  # longest time over which sockets are closed on SIGTERM
     feed_batches: int = Field(default=1000, ge=1)  # batches that wait for us at the broker
     feed_poll_seconds: float = Field(default=1.0, gt=0)  # seconds of a silent feed until we ask the log itself

@@ -19,6 +19,12 @@ class Subscribe(msgspec.Struct):
     flag: int = 0
     type: int = 0  # 0: a stream; else a map or a poll
     tf: Any = None  # a filter
+    data: Any = None
+
+    @property
+    def conflates(self) -> bool:
+        """Whether the client asks for the latest only of what is due."""
+        return isinstance(self.data, dict) and self.data.get("conflate") is True
 
 
 class Connect(msgspec.Struct):
@@ -50,6 +56,10 @@ class Rpc(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class Refresh(msgspec.Struct):
+    token: str = ""
+
+
 class Command(msgspec.Struct):
     """One of these is set; of several, the first counts."""
 
@@ -61,6 +71,9 @@ class Command(msgspec.Struct):
     history: History | None = None
     rpc: Rpc | None = None
     sub_refresh: Channelled | None = None
+    refresh: Refresh | None = None
+    presence: Channelled | None = None
+    presence_stats: Channelled | None = None
     ping: dict[str, Any] | None = None
     send: dict[str, Any] | None = None
 

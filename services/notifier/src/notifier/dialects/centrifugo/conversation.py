@@ -1,7 +1,9 @@
 """What is said on one socket in Centrifugo's protocol: connect, then an answer to each command, and publications."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from uuid import UUID
 
 import msgspec
 
@@ -13,6 +15,7 @@ from notifier.dialects.centrifugo.commands import (
     Command,
     Connect,
     History,
+    Refresh,
     Rpc,
     Subscribe,
     bad_request,
@@ -20,6 +23,7 @@ from notifier.dialects.centrifugo.commands import (
 )
 from notifier.dialects.centrifugo.forms import form_of
 from notifier.dialects.centrifugo.reading import Reading
+from notifier.dialects.centrifugo.refreshing import Lease, Refreshing
 from notifier.dialects.centrifugo.replies import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
@@ -29,6 +33,7 @@ from notifier.dialects.centrifugo.replies import (
     PERMISSION_DENIED,
     REFUSALS,
     Connected,
+    Refreshed,
     Refused,
     Reply,
     Subscribed,
@@ -37,10 +42,14 @@ from notifier.dialects.centrifugo.replies import (
 )
 from notifier.frames import CloseCode, Violation, text_frame
 from notifier.hub import Channel
+from notifier.presence import Presence
 from notifier.session import Session
 
 # How long a client may take to say connect.
 CONNECT_SECONDS = 10.0
+
+# How long before its end a connection is refreshed.
+_EARLY_SECONDS = 25.0
 
 _PING = text_frame(b"{}")
 _VERSION = "millrace"
@@ -51,19 +60,23 @@ class Shared:
     """What all conversations of one notifier share."""
 
     reading: Reading
+    presence: Presence
+    refreshing: Refreshing | None
     max_subscriptions: int
     ping_seconds: float
 
 
 class Conversation:
-    __slots__ = ("_client", "_deadline", "_hidden", "_principal", "_session", "_shared")
+    __slots__ = ("_client", "_deadline", "_hidden", "_lease", "_principal", "_session", "_shared")
 
-    def __init__(self, shared: Shared, session: Session, principal: Principal) -> None:
+    def __init__(self, shared: Shared, session: Session, principal: Principal, lease: Lease | None) -> None:
+        """`lease`: None for a socket that is not the gateway's to end, or that does not expire."""
         self._shared = shared
         self._session = session
         self._principal = principal
         self._hidden = hidden_from(principal)
-        self._client: str | None = None  # its id, once it is connected
+        self._lease = None if shared.refreshing is None else lease
+        self._client: UUID | None = None  # its id, once it is connected
         session.ping = _PING
         session.left = self._left
         stale = Violation(CloseCode.STALE, "stale")
@@ -77,6 +90,8 @@ class Conversation:
 
     def _left(self) -> None:
         self._deadline.cancel()
+        if self._client is not None:
+            self._shared.presence.gone(self._client)
 
     async def _obey(self, command: Command) -> None:
         if command.id == 0:
@@ -97,7 +112,7 @@ class Conversation:
             case Command(subscribe=Subscribe() as wish):
                 await self._subscribe(command.id, wish)
             case Command(unsubscribe=Channelled() as wish):
-                self._session.unfollow(self._channel(wish.channel))
+                self._unsubscribe(self._channel(wish.channel))
                 self._say(command.id, {"unsubscribe": {}})
             case Command(publish=Channelled()):
                 raise Refused(PERMISSION_DENIED, "Clients cannot publish: a channel is what the log says.")
@@ -106,8 +121,15 @@ class Conversation:
                 self._say(command.id, {"history": page})
             case Command(rpc=Rpc() as wish):
                 self._say(command.id, {"rpc": {"data": await self._call(wish)}})
+            case Command(presence=Channelled() as wish):
+                self._say(command.id, {"presence": {"presence": await self._present(self._channel(wish.channel))}})
+            case Command(presence_stats=Channelled() as wish):
+                clients, subjects = await self._shared.presence.count(self._channel(wish.channel))
+                self._say(command.id, {"presence_stats": {"num_clients": clients, "num_users": subjects}})
+            case Command(refresh=Refresh() as wish):
+                self._say(command.id, {"refresh": await self._refreshed(wish)})
             case Command(sub_refresh=Channelled() as wish):
-                self._refresh(wish.channel)
+                self._refresh_subscription(wish.channel)
                 self._say(command.id, {"sub_refresh": {}})
             case Command(ping={}):
                 self._say(command.id, {"ping": {}})
@@ -120,9 +142,12 @@ class Conversation:
         own = self._principal.subject
         if own.startswith("user:") and self._principal.may_follow(own):
             begun[own] = await self._shared.reading.begin(self._channel(own), wish.subs.get(own, Subscribe()))
-        self._client = str(new_id())
+        self._client = new_id()
         self._deadline.cancel()
-        self._say(id_, {"connect": Connected(self._client, _VERSION, round(self._shared.ping_seconds), begun)})
+        expires, ttl = _term(self._lease)
+        ping = round(self._shared.ping_seconds)
+        connected = Connected(str(self._client), _VERSION, ping, begun, expires=expires, ttl=ttl)
+        self._say(id_, {"connect": connected})
         for name, subscribed in begun.items():
             self._follow(self._channel(name), subscribed)
 
@@ -137,12 +162,29 @@ class Conversation:
         subscribed = await self._shared.reading.begin(channel, wish)
         # The answer comes before the first event: clients take it for the place where the events begin.
         self._say(id_, {"subscribe": subscribed})
-        self._follow(channel, subscribed)
+        self._follow(channel, subscribed, conflate=wish.conflates)
 
-    def _follow(self, channel: Channel, subscribed: Subscribed) -> None:
-        self._session.follow(channel, subscribed.offset, form_of(channel, self._hidden))
+    def _follow(self, channel: Channel, subscribed: Subscribed, *, conflate: bool = False) -> None:
+        assert self._client is not None
+        self._session.follow(channel, subscribed.offset, form_of(channel, self._hidden), conflate=conflate)
+        self._shared.presence.join(channel, self._client, self._principal.subject)
 
-    def _refresh(self, name: str) -> None:
+    def _unsubscribe(self, channel: Channel) -> None:
+        assert self._client is not None
+        if self._session.unfollow(channel):
+            self._shared.presence.leave(channel, self._client)
+
+    async def _present(self, channel: Channel) -> dict[str, dict[str, str]]:
+        present = await self._shared.presence.of(channel)
+        return {str(each.client): {"client": str(each.client), "user": each.subject} for each in present}
+
+    async def _refreshed(self, wish: Refresh) -> Refreshed:
+        if self._lease is None or self._shared.refreshing is None:
+            raise Refused(NOT_AVAILABLE, "This connection does not expire, or cannot be refreshed here.")
+        self._lease = await self._shared.refreshing.refresh(self._lease, wish.token)
+        return Refreshed(str(self._client), _VERSION, *_term(self._lease))
+
+    def _refresh_subscription(self, name: str) -> None:
         """What may be followed is decided by the credential alone, so a subscription has no expiry of its own."""
         if self._channel(name) not in self._session:
             raise Refused(PERMISSION_DENIED, "This channel is not subscribed.")
@@ -161,3 +203,11 @@ class Conversation:
 
     def _say(self, id_: int, reply: Reply) -> None:
         self._session.say(reply_frame(id_, reply))
+
+
+def _term(lease: Lease | None) -> tuple[bool, int]:
+    """Whether the client has to refresh, and in how many seconds: early enough to be in time."""
+    if lease is None:
+        return False, 0
+    left = lease.expires_at - time.time()
+    return True, max(1, int(left - min(_EARLY_SECONDS, left / 4)))
