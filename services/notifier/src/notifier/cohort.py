@@ -92,21 +92,19 @@ class Cohort:
         if not self._lines:
             self._after = place
 
-    def take(self) -> Iterator[tuple[Follower, Due]]:
-        """What is due to whom; from now on they have been told."""
-        due = Due(self._after, self.form, self._chosen(self._lines))
-        dues = {due.after: due}
-        told = dict.fromkeys(self._members, due)
+    def take(self) -> list[tuple[Due, list[Follower]]]:
+        """What is due, and to whom; from now on they have been told."""
+        dues = {self._after: self._due(self._after)}
+        told = {self._after: list(self._members)}
         for follower, cursor in tuple(self._ahead.items()):
             if cursor not in dues:
-                rest = [line for line in self._lines if line.place > cursor]
-                dues[cursor] = Due(cursor, self.form, self._chosen(rest))
-            told[follower] = dues[cursor]
+                dues[cursor], told[cursor] = self._due(cursor), []
+            told[cursor].append(follower)
             if cursor <= self._told:
                 del self._ahead[follower]
                 self._members[follower] = None
         self._lines, self.size, self._after = [], 0, self._told
-        return ((follower, due) for follower, due in told.items() if due.lines)
+        return [(due, told[cursor]) for cursor, due in dues.items() if due.lines and told[cursor]]
 
     def disband(self) -> None:
         """Send all to the log."""
@@ -114,8 +112,9 @@ class Cohort:
         for follower, cursor in cursors.items():
             follower.fall_behind(cursor)
 
-    def _chosen(self, lines: list[Line]) -> list[Line]:
-        return conflated(lines) if self.conflate else lines
+    def _due(self, after: int) -> Due:
+        lines = [line for line in self._lines if line.place > after]
+        return Due(after, self.form, conflated(lines) if self.conflate else lines)
 
 
 class Room:

@@ -5,8 +5,9 @@ connection. So the more there is to tell, the less an event costs; and where the
 """
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 
 from prometheus_client import Counter
@@ -60,47 +61,70 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
+        taken = self._take()
+        told = _one_channel(*taken[0]) if len(taken) == 1 else _channels(taken)
         time = asyncio.get_running_loop().time
-        due = self._take()
-        packed: dict[tuple[Due, ...], bytes] = {}
-        until = time() + _SLICE_SECONDS
-        for number, (outlet, told) in enumerate(due.items(), 1):
-            self._tell(outlet, told, packed)
-            if number % _WRITES_BETWEEN_LOOKS == 0 and time() > until:
+        frames, until = 0, time() + _SLICE_SECONDS
+        while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
+            frames += sum(writes)
+            if time() > until:
                 await asyncio.sleep(0)
                 until = time() + _SLICE_SECONDS
+        self._frames.inc(frames)
 
-    def _take(self) -> dict[Outlet, list[tuple[Follower, Due]]]:
+    def _take(self) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}
         self._full.clear()
         self._roomy.set()
-        taken: dict[Outlet, list[tuple[Follower, Due]]] = {}
+        taken = []
         for cohort in cohorts:
             if cohort.torn:
                 cohort.disband()
-                continue
-            for follower, due in cohort.take():
-                told = taken.get(follower.outlet)
-                if told is None:
-                    taken[follower.outlet] = [(follower, due)]
-                else:
-                    told.append((follower, due))
+            else:
+                taken += cohort.take()
         return taken
 
-    def _tell(self, outlet: Outlet, told: list[tuple[Follower, Due]], packed: dict[tuple[Due, ...], bytes]) -> None:
-        told = [(follower, due) for follower, due in told if follower.live]  # somebody may have left meanwhile
-        if not told:
-            return
+
+def _one_channel(due: Due, followers: list[Follower]) -> Iterator[int]:
+    """Tell them one after the other. How many events each was told."""
+    data, count = due.packed, len(due.lines)
+    for follower in followers:
+        if not follower.live:  # it has left meanwhile
+            continue
         try:
-            written = outlet.write(_packed([due for _, due in told], packed))
+            written = follower.outlet.write(data)
+        except Exception as error:
+            follower.outlet.fail(error)
+            continue
+        if written:
+            yield count
+        else:
+            follower.fall_behind(due.after)
+            yield 0
+
+
+def _channels(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
+    """The same, and whoever is told something in several channels is told it at once."""
+    told: dict[Outlet, list[tuple[Follower, Due]]] = {}
+    for due, followers in taken:
+        for follower in followers:
+            told.setdefault(follower.outlet, []).append((follower, due))
+    packed: dict[tuple[Due, ...], bytes] = {}
+    for outlet, all_of_it in told.items():
+        still = [(follower, due) for follower, due in all_of_it if follower.live]
+        if not still:
+            continue
+        try:
+            written = outlet.write(_packed([due for _, due in still], packed))
         except Exception as error:
             outlet.fail(error)
-            return
+            continue
         if written:
-            self._frames.inc(sum(len(due.lines) for _, due in told))
+            yield sum([len(due.lines) for _, due in still])
         else:
-            for follower, due in told:
+            for follower, due in still:
                 follower.fall_behind(due.after)
+            yield 0
 
 
 def _packed(dues: list[Due], packed: dict[tuple[Due, ...], bytes]) -> bytes:
