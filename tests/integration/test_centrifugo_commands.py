@@ -103,6 +103,21 @@ async def test_the_answers_offset_is_what_the_client_has_and_never_the_head(
         assert await client.offsets(5) == [5, 6, 7, 8, 9]
 
 
+async def test_who_asks_for_the_latest_only_is_spared_what_came_before(
+    notifier: RunningNotifier, writer: Writer
+) -> None:
+    job_id = await writer.job(450)
+    async with open_client(notifier) as (client, _):
+        await client.subscribe(f"job:{job_id}", recover=True, data={"conflate": True})
+        told = await client.offsets(1)
+        while told[-1] < 450:
+            told += await client.offsets(1)
+        assert told == sorted(told)
+        assert len(told) < 10
+        await writer.append(job_id)
+        assert await client.offsets(1) == [451]
+
+
 @pytest.mark.parametrize("place", [{"offset": 1, "epoch": str(uuid4())}, {"offset": 4}, {"offset": 0, "epoch": "_"}])
 async def test_a_place_that_is_not_of_this_log_is_told_as_unrecovered_and_followed_from_now(
     notifier: RunningNotifier, writer: Writer, epoch: str, place: dict[str, object]

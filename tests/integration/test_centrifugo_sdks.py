@@ -16,7 +16,7 @@ from fixtures.centrifugo import ENDPOINT, say
 from fixtures.gateway import KEY
 from fixtures.parts import OpenParts
 from fixtures.servers import MigratedServer
-from fixtures.sockets import Site, open_site
+from fixtures.sockets import ADMIN, Site, open_site
 from fixtures.way import HEALTHY, Fate, Way
 
 pytestmark = pytest.mark.timeout(600)  # the first time, Node is fetched
@@ -123,6 +123,12 @@ async def test_what_a_channel_is_and_was_can_be_asked_for_and_nothing_else(stage
     page = await stage.sdk.tell("history", channel, {"limit": 10, "since": place, "reverse": True})
     assert [each["offset"] for each in page["publications"]] == [1]
     assert (page["offset"], page["epoch"]) == (5, epoch)
+
+    await stage.sdk.tell("follow", channel, {})
+    assert await stage.take(channel, 1) == [["subscribed", False, False, 5]]
+    (present,) = (await stage.sdk.tell("presence", channel)).values()
+    assert present["user"] == ADMIN
+    assert await stage.sdk.tell("presence_stats", channel) == [1, 1]
 
     assert await stage.sdk.tell("publish", channel, {}) == {"refused": 103}
     assert await stage.sdk.tell("rpc", "snapshot", {"channel": foreign}) == {"refused": 102}

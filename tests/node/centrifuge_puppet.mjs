@@ -18,7 +18,8 @@ globalThis.puppet = (() => {
     open(url, { headers, tickets, ...options }) {
       class Socket extends WebSocket {
         constructor(address) {
-          super(tickets ? `${address}?ticket=${tickets.shift()}` : address, ...(headers ? [{ headers }] : []));
+          super(tickets ? `${address}?ticket=${tickets[0]}` : address, ...(headers ? [{ headers }] : []));
+          this.addEventListener("open", () => tickets?.shift());
         }
       }
       client = new Centrifuge(url, { websocket: Socket, minReconnectDelay: 10, maxReconnectDelay: 100, ...options });

@@ -27,7 +27,7 @@ MEMBERSHIPS: Mapping[str, tuple[str, ...]] = {
 ROLES = (OWNER, *MEMBERSHIPS)
 
 # The packages that own a schema, in the order in which they depend on each other.
-SCHEMAS = ("events", "ingest", "processor", "gateway")
+SCHEMAS = ("events", "ingest", "processor", "gateway", "notifier")
 
 
 @dataclass(frozen=True, slots=True)

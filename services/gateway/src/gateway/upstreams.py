@@ -20,6 +20,7 @@ class Route:
     public: bool = False  # answers without a credential
     tells_options: bool = False  # answers OPTIONS without a credential
     sockets: bool = False  # takes WebSockets
+    centrifugo: bool = False  # whose clients may show their credential in their first command
     scope: str | None = None  # what the credential must allow; what else it needs, the service decides
     sent_as: str | None = None  # what the service knows the prefix as, if not by that name
     limited: Limited | None = ("read", "write")  # None: costs nobody anything
@@ -53,6 +54,10 @@ UPSTREAMS = (
     Route("/ws", "notifier", sockets=True, limited=("ws", "ws")),
     Route("/api/v1/connection", "notifier", sockets=True, limited=("connection", "connection")),
     Route("/connection", "notifier", sockets=True, limited=("connection", "connection")),
+    *(
+        Route(path, "notifier", sockets=True, centrifugo=True, limited=("connection", "connection"))
+        for path in ("/connection/websocket", "/api/v1/connection/websocket")
+    ),
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/refresh", OWN, public=True, limited=_PUBLIC),

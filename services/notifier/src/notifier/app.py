@@ -20,6 +20,7 @@ from notifier.floor import Floor
 from notifier.handshake import UpgradeRequired
 from notifier.history import History
 from notifier.hub import Hub
+from notifier.presence import BEAT_SECONDS, SWEEP_SECONDS, Presence
 from notifier.session import Following
 from notifier.settings import NotifierSettings
 
@@ -32,9 +33,10 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
     hub = Hub(parts.telemetry)
     history = History(log, reads=settings.catch_up_reads)
     following = Following(hub, history, parts.telemetry)
+    presence = Presence(parts.pool)
     dialects = (
         ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),
-        CentrifugoDialect(hub, log, history, settings),
+        CentrifugoDialect(hub, log, history, presence, settings),
     )
     floor = Floor(parts, settings, following, dialects)
     feed = Feed(parts, log, hub, settings)
@@ -52,9 +54,11 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
         """What uvicorn calls for each upgrade."""
         return Connection(floor, server_state.connections)
 
-    async with loops(parts.telemetry) as running:
+    async with presence.leaving(), loops(parts.telemetry) as running:
         running.start("feed", tell)
         running.start("beat", lambda: ticking(floor.beat, every=min(_BEAT_SECONDS, settings.ping_seconds / 2)))
+        running.start("presence", lambda: ticking(presence.beat, every=BEAT_SECONDS, wake=presence.changed))
+        running.start("presence sweep", lambda: ticking(presence.sweep, every=SWEEP_SECONDS))
         app = new_app(parts, title="Millrace notifier", running=running, draining=lambda: floor.draining)
         app.include_router(_plain_requests())
         app.include_router(sse_routes(floor, hub, log))

@@ -19,6 +19,12 @@ class Subscribe(msgspec.Struct):
     flag: int = 0
     type: int = 0  # 0: a stream; else a map or a poll
     tf: Any = None  # a filter
+    data: Any = None
+
+    @property
+    def conflates(self) -> bool:
+        """Whether the client asks for the latest only of what is due."""
+        return isinstance(self.data, dict) and self.data.get("conflate") is True
 
 
 class Connect(msgspec.Struct):
@@ -61,6 +67,8 @@ class Command(msgspec.Struct):
     history: History | None = None
     rpc: Rpc | None = None
     sub_refresh: Channelled | None = None
+    presence: Channelled | None = None
+    presence_stats: Channelled | None = None
     ping: dict[str, Any] | None = None
     send: dict[str, Any] | None = None
 

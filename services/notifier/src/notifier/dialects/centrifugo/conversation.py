@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from uuid import UUID
 
 import msgspec
 
@@ -37,6 +38,7 @@ from notifier.dialects.centrifugo.replies import (
 )
 from notifier.frames import CloseCode, Violation, text_frame
 from notifier.hub import Channel
+from notifier.presence import Presence
 from notifier.session import Session
 
 # How long a client may take to say connect.
@@ -51,6 +53,7 @@ class Shared:
     """What all conversations of one notifier share."""
 
     reading: Reading
+    presence: Presence
     max_subscriptions: int
     ping_seconds: float
 
@@ -63,7 +66,7 @@ class Conversation:
         self._session = session
         self._principal = principal
         self._hidden = hidden_from(principal)
-        self._client: str | None = None  # its id, once it is connected
+        self._client: UUID | None = None  # its id, once it is connected
         session.ping = _PING
         session.left = self._left
         stale = Violation(CloseCode.STALE, "stale")
@@ -77,6 +80,8 @@ class Conversation:
 
     def _left(self) -> None:
         self._deadline.cancel()
+        if self._client is not None:
+            self._shared.presence.gone(self._client)
 
     async def _obey(self, command: Command) -> None:
         if command.id == 0:
@@ -97,7 +102,7 @@ class Conversation:
             case Command(subscribe=Subscribe() as wish):
                 await self._subscribe(command.id, wish)
             case Command(unsubscribe=Channelled() as wish):
-                self._session.unfollow(self._channel(wish.channel))
+                self._unsubscribe(self._channel(wish.channel))
                 self._say(command.id, {"unsubscribe": {}})
             case Command(publish=Channelled()):
                 raise Refused(PERMISSION_DENIED, "Clients cannot publish: a channel is what the log says.")
@@ -106,6 +111,11 @@ class Conversation:
                 self._say(command.id, {"history": page})
             case Command(rpc=Rpc() as wish):
                 self._say(command.id, {"rpc": {"data": await self._call(wish)}})
+            case Command(presence=Channelled() as wish):
+                self._say(command.id, {"presence": {"presence": await self._present(self._channel(wish.channel))}})
+            case Command(presence_stats=Channelled() as wish):
+                clients, subjects = await self._shared.presence.count(self._channel(wish.channel))
+                self._say(command.id, {"presence_stats": {"num_clients": clients, "num_users": subjects}})
             case Command(sub_refresh=Channelled() as wish):
                 self._refresh(wish.channel)
                 self._say(command.id, {"sub_refresh": {}})
@@ -120,9 +130,9 @@ class Conversation:
         own = self._principal.subject
         if own.startswith("user:") and self._principal.may_follow(own):
             begun[own] = await self._shared.reading.begin(self._channel(own), wish.subs.get(own, Subscribe()))
-        self._client = str(new_id())
+        self._client = new_id()
         self._deadline.cancel()
-        self._say(id_, {"connect": Connected(self._client, _VERSION, round(self._shared.ping_seconds), begun)})
+        self._say(id_, {"connect": Connected(str(self._client), _VERSION, round(self._shared.ping_seconds), begun)})
         for name, subscribed in begun.items():
             self._follow(self._channel(name), subscribed)
 
@@ -137,10 +147,21 @@ class Conversation:
         subscribed = await self._shared.reading.begin(channel, wish)
         # The answer comes before the first event: clients take it for the place where the events begin.
         self._say(id_, {"subscribe": subscribed})
-        self._follow(channel, subscribed)
+        self._follow(channel, subscribed, conflate=wish.conflates)
 
-    def _follow(self, channel: Channel, subscribed: Subscribed) -> None:
-        self._session.follow(channel, subscribed.offset, form_of(channel, self._hidden))
+    def _follow(self, channel: Channel, subscribed: Subscribed, *, conflate: bool = False) -> None:
+        assert self._client is not None
+        self._session.follow(channel, subscribed.offset, form_of(channel, self._hidden), conflate=conflate)
+        self._shared.presence.join(channel, self._client, self._principal.subject)
+
+    def _unsubscribe(self, channel: Channel) -> None:
+        assert self._client is not None
+        if self._session.unfollow(channel):
+            self._shared.presence.leave(channel, self._client)
+
+    async def _present(self, channel: Channel) -> dict[str, dict[str, str]]:
+        present = await self._shared.presence.of(channel)
+        return {str(each.client): {"client": str(each.client), "user": each.subject} for each in present}
 
     def _refresh(self, name: str) -> None:
         """What may be followed is decided by the credential alone, so a subscription has no expiry of its own."""

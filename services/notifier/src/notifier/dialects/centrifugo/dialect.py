@@ -10,14 +10,18 @@ from notifier.dialects.centrifugo.reading import Reading
 from notifier.handshake import Handshake
 from notifier.history import History
 from notifier.hub import Hub
+from notifier.presence import Presence
 from notifier.settings import NotifierSettings
 
 _PATH = re.compile(r"(?:/api/v1)?/connection/websocket")
 
 
 class CentrifugoDialect:
-    def __init__(self, hub: Hub, log: EventLog, history: History, settings: NotifierSettings) -> None:
-        self._shared = Shared(Reading(hub, log, history), settings.max_subscriptions, settings.ping_seconds)
+    def __init__(
+        self, hub: Hub, log: EventLog, history: History, presence: Presence, settings: NotifierSettings
+    ) -> None:
+        reading = Reading(hub, log, history)
+        self._shared = Shared(reading, presence, settings.max_subscriptions, settings.ping_seconds)
 
     def speaks(self, path: str) -> bool:
         return _PATH.fullmatch(path) is not None

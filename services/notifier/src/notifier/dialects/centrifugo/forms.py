@@ -11,8 +11,8 @@ import msgspec
 
 from events.envelope import RecordedEvent, category_of, encode_json
 from notifier.channels import name_of
+from notifier.form import Channel, Form, is_stream
 from notifier.frames import text_frame
-from notifier.hub import Channel, Form, is_stream
 
 
 class _Kind(Enum):

@@ -1,0 +1,120 @@
+"""Who is present in a channel, on this notifier and all others.
+
+Each notifier says in one table who of its clients comes and leaves: many at once when many come at once, and what is
+asked for here is asked after all of our own is said. It beats, so that the others know whom it may still speak for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+from events.database import DATABASE_GONE, Pool, load_queries
+from events.ids import new_id
+from notifier.channels import name_of
+from notifier.hub import Channel
+
+BEAT_SECONDS = 3.0
+DEAD_SECONDS = 10.0  # without a beat
+SWEEP_SECONDS = 60.0
+
+# How long who comes or leaves waits for others who do.
+_GATHERING_SECONDS = 0.05
+
+Member: TypeAlias = tuple[Channel, UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    client: UUID
+    subject: str  # the key or user
+
+
+class Presence:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queries = load_queries("notifier", "presence.sql")
+        self._me = new_id()
+        self._here: dict[UUID, tuple[str, set[Channel]]] = {}  # by client
+        self._news: dict[Member, str | None] = {}  # not said yet; None: left
+        self._saying = asyncio.Lock()
+        self.changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def leaving(self) -> AsyncIterator[None]:
+        """At its end nobody is here any more."""
+        try:
+            yield
+        finally:
+            with suppress(*DATABASE_GONE):  # then we are dead soon enough
+                await self._pool.execute(self._queries["leave"], self._me)
+
+    def join(self, channel: Channel, client: UUID, subject: str) -> None:
+        self._here.setdefault(client, (subject, set()))[1].add(channel)
+        self._tell((channel, client), subject)
+
+    def leave(self, channel: Channel, client: UUID) -> None:
+        if client in self._here:
+            self._here[client][1].discard(channel)
+            self._tell((channel, client), None)
+
+    def gone(self, client: UUID) -> None:
+        """It has left whatever it was in."""
+        _, channels = self._here.pop(client, ("", set[Channel]()))
+        for channel in channels:
+            self._tell((channel, client), None)
+
+    async def of(self, channel: Channel) -> list[Present]:
+        rows = await self._pool.fetch(self._queries["present"], *await self._asked(channel))
+        return [Present(*row) for row in rows]
+
+    async def count(self, channel: Channel) -> tuple[int, int]:
+        """How many clients there are, and how many subjects."""
+        row = await self._pool.fetchrow(self._queries["count_present"], *await self._asked(channel))
+        assert row is not None
+        return row["clients"], row["subjects"]
+
+    async def beat(self) -> bool:
+        """Say that we live, with what is new; nothing while nobody is here."""
+        if self._news:
+            await asyncio.sleep(_GATHERING_SECONDS)
+        if self._news or self._here:
+            await self._say_news()
+        return False
+
+    async def sweep(self) -> bool:
+        await self._pool.execute(self._queries["sweep"], SWEEP_SECONDS)
+        return False
+
+    def _tell(self, member: Member, subject: str | None) -> None:
+        self._news[member] = subject
+        self.changed.set()
+
+    async def _asked(self, channel: Channel) -> tuple[str, str, float]:
+        if self._news or self._saying.locked():
+            await self._say_news()
+        return channel[0], name_of(channel), DEAD_SECONDS
+
+    async def _say_news(self) -> None:
+        async with self._saying:
+            news, self._news = self._news, {}
+            try:
+                if await self._say(news.items()):
+                    await self._say(self._all())
+            except BaseException:
+                self._news = news | self._news
+                raise
+
+    def _all(self) -> list[tuple[Member, str]]:
+        return [
+            ((channel, client), subject) for client, (subject, channels) in self._here.items() for channel in channels
+        ]
+
+    async def _say(self, news: Iterable[tuple[Member, str | None]]) -> bool:
+        """Whether what we have said before is forgotten."""
+        said = [(channel[0], name_of(channel), client, subject) for (channel, client), subject in news]
+        columns = [list(column) for column in zip(*said, strict=True)] or [[], [], [], []]
+        forgotten: bool = await self._pool.fetchval(self._queries["beat"], self._me, *columns)
+        return forgotten
