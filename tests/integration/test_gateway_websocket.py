@@ -176,6 +176,26 @@ async def test_the_switch_of_protocols_is_relayed_with_our_request_id(database: 
         assert await asyncio.wait_for(wire.reader.readexactly(11), PATIENCE) == b"first words"
 
 
+async def test_the_service_is_told_what_the_socket_is_called_by_us_alone(database: Database, tmp_path: Path) -> None:
+    told: list[str | None] = []
+
+    async def switches(reader: Reader, writer: Writer) -> None:
+        told.append((await read_head(reader)).get("x-socket-id"))
+        writer.write(SWITCHED.replace(b"\r\n\r\n", b"\r\nX-Socket-Id: the service's own\r\n\r\n"))
+        await reader.read()
+
+    async with (
+        Upstream.open(switches) as upstream,
+        open_gateway(database, tmp_path, upstream.url) as gateway,
+        gateway.wire() as wire,
+    ):
+        wire.request("GET /ws", *UPGRADE, "X-Socket-Id: the client's own")
+        name = (await wire.head()).get("x-socket-id")
+        assert name is not None
+        assert UUID(name).version == 7
+        assert told == [name]
+
+
 async def test_what_a_client_says_before_the_switch_is_not_lost(database: Database, tmp_path: Path) -> None:
     go_on = asyncio.Event()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,13 +14,15 @@ from events.identity import PrincipalSigner
 from events.ids import new_id
 from events.telemetry import Telemetry
 from events.web import as_millrace_error
-from gateway.auth.credentials import Authenticator, Identity, credential_of
-from gateway.auth.in_query import ticket_of, without_ticket
+from gateway import centrifugo
+from gateway.auth.credentials import Authenticator, Identity, checked_credential, credential_of
+from gateway.auth.in_query import shows_credential, ticket_of, without_ticket
 from gateway.authz import leased, original_request, verdict
+from gateway.greetings import Greetings
 from gateway.limits.admission import Admission
 from gateway.origins import Origins, asks_before_sending
 from gateway.settings import GatewaySettings
-from gateway.sockets import Sockets
+from gateway.sockets import CODES, Sockets, signed_for_socket
 from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import AUTHZ, OWN, Route, Routes
@@ -29,7 +30,7 @@ from gateway.versions import Versions
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.events import EventForward
 from gateway.wire.forward import Forward
-from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close
+from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close, can_be_accepted
 from gateway.wire.heads import Headers, RequestHead
 from gateway.wire.own import OwnExchange
 from gateway.wire.pace import Pace
@@ -65,6 +66,7 @@ class Door:
         self._limits = limits
         self._sockets = sockets
         self._streams = streams
+        self._greetings = Greetings(settings, limits, sockets, signer, pools, telemetry, self._shown, self._let_in)
         self._origins = Origins(settings.allowed_origins)
         self._terms = _https_only(settings.https_only_seconds)
         self._signer = signer
@@ -147,9 +149,14 @@ class Door:
     async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
         self._origins.check(request.head, request.head.header(b"host"))
         self._sockets.check_open()
+        if route.centrifugo and not shows_credential(request.head) and can_be_accepted(request.head):
+            self._limits.refuse_guesser(request)
+            self._greetings.greet(client, request, route, _target(route, request))
+            return
         socket_id, identity, authenticated = await self._bearer(request, request.head)
         await self._let_in(route, request, request.head, identity)
-        socket = self._sockets.enter(socket_id, identity, authenticated)
+        codes = centrifugo.CODES if route.centrifugo else CODES
+        socket = self._sockets.enter(socket_id, identity, authenticated, codes)
         pool, upstream = self._pools[route.service], None
         try:
             await self._sockets.keep_terms(socket)
@@ -165,8 +172,7 @@ class Door:
             socket.leave()
             accept_and_close(client, request, TRY_AGAIN_LATER, f"Too many connects. Try again in {wait} s.")
             return
-        # The gateway ends it: when its credential expires, it may have been refreshed.
-        signed = self._signer.sign(replace(identity.principal, expires_at=None))
+        signed = signed_for_socket(self._signer, identity.principal)
         handshake = Handshake(client, request, pool, upstream, socket, self._log.warning)
         handshake.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
 
@@ -195,7 +201,7 @@ class Door:
                 pool.release(upstream)
             socket.leave()
             raise
-        signed = self._signer.sign(replace(identity.principal, expires_at=None))
+        signed = signed_for_socket(self._signer, identity.principal)
         forward = EventForward(
             client,
             request,
@@ -237,6 +243,14 @@ class Door:
 
         async def authenticate() -> Identity:
             return await self._authenticator.authenticate(credential_of(head))
+
+        return await self._unless_guessed(request, authenticate)
+
+    async def _shown(self, request: Request, credential: str) -> Identity:
+        """Who shows this behind the request, where there are no headers any more."""
+
+        async def authenticate() -> Identity:
+            return await self._authenticator.authenticate(checked_credential(credential))
 
         return await self._unless_guessed(request, authenticate)
 

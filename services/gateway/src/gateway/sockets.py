@@ -6,7 +6,7 @@ A socket lives by its credential: it is closed when that expires or is revoked, 
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -16,14 +16,13 @@ from prometheus_client import Counter, Gauge
 from events.database import load_queries
 from events.errors import MillraceError, NotFound, Unauthenticated, Unavailable
 from events.goodbyes import spread
+from events.identity import Principal, PrincipalSigner
 from events.lifecycle import Parts
+from gateway.auth.claims import TokenExpired
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
 from gateway.settings import GatewaySettings
 
-# Application codes of our own (RFC 6455, section 7.4.2) for what would be a 401.
-CREDENTIAL_ENDED = 4401
-SERVICE_RESTART = 1012
 RESTARTS = "The service restarts. Connect again."
 OUT_OF_HEARING = "Revocations were out of hearing. Connect again."
 
@@ -40,6 +39,25 @@ class TooManySockets(MillraceError):
     code, status, title, retryable = "too_many_sockets", 429, "Too many open WebSockets", True
 
 
+class NotHeard(Unauthenticated):
+    """The credential may be good."""
+
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """What a socket is closed with, in its protocol's own numbers."""
+
+    revoked: int
+    expired: int
+    restarts: int
+
+
+# 4401 is ours (RFC 6455, section 7.4.2): what would be a 401.
+CODES = Codes(revoked=4401, expired=4401, restarts=1012)
+
+
 class Tunnel(Protocol):
     def hang_up(self, code: int, reason: str) -> None:
         """Close both ends; the client hears the code and the reason."""
@@ -54,6 +72,7 @@ class Socket:
     identity: Identity
     left: Callable[["Socket"], None] = field(repr=False)
     expires_at: int | None
+    codes: Codes
     tunnel: Tunnel | None = None  # None until the service has agreed
     ending: tuple[int, str] | None = None
 
@@ -67,6 +86,9 @@ class Socket:
             self.ending = code, reason
             if self.tunnel is not None:
                 self.tunnel.hang_up(code, reason)
+
+    def restart(self) -> None:
+        self.end(self.codes.restarts, RESTARTS)
 
     def leave(self) -> None:
         self.left(self)
@@ -113,20 +135,20 @@ class Sockets:
         if self._was_revoked(identity, authenticated):
             raise Unauthenticated("The credential has been revoked.")
         if self._was_out_of_hearing(identity, authenticated):
-            raise Unauthenticated(
+            raise NotHeard(
                 "Whether the credential has been revoked meanwhile is not known here. Make a new ticket, or try again."
             )
         expires_at = identity.principal.expires_at
         if expires_at is not None and expires_at <= time.time():
-            raise Unauthenticated("The credential has expired.")
+            raise TokenExpired("The credential has expired.")
 
-    def enter(self, socket_id: UUID, identity: Identity, authenticated: float) -> Socket:
+    def enter(self, socket_id: UUID, identity: Identity, authenticated: float, codes: Codes = CODES) -> Socket:
         """Take a place, before the handshake: from now on what ends the identity ends the socket."""
         self.check_open()
         self.check(identity, authenticated)
         before = self._open.get(socket_id)
         if before is not None:  # a stream whose client has lost it comes again, maybe before we notice
-            before.end(SERVICE_RESTART, "It was opened again.")
+            before.end(before.codes.restarts, "It was opened again.")
             before.leave()
         settings = self._settings
         for limit, found, whose in (
@@ -137,7 +159,7 @@ class Sockets:
             if found >= limit:
                 detail = f"More than {limit} WebSockets may not be open for {whose}. Close some, or try again."
                 raise TooManySockets(detail, headers=_RETRY_AFTER)
-        socket = Socket(socket_id, identity, self._left, identity.principal.expires_at)
+        socket = Socket(socket_id, identity, self._left, identity.principal.expires_at, codes)
         self._open[socket_id] = socket
         self._index(socket)
         self._count.set(len(self._open))
@@ -182,9 +204,9 @@ class Sockets:
         socket.expires_at = row["expires_at"]
         self._index(socket)
         if self._was_revoked(socket.identity, asked - row["age"]):
-            self._end(socket, CREDENTIAL_ENDED, "credential revoked")
+            self._revoked(socket)
         elif self._was_out_of_hearing(socket.identity, asked - row["age"]):
-            self._end(socket, SERVICE_RESTART, OUT_OF_HEARING)
+            self._not_heard(socket)
 
     # Going
 
@@ -194,21 +216,21 @@ class Sockets:
         if name == EVERYTHING:
             self._missed_before = now
             revocable = [socket for socket in self._open.values() if socket.identity.ended_by]
-            goodbyes = [partial(self._end, each, SERVICE_RESTART, OUT_OF_HEARING) for each in revocable]
+            goodbyes = [partial(self._not_heard, each) for each in revocable]
             spread(goodbyes, within=_MISSED_SECONDS)
         elif name.startswith(_SOCKET):
             self._terms_changed(name.removeprefix(_SOCKET))
         else:
             self._ended[name] = now
             for socket in tuple(self._of.get(("ended_by", name), ())):
-                self._end(socket, CREDENTIAL_ENDED, "credential revoked")
+                self._revoked(socket)
 
     async def beat(self) -> bool:
         """Close what has expired."""
         wall, long_ago = time.time(), self._loop.time() - _MEMORY_SECONDS
         for socket in tuple(self._open.values()):
             if socket.expires_at is not None and socket.expires_at <= wall:
-                self._end(socket, CREDENTIAL_ENDED, "credential expired")
+                self._end(socket, socket.codes.expired, "credential expired")
         self._ended = {name: heard for name, heard in self._ended.items() if heard > long_ago}
         return False
 
@@ -224,7 +246,7 @@ class Sockets:
         self.draining = True
         if not self._open:
             return
-        goodbyes = [partial(self._end, each, SERVICE_RESTART, RESTARTS) for each in self._open.values()]
+        goodbyes = [partial(self._end, each, each.codes.restarts, RESTARTS) for each in self._open.values()]
         seconds = spread(goodbyes, within=self._settings.drain_seconds)
         try:
             async with asyncio.timeout(seconds + _LAST_SECONDS):
@@ -236,6 +258,12 @@ class Sockets:
         if socket.ending is None:
             self._ends.labels(code).inc()
             socket.end(code, reason)
+
+    def _revoked(self, socket: Socket) -> None:
+        self._end(socket, socket.codes.revoked, "credential revoked")
+
+    def _not_heard(self, socket: Socket) -> None:
+        self._end(socket, socket.codes.restarts, OUT_OF_HEARING)
 
     def _left(self, socket: Socket) -> None:
         if self._open.get(socket.id) is not socket:
@@ -272,6 +300,11 @@ class Sockets:
             remaining.discard(socket)
             if not remaining:
                 del self._of[key]
+
+
+def signed_for_socket(signer: PrincipalSigner, principal: Principal) -> str:
+    """Without an expiry: the gateway ends a socket, and when its credential expires it may have been refreshed."""
+    return signer.sign(replace(principal, expires_at=None))
 
 
 def _tenant(identity: Identity) -> tuple[str, ...]:

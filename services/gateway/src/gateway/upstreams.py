@@ -22,6 +22,7 @@ class Route:
     tells_options: bool = False  # answers OPTIONS without a credential
     sockets: bool = False  # takes WebSockets
     streams: bool = False  # answers with a stream of events, which is counted and ended like a socket
+    centrifugo: bool = False  # whose clients may show their credential in their first command
     scope: str | None = None  # what the credential must allow; what else it needs, the service decides
     sent_as: str | None = None  # what the service knows the prefix as, if not by that name
     limited: Limited | None = ("read", "write")  # None: costs nobody anything
@@ -58,6 +59,10 @@ UPSTREAMS = (
     *(
         Route(path, "notifier", sockets=True, streams=True, limited=("connection", "connection"), sent_as=_EVENTS)
         for path in ("/connection/sse", _EVENTS)
+    ),
+    *(
+        Route(path, "notifier", sockets=True, centrifugo=True, limited=("connection", "connection"))
+        for path in ("/connection/websocket", "/api/v1/connection/websocket")
     ),
     Route("/api/v1/auth/register", OWN, public=True, limited=_AUTH),
     Route("/api/v1/auth/login", OWN, public=True, limited=_AUTH),

@@ -19,8 +19,8 @@ class TokenExpired(Unauthenticated):
 
     code, title = "token_expired", "Token expired"
 
-    def __init__(self) -> None:
-        super().__init__("The token has expired.")
+    def __init__(self, detail: str = "The token has expired.") -> None:
+        super().__init__(detail)
 
 
 # What is wrong, by what PyJWT raises; the first that fits.

@@ -13,7 +13,7 @@ from gateway.auth.jwt_header import looks_like_token
 from gateway.auth.keys import ApiKey
 from gateway.wire.heads import RequestHead
 
-LONGEST_CREDENTIAL = 8 * 1024
+_LONGEST_CREDENTIAL = 8 * 1024
 
 SCOPES = frozenset(
     {
@@ -95,12 +95,17 @@ def credential_of(request: RequestHead) -> str:
         )
     if len(found) > 1:
         raise Unauthenticated("The request carries more than one credential. Send one.")
-    value = found[0]
-    if len(value) > LONGEST_CREDENTIAL:
-        raise Unauthenticated("The credential is too long.")
+    value = checked_credential(found[0].decode("latin-1"))
     if request.header(b"authorization") is None:
-        return value.decode("latin-1")
-    scheme, _, credential = value.decode("latin-1").partition(" ")
+        return value
+    scheme, _, credential = value.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated("The only Authorization scheme that is understood is Bearer.")
     return credential.strip()
+
+
+def checked_credential(text: str) -> str:
+    """The credential, if it is worth to be looked at."""
+    if len(text) > _LONGEST_CREDENTIAL:
+        raise Unauthenticated("The credential is too long.")
+    return text

@@ -26,6 +26,7 @@ _REFUSED = frozenset(
         "x-api-key",
     }
 )
+_HEADERS = (b"authorization", b"x-api-key")
 _OURS = ("mr_live_", "mr_tkt_")
 
 
@@ -42,9 +43,14 @@ def ticket_of(head: RequestHead) -> str | None:
                 "A key or token in a URL ends up in logs, so it is not taken from there. Send it as a header, or make "
                 "a ticket with POST /api/v1/auth/tickets and open the WebSocket with ?ticket=<ticket>."
             )
-    if len(tickets) > 1 or (tickets and (head.header(b"authorization") or head.header(b"x-api-key"))):
+    if len(tickets) > 1 or (tickets and any(name in _HEADERS for name, _ in head.headers)):
         raise Unauthenticated("The request carries more than one credential. Send one.")
     return tickets[0] if tickets else None
+
+
+def shows_credential(head: RequestHead) -> bool:
+    """Whether a WebSocket's request has a ticket or a header of its own that says whose it is."""
+    return ticket_of(head) is not None or any(name in _HEADERS for name, _ in head.headers)
 
 
 def without_ticket(target: bytes) -> bytes:

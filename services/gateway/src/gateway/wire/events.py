@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from events.errors import MillraceError, Unauthenticated, Unavailable, UpstreamUnavailable
 from events.event_stream import MEDIA_TYPE, farewell
-from gateway.sockets import CREDENTIAL_ENDED, Socket
+from gateway.sockets import CODES, Socket
 from gateway.wire import headers
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward, Warn
@@ -51,9 +51,11 @@ class EventForward(Forward):
 
     def hang_up(self, code: int, reason: str) -> None:
         detail = f"{reason[0].upper()}{reason[1:].removesuffix('.')}."
-        if code == CREDENTIAL_ENDED:
+        if code == CODES.restarts:
+            self._end(Unavailable(detail))
+        else:
             self._revoked()
-        self._end(Unauthenticated(detail) if code == CREDENTIAL_ENDED else Unavailable(detail))
+            self._end(Unauthenticated(detail))
 
     # What the service does
 

@@ -21,6 +21,17 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 Warn = Callable[..., None]
 
 
+def passed_on(request: Request, pool: Pool, principal: str | None) -> Headers:
+    """What a service sees of a request's headers."""
+    passed = headers.inwards(request.head)
+    passed.append((b"host", pool.authority))
+    passed.append((b"x-request-id", request.id.encode()))
+    passed.append((b"traceparent", request.traceparent))
+    if principal is not None:
+        passed.append((PRINCIPAL_HEADER.encode(), principal.encode()))
+    return passed
+
+
 class Forward:
     def __init__(
         self, client: ClientConnection, request: Request, pool: Pool, upstream: UpstreamConnection, warn: Warn
@@ -43,12 +54,7 @@ class Forward:
 
     def _headers(self, principal: str | None) -> Headers:
         head = self._request.head
-        passed = headers.inwards(head)
-        passed.append((b"host", self._pool.authority))
-        passed.append((b"x-request-id", self._request.id.encode()))
-        passed.append((b"traceparent", self._request.traceparent))
-        if principal is not None:
-            passed.append((PRINCIPAL_HEADER.encode(), principal.encode()))
+        passed = passed_on(self._request, self._pool, principal)
         if head.chunked:
             passed.append((b"transfer-encoding", b"chunked"))
         elif head.content_length is not None:

@@ -39,20 +39,25 @@ def accept_and_close(client: ClientConnection, request: Request, code: int, reas
     leaving = _Leaving(transport, lost=lambda: connections.discard(leaving))
     connections.add(leaving)
     transport.set_protocol(leaving)
-    accepted = headers.encode(_accepted(request.head))
-    head = b"%b%bx-request-id: %b\r\n%b\r\n" % (status_line(101), accepted, request.id.encode(), request.said)
-    transport.write(head + close_frame(code, reason))
+    protocol = (request.head.header(b"sec-websocket-protocol") or b"").split(b",")[0].strip()
+    # A browser that gets none of those it asked for fails without the code.
+    chosen = [(b"sec-websocket-protocol", protocol)] if _PROTOCOL.fullmatch(protocol) else []
+    transport.write(switched(request, chosen) + close_frame(code, reason))
     transport.write_eof()
 
 
-def _accepted(head: RequestHead) -> Headers:
-    key = head.header(b"sec-websocket-key") or b""
+def switched(request: Request, more: Headers) -> bytes:
+    """The head of a 101 of our own."""
+    key = request.head.header(b"sec-websocket-key") or b""
     accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-    answer = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-accept", accept)]
-    protocol = (head.header(b"sec-websocket-protocol") or b"").split(b",")[0].strip()
-    if _PROTOCOL.fullmatch(protocol):  # a browser that gets none of those it asked for fails without the code
-        answer.append((b"sec-websocket-protocol", protocol))
-    return answer
+    answer = [
+        (b"connection", b"Upgrade"),
+        (b"upgrade", b"websocket"),
+        (b"sec-websocket-accept", accept),
+        (b"x-request-id", request.id.encode()),
+        *more,
+    ]
+    return b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), request.said)
 
 
 class _Leaving(asyncio.Protocol):

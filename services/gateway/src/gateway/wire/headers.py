@@ -37,6 +37,7 @@ _NOT_INWARDS_PREFIXES = (
     b"x-millrace-",
     b"x-original-",
     b"x-rewrite-",
+    b"x-socket-",
     b"x-envoy-",
     b"x-authenticated-",
 )
@@ -52,6 +53,7 @@ _NOT_OUTWARDS = _HOP_BY_HOP | {
     b"sunset",
     b"x-content-type-options",
     b"x-request-id",
+    b"x-socket-id",
 }
 _NOT_OUTWARDS_PREFIXES = (b"x-millrace-", b"x-ratelimit-", b"access-control-")
 

@@ -7,8 +7,9 @@ says one thing only: why it hangs up.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from gateway.sockets import RESTARTS, SERVICE_RESTART, Socket
+from gateway.sockets import Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.boundaries import Boundaries, close_frame
@@ -43,27 +44,19 @@ class Handshake(Forward):
         self._socket = socket
 
     def _headers(self, principal: str | None) -> Headers:
-        return super()._headers(principal) + _UPGRADE
+        return super()._headers(principal) + upgrading(self._socket)
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
         self._pool.breaker.succeeded()
         answer = headers.outwards(head.headers, head.connection) + _UPGRADE
         answer.append((b"x-request-id", self._request.id.encode()))
         answer.append((b"x-socket-id", str(self._socket.id).encode()))
-        connections, transport = self._client.connections, self._client.transport
-        to_service = self._pool.hand_over(self._upstream)
-
-        def client_lost() -> None:
-            connections.discard(client)
-            self._socket.leave()
-
-        client = ClientEnd(transport, lost=client_lost)
-        service = ServiceEnd(to_service, lost=lambda: self._pool.tunnel_closed(to_service))
+        switched = b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), self._request.said)
         sent_early = self._client.hand_over()
-        connections.add(client)
-        client.begin(service)
-        service.begin(client)
-        client.write(b"%b%b%b\r\n" % (status_line(101), headers.encode(answer), self._request.said))
+        client, service = join(
+            self._client.connections, self._client.transport, self._pool, self._upstream, self._socket
+        )
+        client.write(switched)
         service.data_received(early)
         service.write(sent_early)
         self._socket.opened(service)
@@ -71,6 +64,33 @@ class Handshake(Forward):
     def _finish(self) -> None:
         super()._finish()
         self._socket.leave()
+
+
+def upgrading(socket: Socket) -> Headers:
+    """What a service is told of a socket: by this name it can have it refreshed, when its client asks it in its own
+    protocol; and until when it has to be, in unix seconds."""
+    told = [(b"x-socket-id", str(socket.id).encode())]
+    if socket.expires_at is not None:
+        told.append((b"x-socket-expires", b"%d" % socket.expires_at))
+    return told + _UPGRADE
+
+
+def join(
+    connections: set[Any], transport: asyncio.Transport, pool: Pool, upstream: UpstreamConnection, socket: Socket
+) -> tuple["ClientEnd", "ServiceEnd"]:
+    """Make a tunnel of a client's transport and a connection on which the service has switched."""
+    to_service = pool.hand_over(upstream)
+
+    def client_lost() -> None:
+        connections.discard(client)
+        socket.leave()
+
+    client = ClientEnd(transport, lost=client_lost, stops=socket.restart)
+    service = ServiceEnd(to_service, lost=lambda: pool.tunnel_closed(to_service))
+    connections.add(client)
+    client.begin(service)
+    service.begin(client)
+    return client, service
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -168,11 +188,13 @@ class TunnelEnd(asyncio.Protocol):
 
 
 class ClientEnd(TunnelEnd):
+    def __init__(self, transport: asyncio.Transport, *, lost: Callable[[], None], stops: Callable[[], None]) -> None:
+        super().__init__(transport, lost=lost)
+        self._stops = stops
+
     def shutdown(self) -> None:
         """uvicorn stops, and the draining has not reached this one."""
-        service = self.peer
-        assert isinstance(service, ServiceEnd)
-        service.hang_up(SERVICE_RESTART, RESTARTS)
+        self._stops()
 
     def peer_lost(self) -> None:
         if not self._deaf:  # else it has been told why, and hangs up itself
