@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest_asyncio
 
@@ -34,6 +35,17 @@ class SlowHistory(History):
         return page
 
 
+def texts(frames: bytes) -> list[dict[str, Any]]:
+    """What is in our frames, one after the other."""
+    told = []
+    while frames:
+        begin = 4 if frames[1] == 126 else 2
+        end = begin + (int.from_bytes(frames[2:4], "big") if begin == 4 else frames[1])
+        told.append(json.loads(frames[begin:end]))
+        frames = frames[end:]
+    return told
+
+
 class Client:
     """The other end of a session, which may stop reading."""
 
@@ -47,7 +59,7 @@ class Client:
         return self.writable
 
     def send(self, frame: bytes) -> None:
-        self.versions.append(json.loads(frame[frame.index(b"{") :])["version"])
+        self.versions += [told["version"] for told in texts(frame)]
 
     def fail(self, error: Exception) -> None:
         raise error

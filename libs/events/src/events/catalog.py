@@ -15,6 +15,7 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     event_type: ClassVar[str]
+    conflatable: ClassVar[bool] = False  # of several in one stream, the latest says all that a spectator needs
 
     def encode(self) -> bytes:
         return self.model_dump_json().encode()
@@ -25,13 +26,14 @@ P = TypeVar("P", bound=Payload)
 CATALOG: dict[str, type[Payload]] = {}
 
 
-def event(type_name: str) -> Callable[[type[P]], type[P]]:
+def event(type_name: str, *, conflatable: bool = False) -> Callable[[type[P]], type[P]]:
     """Register a payload under its event type."""
 
     def register(payload: type[P]) -> type[P]:
         if type_name in CATALOG:
             raise ValueError(f"event type {type_name} is registered twice")
         payload.event_type = type_name
+        payload.conflatable = conflatable
         CATALOG[type_name] = payload
         return payload
 

@@ -157,7 +157,7 @@ class JobAdvanced(ChangingJobEvent):
     """Steps have ended, begun, or wait."""
 
 
-@event("job.progressed")
+@event("job.progressed", conflatable=True)
 class JobProgressed(JobEvent):
     pass
 

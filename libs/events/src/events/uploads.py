@@ -21,7 +21,7 @@ class UploadCompleted(Payload):
     blob: str  # key in the blob store
 
 
-@event("upload.progressed")
+@event("upload.progressed", conflatable=True)
 class UploadProgressed(Payload):
     """Bytes are on their way. Said once in a while, and never after `upload.completed`; it may be lost."""
 

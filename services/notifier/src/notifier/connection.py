@@ -1,7 +1,7 @@
 """One WebSocket on the raw transport, from the upgrade to the close.
 
-Frames are made once per event and written as they are, the same bytes to everybody. What is due within one tick of the
-loop goes out in one system call. Unsent bytes are bounded: beyond, the session reads from the log when there is room.
+Frames come as bytes that many connections share, and the transport neither copies them nor waits to write them. Unsent
+bytes are bounded: beyond, the session reads from the log when there is room.
 """
 
 import asyncio
@@ -48,8 +48,6 @@ class Connection(asyncio.Protocol):
         "_allowance",
         "_closing",
         "_connections",
-        "_due",
-        "_due_bytes",
         "_expires_at",
         "_floor",
         "_handshaking",
@@ -78,8 +76,6 @@ class Connection(asyncio.Protocol):
         self._session: Session | None = None
         self._expires_at: int | None = None
         self._paused_at: float | None = None  # since when the client has too much unread
-        self._due: list[bytes] = []  # what goes out at the end of this tick
-        self._due_bytes = 0
 
     # What the transport says
 
@@ -141,27 +137,19 @@ class Connection(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether there is room for more events."""
-        return (
-            self._state is _State.OPEN
-            and self._paused_at is None
-            and self._due_bytes < self._floor.settings.queue_bytes
-        )
+        return self._state is _State.OPEN and self._paused_at is None
 
     def write(self, frame: bytes) -> bool:
-        """An event's frame, if there is room."""
-        if not self.writable:
+        """Frames of events, if there is room."""
+        if self._state is not _State.OPEN or self._paused_at is not None:
             return False
-        self.send(frame)
+        self._transport.write(frame)
         return True
 
     def send(self, frame: bytes) -> None:
         """An answer or a control frame: it needs no room."""
-        if self._state is not _State.OPEN:
-            return
-        if not self._due:
-            self._loop.call_soon(self._flush)
-        self._due.append(frame)
-        self._due_bytes += len(frame)
+        if self._state is _State.OPEN:
+            self._transport.write(frame)
 
     def fail(self, error: Exception) -> None:
         """Something of ours broke: the client comes again."""
@@ -226,23 +214,9 @@ class Connection(asyncio.Protocol):
                 pass  # a pong, or a fragment that waits for the others
 
     def _say_goodbye(self, why: str) -> None:
-        self._flush()
         self._why = why
         self._state = _State.CLOSING
         self._closing = self._loop.call_later(CLOSING_SECONDS, self._transport.abort)
-
-    def _flush(self) -> None:
-        due, self._due = self._due, []
-        if not due or self._transport.is_closing():
-            return
-        was_full = self._due_bytes >= self._floor.settings.queue_bytes
-        self._due_bytes = 0
-        if len(due) == 1:
-            self._transport.write(due[0])
-        else:
-            self._transport.writelines(due)
-        if was_full and self._session is not None:
-            self._session.resume()
 
     # The handshake
 

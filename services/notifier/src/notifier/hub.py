@@ -1,8 +1,7 @@
-"""Who follows what. The hub offers each event once, in the log's order, to everybody who follows its stream."""
+"""Who follows what. The hub hears each event once, in the log's order, and tells it to everybody who follows it."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
@@ -11,48 +10,25 @@ from events.envelope import RecordedEvent
 from events.errors import Unavailable
 from events.log import Head
 from events.telemetry import Telemetry
+from notifier.cohort import Room
+from notifier.form import Channel, Form, Written, is_stream
+from notifier.rounds import Rounds
 
-# A tenant, and what of it: one of its streams, all of a category (`job:*`), or None for everything.
-Channel: TypeAlias = tuple[str, str | None]
+__all__ = ["Channel", "Form", "Hub", "is_stream"]
 
-
-def is_stream(channel: Channel) -> bool:
-    """Whether its places are versions, without a hole; else they are positions."""
-    return channel[1] is not None and not channel[1].endswith(":*")
-
-
-class Form(Protocol):
-    """How a dialect writes events. Who follows a channel in the same form is told the same bytes."""
-
-    def encode(self, event: RecordedEvent) -> bytes | None:
-        """None if the dialect has no words for it."""
-
-    def pack(self, written: Sequence[bytes]) -> bytes:
-        """What goes over the wire for these, one after the other."""
-
-
-# What an event looks like, made once for all who follow in the same form.
-Written: TypeAlias = dict[Form, bytes | None]
-
-# Frames between two looks at everything else that the loop has to do.
-_SLICE = 1000
-
-
-class Subscriber(Protocol):
-    def offer(self, event: RecordedEvent, written: Written) -> bool:
-        """Whether the event was written to the socket."""
+# Events heard between two looks at everything else that the loop has to do.
+_SLICE = 100
 
 
 class Hub:
     def __init__(self, telemetry: Telemetry) -> None:
-        self._subscribers: dict[Channel, set[Subscriber]] = {}
+        self._rooms: dict[Channel, Room] = {}
         self._epoch: UUID | None = None
-        self.position = 0  # everything up to here has been offered, or is being offered now
-        self._told = Gauge(
-            "millrace_notifier_position", "Everything up to here has been told.", registry=telemetry.registry
-        )
-        self._frames = Counter(
-            "millrace_notifier_frames_total", "Frames written to live sockets.", registry=telemetry.registry
+        self.position = 0  # everything up to here has been heard
+        registry = telemetry.registry
+        self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
+        self._rounds = Rounds(
+            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry)
         )
 
     @property
@@ -69,36 +45,39 @@ class Hub:
     def begin(self, head: Head) -> None:
         """Tell what comes after the head: who wants what was before reads the log."""
         self._epoch, self.position = head.epoch, head.position
+        self._rooms = {}  # whoever is still in one was sent away, and the places there may be of another log
 
     def end(self) -> None:
         """Admit nobody any more: what the log says cannot be relied on."""
         self._epoch = None
 
-    def join(self, channel: Channel, subscriber: Subscriber) -> None:
-        """From now on the subscriber is offered whatever comes after `position`."""
-        self._subscribers.setdefault(channel, set()).add(subscriber)
+    def enter(self, channel: Channel) -> Room:
+        """Hear from now on what comes in the channel."""
+        room = self._rooms.get(channel)
+        if room is None:
+            room = self._rooms[channel] = Room(channel)
+        room.followers += 1
+        return room
 
-    def leave(self, channel: Channel, subscriber: Subscriber) -> None:
-        remaining = self._subscribers.get(channel)
-        if remaining is not None:
-            remaining.discard(subscriber)
-            if not remaining:
-                del self._subscribers[channel]
+    def leave(self, room: Room) -> None:
+        room.followers -= 1
+        if not room.followers and self._rooms.get(room.channel) is room:
+            del self._rooms[room.channel]
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
-        """Offer a batch to its followers. Whoever joins in the middle is offered what follows `position`."""
-        offered = told = 0
-        for event in batch:
+        """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
+        for number, event in enumerate(batch, 1):
             self.position = event.position
             written: Written = {}
             for channel in _channels(event):
-                for subscriber in tuple(self._subscribers.get(channel, ())):
-                    told += subscriber.offer(event, written)
-                    offered += 1
-                    if offered % _SLICE == 0:
-                        await asyncio.sleep(0)
-        self._told.set(self.position)
-        self._frames.inc(told)
+                room = self._rooms.get(channel)
+                if room is not None:
+                    for cohort in room.hear(event, written):
+                        self._rounds.add(cohort)
+            await self._rounds.roomy()
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+        self._heard.set(self.position)
 
 
 def _channels(event: RecordedEvent) -> tuple[Channel, ...]:

@@ -77,16 +77,17 @@ class Session:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
 
-    def follow(self, channel: Channel, cursor: int | None, form: Form) -> int:
-        """Tell what comes after the cursor, None for whatever comes from now on. Returns the cursor."""
+    def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
+        """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
+
+        `conflate` if the client asks for it: of progress that is due, it is told only the latest.
+        """
         hub = self._following.hub
         begin = hub.position if cursor is None else cursor
-        subscription = Subscription(channel, begin, form, self._outlet.write, self._fell_behind)
+        room = hub.enter(channel)
+        subscription = Subscription(room, begin, form, self._outlet, self._fell_behind, conflate=conflate)
         self._subscriptions[channel] = subscription
-        hub.join(channel, subscription)
-        if cursor is None:
-            subscription.live = True
-        else:
+        if cursor is not None or not subscription.go_live():
             self._behind.append(subscription)
             self._work()
         return begin
@@ -96,7 +97,7 @@ class Session:
         subscription = self._subscriptions.pop(channel, None)
         if subscription is None:
             return False
-        self._following.hub.leave(channel, subscription)
+        self._following.hub.leave(subscription.end())
         if subscription in self._behind:
             self._behind.remove(subscription)
         return True
@@ -163,14 +164,11 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        subscription.missed = False
         page = await self._following.history.page(subscription.channel, subscription.cursor)
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
         self._following.caught_up.inc(len(page))
-        if told_all and len(page) < PAGE and not subscription.missed:
-            subscription.live = True
-        else:
+        if not (told_all and len(page) < PAGE and subscription.go_live()):
             self._behind.append(subscription)

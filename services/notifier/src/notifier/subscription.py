@@ -1,67 +1,69 @@
 """One channel on one connection: first what the log holds after the cursor, then what comes, without a seam.
 
-Whoever catches up is known to the hub already. What the hub offers meanwhile is only noted, and read from the log
-again: so nothing is lost and nothing is told twice when the subscription goes live. A client that reads too slowly
-goes the same way back: it reads from the log at its own pace, and nobody else notices.
+Whoever catches up is in the channel's room already, which knows what the others have been told meanwhile: so nothing
+is lost and nothing is told twice when the subscription goes live. A client that reads too slowly goes the same way
+back: it reads from the log at its own pace, and nobody else notices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from events.envelope import RecordedEvent
-from notifier.hub import Channel, Form, Written, is_stream
-
-# Writes one frame; False if the connection takes no more for now.
-Write = Callable[[bytes], bool]
+from notifier.cohort import Outlet, Room
+from notifier.form import Channel, Form
+from notifier.lines import Line, conflated, runs
 
 
 class Subscription:
-    __slots__ = ("_dense", "_fell_behind", "_form", "_write", "channel", "cursor", "live", "missed")
+    __slots__ = ("_fell_behind", "_room", "conflate", "cursor", "form", "live", "outlet")
 
     def __init__(
         self,
-        channel: Channel,
+        room: Room,
         cursor: int,
         form: Form,
-        write: Write,
+        outlet: Outlet,
         fell_behind: Callable[["Subscription"], None],
+        *,
+        conflate: bool,
     ) -> None:
-        self.channel = channel
-        self.cursor = cursor  # the version of the last event told; for a tenant its position
-        self.live = False  # told by the hub, not from the log
-        self.missed = False  # the hub had something while we were not live
-        self._dense = is_stream(channel)  # versions have no holes; positions of one tenant have
-        self._form = form
-        self._write = write
+        self.cursor = cursor  # while it is not live, the place of the last event told
+        self.form = form
+        self.outlet = outlet
+        self.conflate = conflate
+        self.live = False  # told with its cohort, not from the log
+        self._room = room
         self._fell_behind = fell_behind
 
-    def offer(self, event: RecordedEvent, written: Written) -> bool:
-        """What the hub says. Whether it was written."""
-        if not self.live:
-            self.missed = True
-            return False
-        place = self._place(event)
-        if place <= self.cursor:
-            return False
-        form = self._form
-        if form not in written:
-            written[form] = form.encode(event)
-        frame = written[form]
-        if (self._dense and place != self.cursor + 1) or (frame is not None and not self._write(form.pack((frame,)))):
-            self.live = False
-            self.missed = True
-            self._fell_behind(self)
-            return False
-        self.cursor = place
-        return frame is not None
+    @property
+    def channel(self) -> Channel:
+        return self._room.channel
 
-    def tell(self, page: list[RecordedEvent]) -> bool:
+    def go_live(self) -> bool:
+        """Whether it could: all that the others have been told, it has read."""
+        self.live = self._room.admit(self)
+        return self.live
+
+    def fall_behind(self, cursor: int) -> None:
+        self._room.dismiss(self)
+        self.live = False
+        self.cursor = cursor
+        self._fell_behind(self)
+
+    def end(self) -> Room:
+        """Tell nothing more, not even of what is being told now."""
+        self._room.dismiss(self)
+        self.live = False
+        return self._room
+
+    def tell(self, page: Sequence[RecordedEvent]) -> bool:
         """What the log says. Whether all of it was written."""
-        for event in page:
-            frame = self._form.encode(event)
-            if frame is not None and not self._write(self._form.pack((frame,))):
+        place, form = self._room.place, self.form
+        written = ((event, form.encode(event)) for event in page)
+        lines = [Line(event, place(event), text) for event, text in written if text is not None]
+        for run in runs(conflated(lines) if self.conflate else lines):
+            if not self.outlet.write(form.pack([line.written for line in run])):
                 return False
-            self.cursor = self._place(event)
+            self.cursor = run[-1].place
+        if page:
+            self.cursor = place(page[-1])
         return True
-
-    def _place(self, event: RecordedEvent) -> int:
-        return event.version if self._dense else event.position

@@ -1,0 +1,176 @@
+"""Who is told a channel live, and what is due to them.
+
+All who follow a channel in one form have been told the same: they are a cohort, and what is due is packed once for all
+of it. Whoever comes from the log may have had some of that already, and is then told only the rest, once.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from events.envelope import RecordedEvent
+from notifier.form import Channel, Form, Written, is_stream
+from notifier.lines import Line, conflated
+
+
+class Outlet(Protocol):
+    def write(self, frame: bytes) -> bool:
+        """Whether there was room."""
+
+    def fail(self, error: Exception) -> None: ...
+
+
+class Follower(Protocol):
+    @property
+    def form(self) -> Form: ...
+    @property
+    def conflate(self) -> bool: ...
+    @property
+    def cursor(self) -> int:
+        """The place of the last event told when it joined."""
+
+    @property
+    def live(self) -> bool: ...
+    @property
+    def outlet(self) -> Outlet: ...
+    def fall_behind(self, cursor: int) -> None:
+        """It has been told up to there, and reads the log from now on."""
+
+
+class Due:
+    """What some followers are told next, all from the same place on."""
+
+    __slots__ = ("_packed", "after", "form", "lines")
+
+    def __init__(self, after: int, form: Form, lines: list[Line]) -> None:
+        self.after = after
+        self.form = form
+        self.lines = lines
+        self._packed: bytes | None = None
+
+    @property
+    def packed(self) -> bytes:
+        if self._packed is None:
+            self._packed = self.form.pack([line.written for line in self.lines])
+        return self._packed
+
+
+class Cohort:
+    __slots__ = ("_after", "_ahead", "_lines", "_members", "_told", "conflate", "form", "size", "torn")
+
+    def __init__(self, form: Form, told: int, *, conflate: bool) -> None:
+        self.form = form
+        self.conflate = conflate
+        self.size = 0  # bytes that are due
+        self.torn = False  # something is missing between two of the lines: all must read the log
+        self._lines: list[Line] = []
+        self._told = told  # the place of what came last
+        self._after = told  # up to here all members have been told; what came since is due
+        self._members: dict[Follower, None] = {}  # in the order of their coming
+        self._ahead: dict[Follower, int] = {}  # who has had more than that from the log, and up to where
+
+    def __bool__(self) -> bool:
+        return bool(self._members or self._ahead)
+
+    def join(self, follower: Follower) -> None:
+        if follower.cursor == self._after:
+            self._members[follower] = None
+        else:
+            self._ahead[follower] = follower.cursor
+
+    def leave(self, follower: Follower) -> None:
+        self._members.pop(follower, None)
+        self._ahead.pop(follower, None)
+
+    def hear(self, line: Line) -> None:
+        self._told = line.place
+        self._lines.append(line)
+        self.size += len(line.written)
+
+    def skip(self, place: int) -> None:
+        """Something came that the form has no words for."""
+        self._told = place
+        if not self._lines:
+            self._after = place
+
+    def take(self) -> Iterator[tuple[Follower, Due]]:
+        """What is due to whom; from now on they have been told."""
+        due = Due(self._after, self.form, self._chosen(self._lines))
+        dues = {due.after: due}
+        told = dict.fromkeys(self._members, due)
+        for follower, cursor in tuple(self._ahead.items()):
+            if cursor not in dues:
+                rest = [line for line in self._lines if line.place > cursor]
+                dues[cursor] = Due(cursor, self.form, self._chosen(rest))
+            told[follower] = dues[cursor]
+            if cursor <= self._told:
+                del self._ahead[follower]
+                self._members[follower] = None
+        self._lines, self.size, self._after = [], 0, self._told
+        return ((follower, due) for follower, due in told.items() if due.lines)
+
+    def disband(self) -> None:
+        """Send all to the log."""
+        cursors = dict.fromkeys(self._members, self._after) | self._ahead
+        for follower, cursor in cursors.items():
+            follower.fall_behind(cursor)
+
+    def _chosen(self, lines: list[Line]) -> list[Line]:
+        return conflated(lines) if self.conflate else lines
+
+
+class Room:
+    """All who follow one channel, live or not."""
+
+    __slots__ = ("_cohorts", "_dense", "channel", "followers", "told")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.followers = 0
+        self.told: int | None = None  # the place of what came last, None if nothing has since the first one entered
+        self._dense = is_stream(channel)  # versions have no holes; positions of a part of the log have
+        self._cohorts: dict[tuple[Form, bool], Cohort] = {}
+
+    def place(self, event: RecordedEvent) -> int:
+        return event.version if self._dense else event.position
+
+    def admit(self, follower: Follower) -> bool:
+        """Tell it live from now on, if it has had all that the others have been told."""
+        if self.told is None:
+            self.told = follower.cursor
+        if follower.cursor < self.told:
+            return False
+        key = (follower.form, follower.conflate)
+        cohort = self._cohorts.get(key)
+        if cohort is None:
+            cohort = self._cohorts[key] = Cohort(follower.form, self.told, conflate=follower.conflate)
+        cohort.join(follower)
+        return True
+
+    def dismiss(self, follower: Follower) -> None:
+        """Tell it live no more."""
+        key = (follower.form, follower.conflate)
+        cohort = self._cohorts.get(key)
+        if cohort is not None:
+            cohort.leave(follower)
+            if not cohort:
+                del self._cohorts[key]
+
+    def hear(self, event: RecordedEvent, written: Written) -> Iterator[Cohort]:
+        """Take what comes next. Those to whom something is due since."""
+        place, told = self.place(event), self.told
+        if told is not None and place <= told:
+            return
+        torn = self._dense and told is not None and place != told + 1
+        self.told = place
+        for cohort in self._cohorts.values():
+            form = cohort.form
+            if form not in written:
+                written[form] = form.encode(event)
+            text = written[form]
+            if text is not None:
+                cohort.hear(Line(event, place, text))
+            else:
+                cohort.skip(place)
+            cohort.torn = cohort.torn or torn
+            if text is not None or torn:
+                yield cohort
