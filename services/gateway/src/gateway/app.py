@@ -25,6 +25,7 @@ from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
 from gateway.sockets import Sockets
 from gateway.tickets.routes import ticket_routes
+from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import UPSTREAMS, Route, Routes
 from gateway.versions import Versions
@@ -61,6 +62,7 @@ async def open_service(
     outbox = Outbox(parts, schema="gateway", retry_seconds=settings.outbox_retry_seconds)
     tickets, revocations = Tickets(parts.pool), Revocations(parts.pool)
     sockets = Sockets(parts, settings, revocations)
+    streams = Streams(parts.pool, https_only=settings.https_only_seconds > 0)
     limiter = Limiter(parts.pool, parts.telemetry, timeout=settings.limits_timeout)
     async with (
         aiohttp.ClientSession() as session,
@@ -73,6 +75,7 @@ async def open_service(
         running.start("limits.sweep", lambda: ticking(limiter.sweep, every=settings.limits_sweep_seconds))
         running.start("sockets.beat", lambda: ticking(sockets.beat, every=_BEAT_SECONDS))
         running.start("sockets.sweep", lambda: ticking(sockets.sweep, every=_SWEEP_SECONDS))
+        running.start("streams.sweep", lambda: ticking(lambda: streams.sweep(sockets.ids), every=_SWEEP_SECONDS))
         running.start("tickets.sweep", lambda: ticking(tickets.sweep, every=_SWEEP_SECONDS))
         for name, (run_once, seconds) in accounts.loops.items():
             running.start(name, partial(ticking, run_once, every=seconds))
@@ -94,8 +97,8 @@ async def open_service(
         limits = Admission(settings, limiter, parts.telemetry)
         versions = Versions(table, settings.deprecated_versions)
         door = Door(
-            settings, routes, versions, authenticator, tickets, limits, sockets, parts.signer, pools, app, record,
-            parts.telemetry,
+            settings, routes, versions, authenticator, tickets, limits, sockets, streams, parts.signer, pools, app,
+            record, parts.telemetry,
         )  # fmt: skip
         try:
             yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain)

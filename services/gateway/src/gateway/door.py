@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from events.errors import Forbidden, InternalError, NotFound, Unauthenticated
+from events.event_stream import wants_events
 from events.identity import PrincipalSigner
 from events.ids import new_id
 from events.telemetry import Telemetry
@@ -22,13 +23,15 @@ from gateway.limits.admission import Admission
 from gateway.origins import Origins, asks_before_sending
 from gateway.settings import GatewaySettings
 from gateway.sockets import CODES, Sockets, signed_for_socket
+from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import AUTHZ, OWN, Route, Routes
 from gateway.versions import Versions
 from gateway.wire.client_connection import ClientConnection
+from gateway.wire.events import EventForward
 from gateway.wire.forward import Forward
 from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close, can_be_accepted
-from gateway.wire.heads import RequestHead
+from gateway.wire.heads import Headers, RequestHead
 from gateway.wire.own import OwnExchange
 from gateway.wire.pace import Pace
 from gateway.wire.pool import Pool
@@ -48,6 +51,7 @@ class Door:
         tickets: Tickets,
         limits: Admission,
         sockets: Sockets,
+        streams: Streams,
         signer: PrincipalSigner,
         pools: Mapping[str, Pool],
         app: ASGIApp,
@@ -61,6 +65,7 @@ class Door:
         self._tickets = tickets
         self._limits = limits
         self._sockets = sockets
+        self._streams = streams
         self._greetings = Greetings(settings, limits, sockets, signer, pools, telemetry, self._shown, self._let_in)
         self._origins = Origins(settings.allowed_origins)
         self._terms = _https_only(settings.https_only_seconds)
@@ -104,11 +109,15 @@ class Door:
         if not route.prefix:
             self._versions.check(path)
         request.route = route.prefix or "own"
+        opens_stream = route.streams and request.head.method == b"GET"
+        request.wants_events = opens_stream and wants_events((request.head.header(b"accept") or b"").decode("latin-1"))
         self._limits.locate(client.peer, request)
         if route.service == AUTHZ:
             await self._answer_authz(client, request, route)
         elif route.sockets and request.head.opens_websocket:
             await self._open_socket(client, request, route)
+        elif opens_stream:
+            await self._open_stream(client, request, route)
         else:
             await self._forward(client, request, route)
 
@@ -166,6 +175,45 @@ class Door:
         signed = signed_for_socket(self._signer, identity.principal)
         handshake = Handshake(client, request, pool, upstream, socket, self._log.warning)
         handshake.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
+
+    async def _open_stream(self, client: ClientConnection, request: Request, route: Route) -> None:
+        """What a socket is to a WebSocket, to a stream of events."""
+        self._origins.check(request.head, request.head.header(b"host"))
+        self._sockets.check_open()
+        ticket = ticket_of(request.head)
+        before = None if ticket is None else await self._streams.find(request.head, ticket)
+        if before is not None:
+            socket_id, identity, authenticated = before.socket, before.identity, asyncio.get_running_loop().time()
+        else:
+            socket_id, identity, authenticated = await self._bearer(request, request.head)
+        await self._let_in(route, request, request.head, identity)
+        socket = self._sockets.enter(socket_id, identity, authenticated)
+        pool, upstream = self._pools[route.service], None
+        cookies: Headers = []
+        try:
+            await self._sockets.keep_terms(socket)
+            if ticket is not None and before is None:
+                cookies = await self._streams.keep(request.head, ticket, socket_id, identity)
+            upstream = await pool.acquire_new()
+            await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
+        except BaseException:
+            if upstream is not None:
+                pool.release(upstream)
+            socket.leave()
+            raise
+        signed = signed_for_socket(self._signer, identity.principal)
+        forward = EventForward(
+            client,
+            request,
+            pool,
+            upstream,
+            self._log.warning,
+            socket=socket,
+            cookies=cookies,
+            unread_timeout=self._settings.unread_timeout,
+            revoked=lambda: self._streams.forget(socket_id),
+        )
+        forward.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
 
     async def _answer_authz(self, client: ClientConnection, request: Request, asked: Route) -> None:
         """Say whether an edge proxy may route a request itself, and what it shall pass on with it."""

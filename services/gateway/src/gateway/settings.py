@@ -28,6 +28,7 @@ class GatewaySettings(OutboxSettings):
         15.0  # seconds that a request's body may pause, and that all of one may take for our own endpoints
     )
     send_timeout: Seconds = 30.0  # seconds that a client may leave an answer unread
+    unread_timeout: Seconds = 120.0  # seconds that a client may leave a stream of events unread
     keep_alive_timeout: Seconds = 75.0  # seconds that a connection may stay open between requests
     connect_timeout: Seconds = 2.0  # seconds to connect to a service
     upstream_timeout: Seconds = 30.0  # seconds that a service may stay silent while we wait for it

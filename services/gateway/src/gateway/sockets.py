@@ -119,6 +119,10 @@ class Sockets:
             registry=registry,
         )
 
+    @property
+    def ids(self) -> list[UUID]:
+        return list(self._open)
+
     # Coming
 
     def check_open(self) -> None:
@@ -142,6 +146,10 @@ class Sockets:
         """Take a place, before the handshake: from now on what ends the identity ends the socket."""
         self.check_open()
         self.check(identity, authenticated)
+        before = self._open.get(socket_id)
+        if before is not None:  # a stream whose client has lost it comes again, maybe before we notice
+            before.end(before.codes.restarts, "It was opened again.")
+            before.leave()
         settings = self._settings
         for limit, found, whose in (
             (settings.max_sockets, len(self._open), "this replica"),
@@ -183,6 +191,7 @@ class Sockets:
                     "You have no such open WebSocket that could expire, or this credential may do less than the one "
                     "that opened it."
                 )
+            await connection.execute(self._queries["refresh_stream"], socket_id, expires_at, ended_by)
             await self._revocations.announce(connection, f"{_SOCKET}{socket_id}")
 
     async def _read_terms(self, socket: Socket) -> None:
@@ -228,7 +237,8 @@ class Sockets:
     async def sweep(self) -> bool:
         """Forget the terms of what has closed."""
         closed, self._closed = self._closed, []
-        await self._pool.execute(self._queries["forget_sockets"], closed)
+        over = [socket_id for socket_id in closed if socket_id not in self._open]
+        await self._pool.execute(self._queries["forget_sockets"], over)
         return False
 
     async def drain(self) -> None:
@@ -256,8 +266,9 @@ class Sockets:
         self._end(socket, socket.codes.restarts, OUT_OF_HEARING)
 
     def _left(self, socket: Socket) -> None:
-        if self._open.pop(socket.id, None) is None:
+        if self._open.get(socket.id) is not socket:
             return
+        del self._open[socket.id]
         self._unindex(socket)
         self._count.set(len(self._open))
         if socket.identity.principal.expires_at is not None:

@@ -11,6 +11,7 @@ Limited = tuple[str, str]  # the classes of limits/policy.py that reads and writ
 _READS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _PUBLIC = ("public", "public")
 _AUTH = ("auth", "auth")
+_EVENTS = "/api/v1/connection/sse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Route:
     public: bool = False  # answers without a credential
     tells_options: bool = False  # answers OPTIONS without a credential
     sockets: bool = False  # takes WebSockets
+    streams: bool = False  # answers with a stream of events, which is counted and ended like a socket
     centrifugo: bool = False  # whose clients may show their credential in their first command
     scope: str | None = None  # what the credential must allow; what else it needs, the service decides
     sent_as: str | None = None  # what the service knows the prefix as, if not by that name
@@ -54,6 +56,10 @@ UPSTREAMS = (
     Route("/ws", "notifier", sockets=True, limited=("ws", "ws")),
     Route("/api/v1/connection", "notifier", sockets=True, limited=("connection", "connection")),
     Route("/connection", "notifier", sockets=True, limited=("connection", "connection")),
+    *(
+        Route(path, "notifier", sockets=True, streams=True, limited=("connection", "connection"), sent_as=_EVENTS)
+        for path in ("/connection/sse", _EVENTS)
+    ),
     *(
         Route(path, "notifier", sockets=True, centrifugo=True, limited=("connection", "connection"))
         for path in ("/connection/websocket", "/api/v1/connection/websocket")

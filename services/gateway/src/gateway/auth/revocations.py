@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from events.database import Pool, database_gone
+from events.database import Pool, database_gone, load_queries
 from events.log import Connection
 from events.tasks import end
 
@@ -22,6 +22,7 @@ Ended = Callable[[str], None]
 class Revocations:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._queries = load_queries("gateway", "tickets/streams.sql")
         self._listeners: set[Ended] = set()
         self._task: asyncio.Task[None] | None = None
         self.trusted = False  # whether what was not heard of has not been revoked
@@ -37,7 +38,8 @@ class Revocations:
             await end(self._task)
 
     async def announce(self, connection: Connection, *names: str) -> None:
-        """Say what ends, in the transaction that ends it."""
+        """Say what ends, in the transaction that ends it. Nobody comes back to a stream that lived by it."""
+        await connection.execute(self._queries["end_streams"], names)
         for name in names:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, name)
 

@@ -40,3 +40,9 @@ DELETE FROM gateway.sockets
 WHERE id = ANY ($1::uuid[])
     OR expires_at < extract(epoch FROM now()) - 3600
     OR (expires_at IS NULL AND changed_at < now() - interval '1 hour');
+
+-- name: refresh_stream
+-- What opens it again lives by the same.
+UPDATE gateway.streams
+SET credential_expires_at = $2, ended_by = $3
+WHERE socket = $1;

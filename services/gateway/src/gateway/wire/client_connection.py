@@ -7,6 +7,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
+from events.event_stream import HEADERS, farewell
 from events.web import accepted_request_id
 from gateway.limits.address import is_trusted
 from gateway.limits.headers import UNLIMITED
@@ -24,6 +25,8 @@ from gateway.wire.upstream_connection import HIGH_WATER
 # How long we go on reading, and dropping, what a client sends behind our last answer: a reset would take that
 # answer away from it.
 _LINGER_SECONDS = 20.0
+
+STREAM: Headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 Admit = Callable[["ClientConnection", Request], Coroutine[None, None, None]]
 
@@ -57,6 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting: asyncio.TimerHandle | None = None  # since it came in too small pieces
         self._stopped = False  # reading, for one of these reasons
         self._full = False  # the client takes no more for now
+        self._unread_seconds = settings.send_timeout  # that it may take no more
         # of the current request
         self._request: Request | None = None  # None between two, and for one whose head is malformed
         self._request_id = ""
@@ -160,6 +164,9 @@ class ClientConnection(asyncio.Protocol):
             self._cut_off()
             return
         path = self._request.head.path if self._request is not None else ""
+        if self._request is not None and self._request.wants_events and error.retryable:
+            self.answer(200, STREAM, farewell(error, instance=path, request_id=self._request_id))
+            return
         headers, body = problem(error, path=path, request_id=self._request_id)
         self.answer(error.status, headers, body)
 
@@ -167,6 +174,12 @@ class ClientConnection(asyncio.Protocol):
         self.start_answer(status, headers, len(body))
         self.send((body,))
         self.end_answer()
+
+    def allow_unread(self, seconds: float) -> None:
+        """The client may leave the rest of this answer unread for so long."""
+        self._unread_seconds = seconds
+        if self._full:
+            self._writing.start(seconds, self.transport.abort)
 
     def hand_over(self) -> bytes:
         """Give the raw transport away, for good. Returns what was read of it already."""
@@ -202,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
-        self._writing.start(self._settings.send_timeout, self.transport.abort)
+        self._writing.start(self._unread_seconds, self.transport.abort)
         if self._side is not None:
             self._side.client_full()
 
@@ -256,6 +269,7 @@ class ClientConnection(asyncio.Protocol):
             return
         rest, self._unparsed = self._unparsed[end:], b""
         self._request, self._request_id = request, request.id
+        self._unread_seconds = self._settings.send_timeout
         self._body = request.head.body()
         self._start(request)
         if self._body.done:

@@ -27,6 +27,7 @@ class Request:
     address: str = "local"  # of whom its limits by address count
     limits: bytes = b""  # what its answer says of them: header lines, empty while nothing was counted
     terms: bytes = b""  # what its answer says besides: header lines for other origins, of the version
+    wants_events: bool = False  # its client comes again where a stream ends, and never where it is refused
     served: bool = False  # a service or our own app has answered, and logs it under the same request id
     began: float = field(default_factory=perf_counter)
 
