@@ -14,20 +14,24 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from chaos.followers import LOG, Follower, JobFollower, JobsFollower, LogFollower, Track, Ways
+from chaos.centrifugo_followers import CentrifugoFollower
+from chaos.followers import LOG, Follower, Track, Ways
+from chaos.progress_followers import JobFollower, JobsFollower, LogFollower
+from chaos.sse_followers import SseFollower
 from deploy.stack import Stack
 from events.append import Appended, Appender, AppendRequest
-from events.database import open_pool
+from events.database import Pool, open_pool
 from events.doorbell import Doorbell
 from events.envelope import Event, new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobProgressed, JobStatus
+from events.log import EventLog
 from fixtures.stack import OpenStack
 
 TENANT = "default"  # of the key that the stack has
 JOBS = 24
 _HOT = 0.15  # of all events, which are about the first job, and big
-_PADDING = 2500  # bytes
+_PADDING = 6000  # bytes
 _HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
 _FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
 _PATIENCE = 90.0  # seconds
@@ -58,38 +62,46 @@ class Written:
     def newest(self, channel: str) -> int:
         return self.position if channel == LOG else self.versions[channel]
 
-    def arrived(self, count: int) -> None:
-        self.deliveries += count
+    def arrived(self) -> None:
+        self.deliveries += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    stack: Stack
+    pool: Pool
+    appender: Appender
 
 
 @asynccontextmanager
-async def storm(
-    open_stack: OpenStack, folder: Path, *, seed: int, wanted: int, faults: list[str]
-) -> AsyncIterator["Storm"]:
+async def open_fleet(open_stack: OpenStack, folder: Path) -> AsyncIterator[Fleet]:
+    """Two notifiers, two gateways, and who appends to their log."""
     async with (
         open_stack(folder, SETTINGS, notifier=2, gateway=2) as stack,
-        open_pool(stack.postgres_url("processor"), name="storm", size=3) as pool,
+        open_pool(stack.postgres_url("processor"), name="storm", size=6) as pool,
         Doorbell(pool) as doorbell,
         Appender(pool, doorbell=doorbell) as appender,
     ):
-        yield Storm(stack, appender, seed, wanted, faults)
+        yield Fleet(stack, pool, appender)
 
 
 @dataclass
 class Storm:
-    stack: Stack
-    appender: Appender
+    fleet: Fleet
     seed: int
     wanted: int  # deliveries
     faults: list[str]  # what is killed, one after the other: processes, several joined by "+", or "broker"
+    restarts: bool = False  # processes are not killed but stopped, and clients stay as long as they may
     written: Written = field(default_factory=Written)
     ways: Ways = field(default_factory=Ways)
     demotions: float = 0.0
+    goodbyes: dict[str, list[float]] = field(default_factory=dict)  # when clients of what was restarted were sent away
     followers: list[Follower] = field(default_factory=list)
     _jobs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)
+        self._began = 0  # the position of what was there before
         self._due = 0.0  # deliveries after which the next fault comes
 
     async def rage(self) -> None:
@@ -119,27 +131,38 @@ class Storm:
     # Clients
 
     async def _begin(self) -> None:
+        self._began = (await EventLog(self.fleet.pool).head()).position
         self._jobs = [str(new_id()) for _ in range(JOBS)]
         await self._append([(job_id, self._dice.randint(1, 5)) for job_id in self._jobs])
-        for number in range(20):
-            job_id = self._jobs[number % JOBS] if number % 4 else self._jobs[0]
+        for number in range(12):
+            job_id = self._jobs[number] if number % 4 else self._jobs[0]
             known = self._dice.randint(0, self.written.versions[job_id])
             self._add(JobFollower, Track(job_id, known, known))
-        for _ in range(12):
-            self._add(JobsFollower, *(Track(job_id) for job_id in self._dice.sample(self._jobs, 5)))
-        for number in range(6):
-            self._add(LogFollower, Track(LOG, begin=None if number % 2 else 0))
+        for kind, count, most in (
+            (JobsFollower, 8, 5),
+            (CentrifugoFollower, 10, 6),
+            (SseFollower, 4, 1),
+            (SseFollower, 4, 5),
+        ):
+            for _ in range(count):
+                self._add(kind, *(Track(job_id) for job_id in self._dice.sample(self._jobs, most)))
+        for log in (LogFollower, CentrifugoFollower, SseFollower):
+            for begin in (self._began, None):
+                self._add(log, Track(LOG, begin or 0, begin))
+        everything = Track(LOG, self._began, self._began)
+        self._add(CentrifugoFollower, everything, *(Track(job_id) for job_id in self._jobs[:3]))
 
     def _add(self, kind: type[Follower], *tracks: Track) -> None:
-        gateways = [self.stack.url(name) for name in self.stack.processes if name.startswith("gateway")]
+        gateways = [self.fleet.stack.url(name) for name in self.fleet.stack.processes if name.startswith("gateway")]
         follower = kind(
             name=f"client {len(self.followers)}",
             gateways=gateways,
-            key=self.stack.admin_key,
+            key=self.fleet.stack.admin_key,
             tracks={track.channel: track for track in tracks},
             history=self.written,
             ways=self.ways,
             dice=random.Random(self._dice.random()),
+            restless=not self.restarts,
         )
         self.followers.append(follower)
 
@@ -170,7 +193,7 @@ class Storm:
         versions = self.written.versions
         begin = versions.get(job_id, 0)
         events = tuple(self._event(job_id, begin + number) for number in range(1, count + 1))
-        outcome = await self.appender.append(AppendRequest(TENANT, events[0].subject, events))
+        outcome = await self.fleet.appender.append(AppendRequest(TENANT, events[0].subject, events))
         assert isinstance(outcome, Appended)
         versions[job_id] = begin + count
         self.written.events += count
@@ -180,7 +203,7 @@ class Storm:
         said = JobProgressed(
             status=JobStatus.PROCESSING,
             progress_percent=version % 100,
-            current_step=str(version),
+            current_step=f"{job_id} {version}",
             step_message="x" * _PADDING if self._jobs and job_id == self._jobs[0] else None,
         )
         return new_event(
@@ -195,15 +218,20 @@ class Storm:
             self._due = self.wanted * number / (len(self.faults) + 1)
             await self._until(lambda: self.written.deliveries >= self._due)
             if fault == "broker":
-                await self._killed(self.stack.rabbitmq.kill, self.stack.rabbitmq.start)
+                await self._killed(self.fleet.stack.rabbitmq.kill, self.fleet.stack.rabbitmq.start)
             else:
                 await asyncio.gather(*(self._kill(name) for name in fault.split("+")))
         self._due = self.wanted
 
     async def _kill(self, name: str) -> None:
+        if self.restarts:
+            began = asyncio.get_running_loop().time()
+            await self.fleet.stack.restart(name)
+            self.goodbyes[name] = sorted(at for each in self.followers for at in each.ended_at if at > began)
+            return
         if name in self._notifiers:
             self.demotions += await self._demotions(name)
-        await self._killed(lambda: self.stack.kill(name), lambda: self.stack.start(name))
+        await self._killed(lambda: self.fleet.stack.kill(name), lambda: self.fleet.stack.start(name))
 
     async def _killed(self, kill: Callable[[], Awaitable[None]], start: Callable[[], Awaitable[None]]) -> None:
         await kill()
@@ -214,12 +242,12 @@ class Storm:
 
     @property
     def _notifiers(self) -> list[str]:
-        return [name for name in self.stack.processes if name.startswith("notifier")]
+        return [name for name in self.fleet.stack.processes if name.startswith("notifier")]
 
     async def _demotions(self, name: str) -> float:
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{self.stack.url(name)}/metrics") as response,
+            session.get(f"{self.fleet.stack.url(name)}/metrics") as response,
         ):
             lines = (await response.text()).splitlines()
         return sum(float(line.split()[1]) for line in lines if line.startswith("millrace_notifier_demotions_total "))
@@ -253,12 +281,13 @@ class Storm:
         )
 
     async def _check_with_the_log(self) -> None:
-        log = await asyncpg.connect(self.stack.postgres_url("owner"))
+        log = await asyncpg.connect(self.fleet.stack.postgres_url("owner"))
         try:
             rows = await log.fetch(
                 "SELECT position, stream, version FROM events.events WHERE tenant = $1 AND stream LIKE 'job:%'"
-                " ORDER BY position",
+                " AND position > $2 ORDER BY position",
                 TENANT,
+                self._began,
             )
         finally:
             await log.close()

@@ -31,11 +31,11 @@ class Refused(Exception):
 
 
 class Ended(Exception):
-    """The other side has ended it, with this close code if it said one."""
+    """The other side has ended it."""
 
-    def __init__(self, code: int | None) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, why: str = "without a word") -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Wire:
     async def read(self) -> bytes:
         data = await self.reader.read(1 << 16)
         if not data:
-            raise Ended(None)
+            raise Ended
         return data
 
     def abort(self) -> None:
@@ -141,7 +141,7 @@ class RawSocket:
                 case 0x81:
                     found.append(content)
                 case 0x88:
-                    self._ended = Ended(int.from_bytes(content[:2], "big") if content else None)
+                    self._ended = Ended(f"with {int.from_bytes(content[:2], 'big')}")
                     break
                 case 0x89:
                     self.wire.send(frame(Opcode.PONG, content))

@@ -71,6 +71,8 @@ UNDOCUMENTED = {
     "/ws": "below",
     "/connection": "answers nothing yet",
     "/connection/sse": "the same as /api/v1/connection/sse",
+    "/connection/websocket": "WebSockets only: test_gateway_greetings.py",
+    "/api/v1/connection/websocket": "the same",
     "/files": "the same as /api/v1/files",
     "/clean": "the same as /api/v1/clean",
 }

@@ -7,7 +7,7 @@ import os
 import random
 from pathlib import Path
 
-from chaos.storm import storm
+from chaos.storm import Storm, open_fleet
 from chaos.test_deliveries import FAULTS
 from fixtures.stack import OpenStack
 
@@ -20,8 +20,9 @@ async def test_a_million_deliveries_have_no_gap_no_repetition_and_are_in_order(
 ) -> None:
     seed = int(os.environ.get("MILLRACE_STORM_SEED") or random.randrange(10**6))
     faults = random.Random(seed).sample(FAULTS * _ROUNDS, _ROUNDS * len(FAULTS))
-    async with storm(open_stack, tmp_path, seed=seed, wanted=WANTED, faults=faults) as raging:
-        await raging.rage()
-    print(raging.report)
-    assert raging.written.deliveries >= WANTED
-    assert raging.demotions > 0
+    async with open_fleet(open_stack, tmp_path) as fleet:
+        storm = Storm(fleet, seed, wanted=WANTED, faults=faults)
+        await storm.rage()
+    print(storm.report)
+    assert storm.written.deliveries >= WANTED
+    assert storm.demotions > 0
