@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import pytest
 import pytest_asyncio
+from websockets.exceptions import InvalidStatus
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
@@ -148,3 +150,21 @@ async def test_commands_are_obeyed_in_their_order(notifier: RunningNotifier, wri
         await asyncio.gather(*(socket.raw.send(command) for command in commands))
         answers = [frame["type"] for frame in await socket.take(20)]
         assert answers == ["subscribed", "unsubscribed"] * 10
+
+
+async def test_who_asks_for_it_is_told_only_the_latest_progress_of_what_is_due(
+    notifier: RunningNotifier, writer: Writer
+) -> None:
+    job_id, other = await writer.job(50), await writer.job(20)
+    await notifier.until_told(writer)
+    async with notifier.open(f"/ws/{job_id}?conflate=true") as of_one, notifier.open("/ws") as of_named:
+        assert await of_one.versions(1) == [50]
+        assert await of_one.is_silent()
+        answer = await of_named.ask(action="subscribe", job_id=other, conflate=True)
+        assert answer["type"] == "subscribed"
+        assert await of_named.versions(1) == [20]
+        assert await of_named.is_silent()
+    with pytest.raises(InvalidStatus) as refused:
+        async with notifier.open(f"/ws/{job_id}?conflate=perhaps"):
+            pass
+    assert (refused.value.response.status_code, b"query.conflate" in refused.value.response.body) == (422, True)

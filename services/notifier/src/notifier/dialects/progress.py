@@ -76,6 +76,7 @@ class TooManySubscriptions(Conflict):
 class Subscribe(msgspec.Struct, tag_field="action", tag="subscribe", forbid_unknown_fields=True):
     job_id: UUID
     after: int | str = 0  # a version, `<epoch>.<n>` or `<n>`
+    conflate: bool = False
 
 
 class Unsubscribe(msgspec.Struct, tag_field="action", tag="unsubscribe", forbid_unknown_fields=True):
@@ -105,8 +106,9 @@ class ProgressDialect:
         match = _PATH.fullmatch(handshake.path)
         assert match is not None
         epoch = self.hub.epoch
-        cursor = handshake.parameters().get("after")
-        after = None if cursor is None else after_of(cursor, epoch)
+        asked = handshake.parameters()
+        after = after_of(asked["after"], epoch) if "after" in asked else None
+        conflate = _is_true(asked.get("conflate", "false"))
         if match[1] is not None:
             channel: Channel = (principal.tenant, stream_name(_CATEGORY, _job_id(match[1])))
             self.check_bound(channel, principal)
@@ -115,7 +117,7 @@ class ProgressDialect:
         else:
             channel = (principal.tenant, None)
             await self._check_position(after)
-        return lambda session: Conversation(self, session, principal, channel, after).obey
+        return lambda session: Conversation(self, session, principal, channel, after, conflate=conflate).obey
 
     def check_bound(self, channel: Channel, principal: Principal) -> None:
         """Raise if the principal's ticket is bound to other channels."""
@@ -143,7 +145,14 @@ class Conversation:
     __slots__ = ("_dialect", "_everything", "_principal", "_session", "_tenant")
 
     def __init__(
-        self, dialect: ProgressDialect, session: Session, principal: Principal, channel: Channel, after: int | None
+        self,
+        dialect: ProgressDialect,
+        session: Session,
+        principal: Principal,
+        channel: Channel,
+        after: int | None,
+        *,
+        conflate: bool,
     ) -> None:
         self._dialect = dialect
         self._session = session
@@ -151,7 +160,8 @@ class Conversation:
         self._tenant, stream = channel
         self._everything = stream is None  # until the first job is named
         bound = principal.channels if self._everything else None
-        begin = session.follow(channel, after, PROGRESS if bound is None else ProgressForm(bound))
+        form = PROGRESS if bound is None else ProgressForm(bound)
+        begin = session.follow(channel, after, form, conflate=conflate)
         if self._everything:
             only = {} if bound is None else {"only": sorted(bound)}
             channel_name = f"tenant:{self._tenant}"
@@ -192,7 +202,7 @@ class Conversation:
             self._session.unfollow((self._tenant, None))
         # The answer comes before the first event: it says where the events begin.
         self._say({"type": "subscribed", "job_id": command.job_id, "after": after})
-        self._session.follow(channel, after, PROGRESS)
+        self._session.follow(channel, after, PROGRESS, conflate=command.conflate)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if not self._session.unfollow(self._channel(command.job_id)):
@@ -204,6 +214,13 @@ class Conversation:
 
     def _say(self, answer: dict[str, object]) -> None:
         self._session.say(text_frame(encode_json(answer)))
+
+
+def _is_true(text: str) -> bool:
+    if text not in ("true", "false"):
+        detail = "conflate is true or false."
+        raise InvalidInput(detail, errors=[FieldError("query.conflate", "boolean", detail)])
+    return text == "true"
 
 
 def _job_id(text: str) -> UUID:
