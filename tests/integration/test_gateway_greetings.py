@@ -462,6 +462,32 @@ async def test_what_a_service_says_at_once_is_not_lost(gateway_database: Databas
         assert await said(wire) == (TEXT, "hello")
 
 
+async def test_whatever_is_said_behind_the_first_message_waits_for_the_service(
+    gateway_database: Database, tmp_path: Path
+) -> None:
+    go_on, heard = asyncio.Event(), asyncio.Queue[bytes]()
+    much = bytes(range(256)) * 2_000
+
+    async def late(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        await go_on.wait()
+        writer.write(SWITCHED)
+        for _ in range(3):
+            await heard.put((await read_frame(reader))[1])
+
+    async with (
+        Upstream.open(late) as upstream,
+        open_gateway(gateway_database, tmp_path, upstream.url) as gateway,
+        greeted(gateway) as (wire, _),
+    ):
+        wire.send(frame(connect(KEY)) + frame(much) + frame(b"end"))
+        assert (await gateway.ask("GET /ping")).status == 200
+        go_on.set()
+        said_there = [await asyncio.wait_for(heard.get(), PATIENCE) for _ in range(3)]
+        assert json.loads(said_there[0]) == {"id": 1, "connect": {}}
+        assert said_there[1:] == [much, b"end"]
+
+
 async def test_a_client_that_leaves_while_the_service_thinks_takes_its_connection_along(
     gateway_database: Database, tmp_path: Path
 ) -> None:
