@@ -41,7 +41,7 @@ def test_who_joins_at_another_place_while_events_are_due_is_told_each_of_the_res
         return list(room.hear(world.log.events[-1], {}))
 
     def taken(cohort: Cohort) -> dict[Follower, list[int]]:
-        return {follower: [line.place for line in due.lines] for follower, due in cohort.take()}
+        return {follower: [line.place for line in due.lines] for due, told in cohort.take() for follower in told}
 
     assert early.go_live()
     heard()

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_state",
         "_transport",
         "_why",
+        "writable",
     )
 
     def __init__(self, floor: Floor, connections: set[Any]) -> None:
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(floor.settings.max_message_bytes)
         self._allowance = Allowance(floor.settings.message_rate, floor.settings.message_burst, self._heard_at)
         self._state = _State.HANDSHAKE
+        self.writable = False  # whether there is room for more events
         self._why = "lost"
         self._handshaking: asyncio.Task[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -107,15 +109,18 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused_at = self._loop.time()
+        self.writable = False
 
     def resume_writing(self) -> None:
         self._paused_at = None
+        self.writable = self._state is _State.OPEN
         if self._session is not None:
             self._session.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._state = _State.CLOSING
+        self.writable = False
         if self._closing is not None:
             self._closing.cancel()
         if self._handshaking is not None:
@@ -134,14 +139,9 @@ class Connection(asyncio.Protocol):
 
     # What the session and the floor say
 
-    @property
-    def writable(self) -> bool:
-        """Whether there is room for more events."""
-        return self._state is _State.OPEN and self._paused_at is None
-
     def write(self, frame: bytes) -> bool:
         """Frames of events, if there is room."""
-        if self._state is not _State.OPEN or self._paused_at is not None:
+        if not self.writable:
             return False
         self._transport.write(frame)
         return True
@@ -216,6 +216,7 @@ class Connection(asyncio.Protocol):
     def _say_goodbye(self, why: str) -> None:
         self._why = why
         self._state = _State.CLOSING
+        self.writable = False
         self._closing = self._loop.call_later(CLOSING_SECONDS, self._transport.abort)
 
     # The handshake
@@ -250,6 +251,7 @@ class Connection(asyncio.Protocol):
     def _open(self, handshake: Handshake, request_id: str, principal: Principal, begin: Begin) -> None:
         self._handshaking = None
         self._state = _State.OPEN
+        self.writable = self._paused_at is None
         self._heard_at = self._pinged_at = self._loop.time()
         self._expires_at = principal.expires_at
         self._session = Session(self._floor.following, self)

@@ -45,7 +45,6 @@ class Hub:
     def begin(self, head: Head) -> None:
         """Tell what comes after the head: who wants what was before reads the log."""
         self._epoch, self.position = head.epoch, head.position
-        self._rooms = {}  # whoever is still in one was sent away, and the places there may be of another log
 
     def end(self) -> None:
         """Admit nobody any more: what the log says cannot be relied on."""
@@ -61,7 +60,7 @@ class Hub:
 
     def leave(self, room: Room) -> None:
         room.followers -= 1
-        if not room.followers and self._rooms.get(room.channel) is room:
+        if not room.followers:
             del self._rooms[room.channel]
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
@@ -74,7 +73,8 @@ class Hub:
                 if room is not None:
                     for cohort in room.hear(event, written):
                         self._rounds.add(cohort)
-            await self._rounds.roomy()
+            if self._rounds.full:
+                await self._rounds.roomy()
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         self._heard.set(self.position)
