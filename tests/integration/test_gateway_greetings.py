@@ -7,76 +7,26 @@ from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.database import open_pool
-from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
-from fixtures.accounts import Login, register
 from fixtures.frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, connect, frame, read_close, read_frame
-from fixtures.gateway import KEY, PATIENCE, PEPPER, Gateway, Head, Upstream, Wire, open_gateway, read_head
+from fixtures.gateway import KEY, PATIENCE, Gateway, Head, Upstream, Wire, open_gateway, read_head
+from fixtures.greetings import PATH, WELCOME, Person, Service, open_place
 from fixtures.limits import only
 from fixtures.log import as_owner
-from fixtures.parts import PRINCIPAL_SECRET
 from fixtures.sockets import ADMIN, SWITCHED, UPGRADE
-from fixtures.tokens import by, decoded, forged
 from gateway.auth.keys import new_key
-from gateway.auth.signing_keys import SigningKey, SigningKeys
 
-PATH = "/connection/websocket"
-WELCOME = b'{"id":1,"connect":{"client":"c1"}}'
 INVALID = (3500, "invalid token")
 NO_CONNECT = (3501, "The first command must be connect, with a token.")
 STALE = (3502, "stale")
-
-
-@dataclass
-class Service:
-    """Welcomes whoever comes, and keeps what it was told."""
-
-    url: str = ""
-    heads: list[Head] = field(default_factory=list)
-    heard: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
-    status: bytes = b""  # instead of the welcome
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        self.heads.append(await read_head(reader))
-        if self.status:
-            writer.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % self.status)
-            return
-        welcome = frame(WELCOME, mask=None)
-        writer.write(SWITCHED + welcome[:5])
-        writer.write(welcome[5:])
-        while True:
-            opcode, payload = await read_frame(reader)
-            if opcode == CLOSE:
-                return
-            await self.heard.put(payload)
-
-    async def hears(self) -> bytes:
-        return await asyncio.wait_for(self.heard.get(), PATIENCE)
-
-    @property
-    def principal(self) -> Principal:
-        return PrincipalSigner(PRINCIPAL_SECRET).verify(self.heads[-1].get(PRINCIPAL_HEADER) or "")
-
-
-@asynccontextmanager
-async def open_place(database: Database, data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Gateway, Service]]:
-    service = Service()
-    async with (
-        Upstream.open(service.serve) as upstream,
-        open_gateway(database, data_dir, upstream.url, **settings) as gateway,
-    ):
-        service.url = upstream.url
-        yield gateway, service
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -119,7 +69,7 @@ async def said(wire: Wire) -> tuple[int, Any]:
 
 async def welcomed(wire: Wire, token: str) -> None:
     wire.send(frame(connect(token)))
-    assert await said(wire) == (TEXT, json.loads(WELCOME))
+    assert await said(wire) == (TEXT, WELCOME)
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/v1/connection/websocket"])
@@ -131,7 +81,7 @@ async def test_the_service_gets_the_principal_and_what_was_said_but_not_the_toke
         behind = frame(b'{"id":3,"ping":{}}') + frame(b"tail", first=0x80 | BINARY)
         first = b'{"connect": {"name":"js","data":{"a": 1.0},"token":"%b"} ,"id":1}' % KEY.encode()
         wire.send(frame(first + b"\n" + subscribe) + behind)
-        assert await said(wire) == (TEXT, json.loads(WELCOME))
+        assert await said(wire) == (TEXT, WELCOME)
         told, newline, rest = (await service.hears()).partition(b"\n")
         assert json.loads(told) == {"id": 1, "connect": {"name": "js", "data": {"a": 1.0}}}
         assert b'{"a": 1.0}' in told, "what a client says is passed on as it wrote it"
@@ -167,7 +117,7 @@ async def test_a_message_may_come_in_fragments_and_pings_between_them_are_answer
         whole = frame(message[7:20], first=0) + frame(b"", first=0x80 | PONG) + frame(message[20:], first=0x80)
         for place in range(len(whole)):
             wire.send(whole[place : place + 1])
-        assert await said(wire) == (TEXT, json.loads(WELCOME))
+        assert await said(wire) == (TEXT, WELCOME)
         assert json.loads(await service.hears()) == {"id": 1, "connect": {}}
 
 
@@ -177,7 +127,6 @@ async def test_a_key_or_ticket_in_the_handshake_is_the_credential_as_ever(gatewa
         async with gateway.wire() as wire:
             wire.request(f"GET {path}", *UPGRADE, key=key)
             assert (await wire.head()).get("upgrade") == "websocket"
-            assert await said(wire) == (TEXT, json.loads(WELCOME)), "before anything was said"
             wire.send(frame(connect("whatever")))
             assert await service.hears() == connect("whatever")
 
@@ -368,23 +317,9 @@ async def test_whoever_guesses_is_not_greeted_for_a_while(database: Database, tm
         assert (await gateway.ask(f"GET {PATH}", *UPGRADE)).status == 429, "the next guess may be the right one"
 
 
-@dataclass
-class Person:
-    """Somebody with an account, and with everything that signs tokens."""
-
-    login: Login
-    key: SigningKey
-
-    def token(self, **changed: Any) -> str:
-        header, claims, _ = self.login.access.split(".")
-        return forged(decoded(header), decoded(claims) | changed, by(self.key.private))
-
-
 @pytest_asyncio.fixture(scope="module")
 async def person(place: tuple[Gateway, Service], gateway_database: Database) -> Person:
-    login = await register(place[0], f"{uuid4()}@example.org")
-    async with open_pool(gateway_database.url("gateway"), name="test", size=1) as pool:
-        return Person(login, await SigningKeys(pool, PEPPER, period=7 * 86_400.0, overlap=1_500.0).current())
+    return await Person.come(place[0], gateway_database, "ada@example.org")
 
 
 @pytest_asyncio.fixture
@@ -433,10 +368,7 @@ async def test_a_revoked_client_is_told_so_that_it_does_not_come_again(
     async with gateway.wire() as wire:
         wire.request(f"GET {PATH}", *UPGRADE, key=made["key"] if shown == "in the handshake" else None)
         assert (await wire.head()).status == 101
-        if shown == "in the handshake":
-            assert await said(wire) == (TEXT, json.loads(WELCOME))
-        else:
-            await welcomed(wire, made["key"])
+        await welcomed(wire, made["key"])
         assert (await gateway.ask(f"DELETE /api/v1/keys/{made['id']}")).status == 204
         assert await read_close(wire.reader) == (3500, "credential revoked")
     async with greeted(gateway) as (again, _):
@@ -474,11 +406,10 @@ async def test_a_replica_that_stops_sends_away_who_is_known_and_who_is_not(
 async def test_a_service_that_refuses_is_told_in_the_protocols_own_words(
     gateway: Gateway, service: Service, status: bytes, error: dict[str, Any]
 ) -> None:
-    service.status = status
+    service.refusals = [status]
     async with greeted(gateway) as (wire, _):
         wire.send(frame(connect(KEY)))
         assert await said(wire) == (TEXT, {"id": 1, "error": error})
-    service.status = b""
 
 
 async def test_a_service_that_is_gone_is_worth_another_try(gateway_database: Database, tmp_path: Path) -> None:
@@ -510,6 +441,51 @@ async def test_limits_count_who_introduced_himself(database: Database, tmp_path:
         second.send(frame(connect(KEY)))
         error = {"code": 111, "message": "too many requests", "temporary": True}
         assert await said(second) == (TEXT, {"id": 1, "error": error})
+
+
+async def test_what_a_service_says_at_once_is_not_lost(gateway_database: Database, tmp_path: Path) -> None:
+    hello = frame(b'"hello"', mask=None)
+
+    async def greets(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        writer.write(SWITCHED + hello[:5])
+        await read_frame(reader)
+        writer.write(hello[5:])
+        await reader.read()
+
+    async with (
+        Upstream.open(greets) as upstream,
+        open_gateway(gateway_database, tmp_path, upstream.url) as gateway,
+        greeted(gateway) as (wire, _),
+    ):
+        wire.send(frame(connect(KEY)))
+        assert await said(wire) == (TEXT, "hello")
+
+
+async def test_whatever_is_said_behind_the_first_message_waits_for_the_service(
+    gateway_database: Database, tmp_path: Path
+) -> None:
+    go_on, heard = asyncio.Event(), asyncio.Queue[bytes]()
+    much = bytes(range(256)) * 2_000
+
+    async def late(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        await go_on.wait()
+        writer.write(SWITCHED)
+        for _ in range(3):
+            await heard.put((await read_frame(reader))[1])
+
+    async with (
+        Upstream.open(late) as upstream,
+        open_gateway(gateway_database, tmp_path, upstream.url) as gateway,
+        greeted(gateway) as (wire, _),
+    ):
+        wire.send(frame(connect(KEY)) + frame(much) + frame(b"end"))
+        assert (await gateway.ask("GET /ping")).status == 200
+        go_on.set()
+        said_there = [await asyncio.wait_for(heard.get(), PATIENCE) for _ in range(3)]
+        assert json.loads(said_there[0]) == {"id": 1, "connect": {}}
+        assert said_there[1:] == [much, b"end"]
 
 
 async def test_a_client_that_leaves_while_the_service_thinks_takes_its_connection_along(

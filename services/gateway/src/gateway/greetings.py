@@ -121,7 +121,7 @@ class Greetings:
 
     async def _count_as_guess(self, request: Request) -> None:
         """Who does so often is not heard for a while, as who shows wrong credentials."""
-        with suppress(QuotaExceeded):
+        with suppress(MillraceError):
             await self._limits.failed(request)
 
     # An introduction
@@ -181,9 +181,9 @@ def _switched(
 ) -> None:
     transport, rest = greeting.hand_over()
     client, service = join(greeting.connections, transport, pool, upstream, socket)
+    client.resume()  # what is written now may stop it again
     service.data_received(early)
     service.write(masked_text_frame(connect.message) + rest)
-    client.resume()
     socket.opened(service)
 
 
