@@ -124,10 +124,11 @@ class Cohort:
 class Room:
     """All who follow one channel, live or not."""
 
-    __slots__ = ("_cohorts", "_dense", "channel", "followers", "told")
+    __slots__ = ("_cohorts", "_dense", "channel", "followers", "log", "told")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, log: int) -> None:
         self.channel = channel
+        self.log = log  # another number for another log
         self.followers = 0
         self.told: int | None = None  # the place of what came last, None if nothing has since the first one entered
         self._dense = is_stream(channel)  # versions have no holes; positions of a part of the log have

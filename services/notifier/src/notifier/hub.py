@@ -25,7 +25,7 @@ class Hub:
         self._rooms: dict[Channel, Room] = {}
         self._epoch: UUID | None = None
         self.position = 0  # everything up to here has been heard
-        self.generation = 0  # rises when this may be another log
+        self._generation = 0  # rises when this may be another log
         registry = telemetry.registry
         self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
         self._rounds = Rounds(
@@ -46,7 +46,7 @@ class Hub:
     def begin(self, head: Head) -> None:
         """Tell what comes after the head: who wants what was before reads the log."""
         self._epoch, self.position = head.epoch, head.position
-        self.generation += 1
+        self._generation += 1
         self._rooms = {}  # whoever is still in one was sent away, and the places there may be of another log
 
     def end(self) -> None:
@@ -57,7 +57,7 @@ class Hub:
         """Hear from now on what comes in the channel."""
         room = self._rooms.get(channel)
         if room is None:
-            room = self._rooms[channel] = Room(channel)
+            room = self._rooms[channel] = Room(channel, self._generation)
         room.followers += 1
         return room
 

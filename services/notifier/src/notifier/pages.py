@@ -1,98 +1,84 @@
-"""Pages of the log as they are told to those who are behind. Who comes back together is behind by the same: each page
-is read once for all of them, and written once in each form."""
+"""Pages of the log, read and written in a form once for all who are behind at the same place.
+
+After a restart many come back at once, and most of them follow what others follow too: the database would be asked for
+the same events a thousand times, and each of them would be written anew.
+"""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from events.envelope import RecordedEvent
-from notifier.form import Channel, Form, is_stream
-from notifier.history import PAGE, History
+from notifier.cohort import Room
+from notifier.form import Channel, Form
+from notifier.history import History, most_after
 from notifier.lines import Line, conflated, runs
 
-# Of pages that are kept for who comes next, with what an event takes besides its payload.
-_KEPT_BYTES = 16 << 20
-_EVENT_BYTES = 1024
+# Of pages that will never change, those that were asked for last are kept for whoever comes next.
+_KEPT_BYTES = 16 * 1024 * 1024
 
 
-class Place(NamedTuple):
-    channel: Channel
-    after: int
-    generation: int  # of the hub: which log it is
+class Page(NamedTuple):
+    events: int
+    runs: list[tuple[bytes, int]]  # what is written at once, and the place of the last event in it
+    end: int  # the place of the last event
+    last: bool  # the log held no more when it was read
 
 
-class Run(NamedTuple):
-    """What is written at once."""
-
-    frames: bytes
-    last: int  # the place of its last event
-
-
-class Page:
-    __slots__ = ("_events", "_runs", "bytes", "is_full", "last")
-
-    def __init__(self, place: Place, events: Sequence[RecordedEvent]) -> None:
-        dense = is_stream(place.channel)
-        self._events = [(event.version if dense else event.position, event) for event in events]
-        self._runs: dict[tuple[Form, bool], list[Run]] = {}
-        self.last = self._events[-1][0] if events else place.after
-        self.is_full = len(events) == PAGE  # what is appended later cannot change it
-        self.bytes = sum(_EVENT_BYTES + len(event.data) for event in events)
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def runs(self, form: Form, *, conflate: bool) -> list[Run]:
-        found = self._runs.get((form, conflate))
-        if found is None:
-            written = ((place, event, form.encode(event)) for place, event in self._events)
-            lines = [Line(event, place, text) for place, event, text in written if text is not None]
-            found = [
-                Run(form.pack([line.written for line in run]), run[-1].place)
-                for run in runs(conflated(lines) if conflate else lines)
-            ]
-            self._runs[form, conflate] = found
-        return found
+_Kept: TypeAlias = tuple[int, Channel, Form, bool, int]
+_Flight: TypeAlias = tuple[Room, Form, bool, int]
 
 
 class Pages:
     def __init__(self, history: History) -> None:
         self._history = history
-        self._kept: OrderedDict[Place, Page] = OrderedDict()  # only full ones
+        self._reading: dict[_Flight, asyncio.Task[Page]] = {}
+        self._kept: dict[_Kept, Page] = {}
         self._kept_bytes = 0
-        self._readings: dict[Place, tuple[int, asyncio.Task[Page]]] = {}
-        self._begun = 0
 
-    async def get(self, place: Place) -> Page:
-        """What the log holds now after a place."""
-        came = self._begun
-        while (page := self._kept.get(place)) is None:
-            number, reading = self._readings.get(place) or self._begin(place)
-            page = await asyncio.shield(reading)
-            # One that was being read when we came may lack what we have to be told.
-            if page.is_full or number > came:
-                return page
-        self._kept.move_to_end(place)
-        return page
+    async def page(self, room: Room, form: Form, after: int, *, conflate: bool) -> Page:
+        """What the log says after a place in a channel.
 
-    def _begin(self, place: Place) -> tuple[int, asyncio.Task[Page]]:
-        self._begun += 1
-        self._readings[place] = begun = self._begun, asyncio.create_task(self._read(place))
-        return begun
+        A page that is being read already may be the last one for whoever comes now, too: what was told since it was
+        begun, their room has heard.
+        """
+        key = (room.log, room.channel, form, conflate, after)
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._kept[key] = kept  # as the newest
+            await asyncio.sleep(0)  # who gets one after the other must let others have their turn
+            return kept
+        flight = (room, form, conflate, after)
+        reading = self._reading.get(flight)
+        if reading is None:
+            reading = self._reading[flight] = asyncio.create_task(self._read(key, flight))
+        return await asyncio.shield(reading)  # others may wait for it when this one has left
 
-    async def _read(self, place: Place) -> Page:
+    async def _read(self, key: _Kept, flight: _Flight) -> Page:
+        room, form, conflate, after = flight
         try:
-            page = Page(place, await self._history.page(place.channel, place.after))
+            events = await self._history.page(room.channel, after)
         finally:
-            del self._readings[place]
-        if page.is_full:
-            self._keep(place, page)
+            # Before anybody can see that it is over: who came then would have it again and again, and no other a turn.
+            del self._reading[flight]
+        written = ((event, form.encode(event)) for event in events)
+        lines = [Line(event, room.place(event), text) for event, text in written if text is not None]
+        packed = [
+            (form.pack([line.written for line in run]), run[-1].place)
+            for run in runs(conflated(lines) if conflate else lines)
+        ]
+        end = room.place(events[-1]) if events else after
+        page = Page(len(events), packed, end, last=len(events) < most_after(room.channel, after))
+        if not page.last:
+            self._keep(key, page)
         return page
 
-    def _keep(self, place: Place, page: Page) -> None:
-        self._kept[place] = page
-        self._kept_bytes += page.bytes
+    def _keep(self, key: _Kept, page: Page) -> None:
+        if key in self._kept:
+            return
+        self._kept[key] = page
+        self._kept_bytes += _size(page)
         while self._kept_bytes > _KEPT_BYTES:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.bytes
+            self._kept_bytes -= _size(self._kept.pop(next(iter(self._kept))))
+
+
+def _size(page: Page) -> int:
+    return sum(len(data) for data, _ in page.runs)

@@ -15,7 +15,7 @@ from events.telemetry import Telemetry
 from notifier.frames import ping_frame
 from notifier.history import History
 from notifier.hub import Channel, Form, Hub
-from notifier.pages import Pages, Place
+from notifier.pages import Pages
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
@@ -94,6 +94,11 @@ class Session:
 
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
+
+    @property
+    def behind(self) -> int:
+        """How many channels are told from the log for now."""
+        return len(self._behind)
 
     def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
         """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
@@ -191,12 +196,11 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        generation = self._following.hub.generation
-        page = await self._following.pages.get(Place(subscription.channel, subscription.cursor, generation))
+        page = await subscription.read(self._following.pages)
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
-        self._following.caught_up.inc(len(page))
-        if not (told_all and not page.is_full and subscription.go_live()):
+        self._following.caught_up.inc(page.events)
+        if not (told_all and page.last and subscription.go_live()):
             self._behind.append(subscription)

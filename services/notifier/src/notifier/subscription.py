@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from notifier.cohort import Outlet, Room
 from notifier.form import Channel, Form
-from notifier.pages import Page
+from notifier.pages import Page, Pages
 
 
 class Subscription:
@@ -55,11 +55,14 @@ class Subscription:
         self.live = False
         return self._room
 
+    async def read(self, pages: Pages) -> Page:
+        return await pages.page(self._room, self.form, self.cursor, conflate=self.conflate)
+
     def tell(self, page: Page) -> bool:
-        """What the log says. Whether all of it was written."""
-        for run in page.runs(self.form, conflate=self.conflate):
-            if not self.outlet.write(run.frames):
+        """What the log says after the cursor. Whether all of it was written."""
+        for data, place in page.runs:
+            if not self.outlet.write(data):
                 return False
-            self.cursor = run.last
-        self.cursor = page.last
+            self.cursor = place
+        self.cursor = page.end
         return True
