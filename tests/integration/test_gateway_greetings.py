@@ -35,7 +35,8 @@ async def place(
 ) -> AsyncIterator[tuple[Gateway, Service]]:
     many = {"connection": {"seconds": 1, "free": 10_000, "most": 10_000}}
     data_dir = tmp_path_factory.mktemp("place")
-    async with open_place(gateway_database, data_dir, greeting_timeout=PATIENCE, limits_connects=many) as opened:
+    settings: dict[str, Any] = {"greeting_timeout": PATIENCE, "greeting_bytes": 16 * 1024, "limits_connects": many}
+    async with open_place(gateway_database, data_dir, **settings) as opened:
         yield opened
 
 

@@ -95,6 +95,7 @@ class Greetings:
             stops=_stops,
             over=partial(self._over, request),
             patience=self._settings.greeting_timeout,
+            longest=self._settings.greeting_bytes,
         )
         transport.set_protocol(greeting)
         transport.write(switched(request, [(b"x-socket-id", str(stranger.socket).encode())]))
