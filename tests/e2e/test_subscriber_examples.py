@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from deploy.stack import Stack
 from events.broker import Exchange, Message
 from events.brokers import open_broker
 from events.envelope import encode_json
+from events.ids import new_id
 from fixtures.client import Client
 from fixtures.node import NodeCommand
 from fixtures.subscribers import let_in
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+STATE = "SELECT version, percent FROM jobs WHERE (stream, status) = (?, ?)"
 QUEUE = "millrace.subscribers.ledger"
 WORKFLOW = {
     "name": "told",
@@ -87,6 +90,41 @@ async def test_the_subscriber_in_python_keeps_a_row_for_each_completed_job(stack
         rows = await kept(jobs)
     assert [(row["tenant"], row["keys"]) for row in rows] == [("default", 1)] * 2
     await connection.close()
+
+
+async def test_the_subscriber_with_a_queue_keeps_the_newest_state_of_each_job(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "jobs.sqlite"
+    command = sys.executable, str(EXAMPLES / "queue_subscriber.py"), str(file)
+
+    async def state(stream: str, status: str) -> tuple[int, int]:
+        async with asyncio.timeout(60):
+            while True:
+                with closing(sqlite3.connect(file)) as database:
+                    found = database.execute(STATE, (stream, status)).fetchone()
+                if found is not None:
+                    return int(found[0]), int(found[1])
+                await asyncio.sleep(0.05)
+
+    async with running(*command, MILLRACE_BROKER_URL=stack.broker_url) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"listening\n"
+        asked = await started(client, ask=True)
+        await state(asked, "PROCESSING")
+    signal = f"/api/v1/jobs/{asked.removeprefix('job:')}/signals/ask"
+    await client.post_until_answered(signal, {"approved": True}, 202)
+    async with running(*command, MILLRACE_BROKER_URL=stack.broker_url):
+        version, percent = await state(asked, "COMPLETED")
+        job = await client.get_until_answered(f"/api/v1/jobs/{asked.removeprefix('job:')}")
+        assert (version, percent) == (job["version"], 100)
+        stale = (await client.get_until_answered(f"/api/v1/streams/{asked}/events"))["items"][0]
+        async with open_broker(stack.broker_url, name="test") as broker:
+            for event in (stale, stale | {"id": str(new_id())}):
+                await broker.publish(Exchange.EVENTS, Message(event["id"], encode_json(event), "default.job.created"))
+            last = await started(client)
+            await state(last, "COMPLETED")
+        assert await state(asked, "COMPLETED") == (version, 100), "what is older, or came twice, changes nothing"
 
 
 @pytest.mark.timeout(600)  # the first time, Node is fetched
