@@ -77,6 +77,7 @@ async def test_a_subscriber_killed_at_any_passage_misses_nothing_and_does_nothin
         assert await broker.depth(Queue.DEAD) >= 1
 
 
+@pytest.mark.thorough
 async def test_members_of_a_group_that_are_killed_in_turn_miss_nothing_and_do_nothing_twice(
     database: Database, service: Service, broker_url: str, tmp_path: Path
 ) -> None:
