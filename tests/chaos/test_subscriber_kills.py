@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -75,3 +75,27 @@ async def test_a_subscriber_killed_at_any_passage_misses_nothing_and_does_nothin
                     await asyncio.sleep(0.05)
             assert kept == wanted, log.read_text()
         assert await broker.depth(Queue.DEAD) >= 1
+
+
+@pytest.mark.thorough
+async def test_members_of_a_group_that_are_killed_in_turn_miss_nothing_and_do_nothing_twice(
+    database: Database, service: Service, broker_url: str, tmp_path: Path
+) -> None:
+    """Two at a time, under load. The older one is killed: mostly it is the one at work, while the other waits."""
+    log, total = tmp_path / "subscriber.log", 0
+    async with open_log(database) as opened, AsyncExitStack() as members:
+        alive = [await members.enter_async_context(running(service, broker_url, log)) for _ in range(2)]
+        for _ in range(2):
+            for _ in range(5):
+                await opened.appender.append(request(*(note("note:1") for _ in range(20))))
+            total += 100
+            before = len(await service.kept())
+            async with asyncio.timeout(60):
+                while len(await service.kept()) == before:
+                    await asyncio.sleep(0.02)
+            await alive.pop(0).kill()
+            alive.append(await members.enter_async_context(running(service, broker_url, log)))
+        async with asyncio.timeout(60):
+            while len(kept := await service.kept()) < total - 1:
+                await asyncio.sleep(0.05)
+    assert kept == [position for position in range(1, total + 1) if position != POISONOUS], log.read_text()

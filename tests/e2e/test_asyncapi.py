@@ -71,7 +71,10 @@ def test_every_type_of_the_catalog_has_a_message_and_a_channel(told: Document) -
             assert server["$ref"].removeprefix("#/servers/") in told["servers"]
 
 
-async def test_who_has_it_need_not_get_it_again_and_the_index_leads_to_it(client: aiohttp.ClientSession) -> None:
+async def test_who_has_it_need_not_get_it_again_and_the_index_and_the_page_lead_to_it(
+    client: aiohttp.ClientSession, document: Document
+) -> None:
+    assert "(/api/v1/asyncapi.json)" in document["info"]["description"], "which the page shows as a link"
     async with client.get("/") as index:
         path = (await index.json())["links"]["asyncapi"]
     async with client.get(path) as first:

@@ -23,7 +23,7 @@ from events.subscribe import Received, replay, subscribe
 from events.subscriptions import Subscription
 from events.tasks import end
 from fixtures.log import OpenLog, as_owner, job_life, note, open_log, request
-from fixtures.subscribers import Service
+from fixtures.subscribers import HURRIED, Service
 from processor.dead_letters import DeadLetters, Selection
 
 
@@ -102,6 +102,26 @@ async def test_what_fails_is_tried_again_and_its_half_done_writes_are_gone(opene
     async with service.member(stumble, broker=MemoryBroker()):
         await service.until([1, 2])
     assert await service.kept() == [1, 2]
+
+
+async def test_while_something_that_it_needs_is_away_an_event_waits_and_is_not_parked(
+    opened: OpenLog, service: Service
+) -> None:
+    refusals = 3 * HURRIED.attempts
+
+    async def call_somebody(received: Received) -> None:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise ConnectionRefusedError("nobody is there")
+        await service.keep(received)
+
+    broker = MemoryBroker()
+    await write(opened, "1", "2")
+    async with service.member(call_somebody, broker=broker):
+        await service.until([1, 2])
+    assert await service.kept() == [1, 2]
+    assert await broker.depth(Queue.DEAD) == 0
 
 
 async def test_what_fails_after_its_commit_is_not_done_again(opened: OpenLog, service: Service) -> None:
