@@ -189,6 +189,17 @@ def test_distributions_of_a_large_table_are_of_rows_spread_over_it(
     assert (report.columns[0].least, report.columns[0].most) == ("0", "19999")
 
 
+@pytest.mark.parametrize("cells", [["1e308", "-1e308", "1", "2"], ["5e-324", "0", "1e-323"], ["1e308"]])
+def test_numbers_at_the_end_of_all_that_there_are_have_a_report(tmp_path: Path, cells: list[str]) -> None:
+    """The distance of two of them is no number, nor is a part of that of two others: the clean crashed."""
+    content = "id,n\n" + "".join(f"{at},{cell}\n" for at, cell in enumerate(cells))
+    rule = {"rule": "number", "columns": ["n"]}
+    column = _column(_facts(cleaned(tmp_path / "clean", content.encode(), [rule]), tmp_path), "n")
+    assert column.after is not None
+    assert column.after.readable in (None, sum(abs(float(cell)) < 1e150 for cell in cells))
+    assert float(column.most or "") == max(map(float, cells))
+
+
 def test_columns_are_followed_through_the_recipe(tmp_path: Path) -> None:
     content = "id,full,a,b\n1, Ada Lovelace ,x,\n2,,y,1\n3,Alan Turing,,2\n"
     rules: list[dict[str, Any]] = [
