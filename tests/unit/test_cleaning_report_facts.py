@@ -16,17 +16,16 @@ import pytest
 from fixtures.finished_cleans import cleaned
 from fixtures.order_files import RULES, orders
 from fixtures.recipes import recipe_of
-from processor.cleaning.reading.deciding import decide
 from processor.cleaning.reading.options import options_from
 from processor.cleaning.report import facts_columns
 from processor.cleaning.report.document import ColumnReport, Report, Spread
 from processor.cleaning.report.facts import MOST_DETAILED, Clean, facts_of
 from processor.cleaning.report.making import make_report
-from processor.cleaning.report.sampling import take_sample
 from processor.cleaning.report.schema import published
 from processor.cleaning.report.tables import open_tables
 from processor.cleaning.room import Room
 from processor.cleaning.sql import literal
+from processor.cleaning.survey import survey
 from processor.language.json_schemas import compiled
 from processor.step import StepStopped
 
@@ -170,7 +169,7 @@ def test_the_sample_of_before_is_all_of_a_small_file(tmp_path: Path) -> None:
 def test_the_sample_of_before_is_spread_over_a_large_file(tmp_path: Path) -> None:
     count, path = 200_000, tmp_path / "large.csv"
     path.write_text("at,text\n" + "".join(f"{at},some text\n" for at in range(count)))
-    sample = take_sample(path, decide(path, options_from({})))
+    sample = survey(path, options_from({})).sample
     places = [int(cell) for cell in sample.columns["at"]]
     assert (sample.is_all, sample.misfits, sample.records) == (False, 0, 4_000)
     assert Counter(place * 8 // count for place in places) == Counter(dict.fromkeys(range(8), 500))
@@ -188,6 +187,17 @@ def test_distributions_of_a_large_table_are_of_rows_spread_over_it(
     assert (after.is_all, after.rows) == (False, 1_600)
     assert after.mean == pytest.approx(10_000, rel=0.01)
     assert (report.columns[0].least, report.columns[0].most) == ("0", "19999")
+
+
+@pytest.mark.parametrize("cells", [["1e308", "-1e308", "1", "2"], ["5e-324", "0", "1e-323"], ["1e308"]])
+def test_numbers_at_the_end_of_all_that_there_are_have_a_report(tmp_path: Path, cells: list[str]) -> None:
+    """The distance of two of them is no number, nor is a part of that of two others: the clean crashed."""
+    content = "id,n\n" + "".join(f"{at},{cell}\n" for at, cell in enumerate(cells))
+    rule = {"rule": "number", "columns": ["n"]}
+    column = _column(_facts(cleaned(tmp_path / "clean", content.encode(), [rule]), tmp_path), "n")
+    assert column.after is not None
+    assert column.after.readable in (None, sum(abs(float(cell)) < 1e150 for cell in cells))
+    assert float(column.most or "") == max(map(float, cells))
 
 
 def test_columns_are_followed_through_the_recipe(tmp_path: Path) -> None:
@@ -278,11 +288,12 @@ def test_of_very_many_columns_all_are_counted_and_the_most_changed_are_looked_at
     row = ",".join("x" for _ in range(width - 1))
     source.write_text(f"{','.join(f'c{at}' for at in range(width))}\n{row}, y\n{row},z\n,{row}\n")
     files.mkdir()
-    decisions = decide(source, options_from({"header": True}))
+    found = survey(source, options_from({"header": True}))
+    decisions = found.decisions
     columns = [{"name": name, "type": "VARCHAR"} for name in decisions.names.value]
     result = {"rows": {"in": 3, "out": 3, "rejected": 0, "duplicates": 0}, "columns": columns}
     recipe = recipe_of({"rule": "trim"})
-    clean = Clean(files, result, recipe, decisions, take_sample(source, decisions))
+    clean = Clean(files, result, recipe, decisions, found.sample)
     values = ", ".join(f"'x' AS c{at}" for at in range(1, width))
     change = f"""SELECT 1 AS row, 2 AS line, 'c{width - 1}' AS "column", ' y' AS before, 'y' AS after, 0 AS rule"""
     with duckdb.connect() as connection:

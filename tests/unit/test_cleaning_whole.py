@@ -184,6 +184,21 @@ def test_other_files_may_be_compressed_and_what_is_no_row_of_them_is_told(cleani
     assert result["notes"] == [note]
 
 
+def test_what_other_files_are_is_decided_once(cleaning: Cleaning) -> None:
+    """They were read through once for their columns' names, and twice more at the end."""
+    people = cleaning.file(b"who;city\nAda;Rome\n")
+    begun = cleaning.task(b"name\nAda\nBob\n", recipe([LOOKED_UP]) | {"tables": {"people": "b"}}, [str(people)])
+    surveyed = csv_survey(begun, lambda _share, _message: None)
+    people.write_bytes(b"Cyd;Kiel\nBob;Oslo\n")  # by itself, it has other columns
+    given = {"recipe": surveyed["recipe"], "tables": ["people"], "parts": []}
+    part = surveyed["parts"][0]
+    own = {name: surveyed[name] for name in ("layout", "recipe", "tables")} | {"chunks": part["chunks"]}
+    files_left = csv_part(cleaning.task(Path(begun.input).read_bytes(), own), lambda _share, _message: None)["files"]
+    whole = cleaning.task(None, given | {"parts": [files_left]}, [surveyed["survey"], *files_left, str(people)])
+    result = csv_whole(replaced(whole, input=begun.input), lambda _share, _message: None)
+    assert result["rejects"] == {"no_reference": 1}
+
+
 def test_other_files_are_looked_at_as_carefully_as_the_first(cleaning: Cleaning) -> None:
     wide, people = ",".join(f"c{at}" for at in range(10_000)).encode(), b"who\nAda\n"
     with pytest.raises(StepError, match=r"The table people: .* 10,000 columns") as failed:

@@ -10,6 +10,7 @@ import msgspec
 
 from processor.cleaning.layout import layout_of
 from processor.cleaning.options import plan_for
+from processor.cleaning.preview_sample import SAMPLE, Sampled, take_sample
 from processor.cleaning.reading.deciding import decide
 from processor.cleaning.reading.decisions import counted
 from processor.cleaning.reading.options import Options
@@ -19,7 +20,6 @@ from processor.cleaning.recipe.document import Recipe
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.recipe.stage import CHANGES, DUPLICATES, FINDINGS, REJECTS
 from processor.cleaning.room import Room
-from processor.cleaning.sampling import SAMPLE, Sampled, take_sample
 from processor.cleaning.survey import opened
 from processor.cleaning.whole.tables import columns_of, load_tables, look_at
 from processor.step import Report

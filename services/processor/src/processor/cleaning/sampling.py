@@ -1,130 +1,51 @@
-"""Some records of a file, for who wants to see what becomes of them: the first ones, or some of each part of it."""
+"""Which records of a file are looked at, where not all are: the first ones, or some that are evenly spread over it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.layout import Layout
-from processor.cleaning.reading.chunks import Chunk, cut
-from processor.cleaning.reading.chunks_content import Content, read_chunk
-from processor.cleaning.reading.feed import Feed, feed_of, read_raw
-from processor.cleaning.reading.records_grammar import Fault
-from processor.step import Report
+from processor.cleaning.reading.chunks import Chunk, Table
 
-SAMPLE = "sample"  # the table: row_, line_, and the cells as text, c0, c1, …
-_PLACES = 20  # of a spread sample
-_LONGEST_TEXT = 2_000  # characters that are shown of a record
+# Of a chunk, which of its records.
+Some = tuple[Chunk, NDArray[np.intp]]
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """A record that is no row of the table."""
+class Spread:
+    """Of the pieces of a table those that lie at so many places, evenly spread: what is read of a file costs the same
+    whatever its size is."""
 
-    row: int
-    line: int
-    column: str | None
-    reason: str
-    text: str  # its beginning
+    def __init__(self, table: Table, places: int) -> None:
+        size = table.end - table.begin
+        self._places = [table.begin + at * max(0, size - 1) // max(1, places - 1) for at in range(places)]
+        self._passed = 0
+        self.rows = 0  # of all pieces
+        self.chosen: list[Chunk] = []
 
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    records: int
-    is_all: bool  # whether the file has no others
-    misfits: tuple[Misfit, ...]
-
-
-def take_sample(
-    connection: duckdb.DuckDBPyConnection,
-    fd: int,
-    layout: Layout,
-    most: int,
-    scratch: str,
-    report: Report,
-    *,
-    spread: bool,
-) -> Sampled:
-    """Makes the table `sample`."""
-    slots = [f"c{at}" for at in range(len(layout.names))]
-    cells = ", ".join(f"{slot} VARCHAR" for slot in slots)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {SAMPLE} (row_ BIGINT, line_ BIGINT, {cells})")
-    taken, whole, misfits = 0, 0, list[Misfit]()
-    chunks, is_all = _chunks(fd, layout, most, report, spread=spread)
-    for chunk, wanted in chunks:
-        content = read_chunk(fd, chunk, layout.table, layout.grammar)
-        chosen = _evenly(chunk.rows, wanted) if spread else np.arange(wanted)
-        with feed_of(content, layout.grammar, len(slots), scratch) as feed:
-            read_raw(connection, feed, slots)
-            misfits += _misfits(content, feed, layout, chosen)
-            _insert(connection, content, feed, np.flatnonzero(np.isin(feed.rows, chosen)))
-        taken += min(wanted, chunk.rows)
-        whole += chunk.rows
-    return Sampled(taken, is_all and taken == whole, tuple(misfits))
+    def over(self, pieces: Iterable[Chunk]) -> Iterator[Chunk]:
+        for piece in pieces:
+            self.rows += piece.rows
+            passed = sum(place < piece.end for place in self._places)
+            if passed > self._passed:
+                self.chosen.append(piece)
+            self._passed = passed
+            yield piece
 
 
-def _chunks(
-    fd: int, layout: Layout, most: int, report: Report, *, spread: bool
-) -> tuple[Sequence[tuple[Chunk, int]], bool]:
-    """With how many records of each; and whether these are all chunks."""
-    size = max(1, layout.table.end)
-
-    def look(read: int) -> None:
-        report(0.8 * read / size, f"Looking through the file: {read / 1e6:.1f} of {size / 1e6:.1f} MB")
-
-    found = cut(fd, layout.table, layout.grammar, look)
-    if not spread:
-        first = list(_until(found, most))
-        return first, next(found, None) is None
-    every = list(found)
-    count = min(_PLACES, len(every), most)
-    chosen = [every[at * len(every) // count] for at in range(count)]
-    # What the short ones do not have, others give.
-    shares: list[tuple[Chunk, int]] = []
-    left = most
-    for at, chunk in enumerate(sorted(chosen, key=lambda chunk: chunk.rows)):
-        wanted = min(chunk.rows, left // (count - at))
-        shares.append((chunk, wanted))
-        left -= wanted
-    return sorted(shares, key=lambda share: share[0].row), len(chosen) == len(every)
+def evenly(chunks: Sequence[Chunk], most: int) -> Iterator[Some]:
+    """As many records of all of them together, or all if there are no more."""
+    ends = np.cumsum([chunk.rows for chunk in chunks], dtype=np.intp)
+    rows = int(ends[-1]) if len(chunks) else 0
+    count = min(most, rows)
+    places = np.arange(count) * rows // max(1, count)
+    for chunk, end in zip(chunks, ends.tolist(), strict=True):
+        begin = end - chunk.rows
+        if len(own := places[(places >= begin) & (places < end)]):
+            yield chunk, own - begin
 
 
-def _until(chunks: Iterator[Chunk], most: int) -> Iterator[tuple[Chunk, int]]:
+def first(chunks: Iterator[Chunk], most: int) -> Iterator[Some]:
+    """No more of the chunks is asked for than is needed."""
     while most > 0 and (chunk := next(chunks, None)) is not None:
-        yield chunk, min(most, chunk.rows)
+        yield chunk, np.arange(min(most, chunk.rows))
         most -= chunk.rows
-
-
-def _evenly(records: int, wanted: int) -> NDArray[np.intp]:
-    return (np.arange(wanted) * records) // max(1, wanted)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, content: Content, feed: Feed, chosen: NDArray[np.intp]) -> None:
-    records = feed.rows[chosen]
-    places = {
-        "fed": chosen.astype(np.int64),
-        "row_": records.astype(np.int64) + content.chunk.row,
-        "line_": content.records.lines[records].astype(np.int64) + content.chunk.line,
-    }
-    connection.register("places", places)
-    connection.execute(
-        f"INSERT INTO {SAMPLE} SELECT p.row_, p.line_, r.* FROM raw r JOIN places p ON r.rowid = p.fed ORDER BY p.row_"  # noqa: S608
-    )
-    connection.unregister("places")
-
-
-def _misfits(content: Content, feed: Feed, layout: Layout, chosen: NDArray[np.intp]) -> Iterator[Misfit]:
-    rejects, records = feed.rejects, content.records
-    for at in np.flatnonzero(np.isin(rejects.records, chosen)).tolist():
-        record = int(rejects.records[at])
-        column = int(rejects.columns[at])
-        data = content.data[int(records.starts[record]) : int(records.ends[record])]
-        yield Misfit(
-            record + content.chunk.row,
-            int(records.lines[record]) + content.chunk.line,
-            layout.names[column] if column >= 0 else None,
-            Fault(int(rejects.faults[at])).code,
-            data[: 4 * _LONGEST_TEXT].decode(content.encoding, "replace")[:_LONGEST_TEXT],
-        )

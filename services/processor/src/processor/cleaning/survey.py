@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from processor.cleaning.before import PLACES, Sample, cells_before
 from processor.cleaning.layout import Layout, layout_of
-from processor.cleaning.reading.chunks import Chunk, cut
+from processor.cleaning.reading.chunks import Chunk, joined, pieces
 from processor.cleaning.reading.deciding import Decisions, decide
 from processor.cleaning.reading.options import Options
-from processor.cleaning.report.sampling import Sample, take_sample
+from processor.cleaning.sampling import Spread
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -30,8 +31,10 @@ def survey(path: Path, options: Options, on_bytes: Callable[[int], None] = lambd
     decisions = decide(path, options)
     with opened(path) as fd:
         layout = layout_of(fd, decisions)
-        chunks = tuple(cut(fd, layout.table, layout.grammar, on_bytes))
-    return Survey(decisions, layout, chunks, take_sample(path, decisions))
+        spread = Spread(layout.table, PLACES)
+        chunks = tuple(joined(spread.over(pieces(fd, layout.table, layout.grammar, on_bytes))))
+        sample = cells_before(fd, layout, spread)
+    return Survey(decisions, layout, chunks, sample)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """A file's table, cut into chunks that begin where a record begins: each can be worked on without the others."""
 
 import os
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from processor.cleaning.reading.chunks_counting import Counts, count
 from processor.cleaning.reading.records_grammar import Grammar
@@ -35,34 +35,40 @@ class Chunk(msgspec.Struct, frozen=True):
     is_long_line: bool = False  # nothing but one line, which is too long to be a record, and of any length
 
 
-class _Stretch(NamedTuple):
-    """What follows the one before, from a record's beginning to another's."""
-
-    end: int
-    counts: Counts
-    is_long_line: bool = False
-
-
 def cut(fd: int, table: Table, grammar: Grammar, on_bytes: Callable[[int], None] = lambda _: None) -> Iterator[Chunk]:
     """In memory that does not depend on what is in the file. `on_bytes` is told how far it is, and may raise."""
+    return joined(pieces(fd, table, grammar, on_bytes))
+
+
+def joined(pieces: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Neighbours as one, as far as that is worked on at once."""
+    chunk: Chunk | None = None
+    for piece in pieces:
+        if chunk is not None and (piece.is_long_line or _is_full(chunk)):
+            yield chunk
+            chunk = None
+        chunk = piece if chunk is None else replace(chunk, end=piece.end, rows=chunk.rows + piece.rows)
+    if chunk is not None:
+        yield chunk
+
+
+def _is_full(chunk: Chunk) -> bool:
+    return chunk.is_long_line or chunk.rows >= MOST_CHUNK_ROWS or chunk.end - chunk.start >= CHUNK_BYTES
+
+
+def pieces(
+    fd: int, table: Table, grammar: Grammar, on_bytes: Callable[[int], None] = lambda _: None
+) -> Iterator[Chunk]:
+    """Chunks of about a megabyte, as they are found."""
     start, line, row = table.begin, table.line, 1
-    end, lines, rows = start, 0, 0
-    for stretch in _stretches(fd, table, grammar):
-        on_bytes(stretch.end)
-        if (stretch.is_long_line or rows >= MOST_CHUNK_ROWS or end - start >= CHUNK_BYTES) and end > start:
-            yield Chunk(start, end, line, row, rows)
-            start, line, row = end, line + lines, row + rows
-            lines = rows = 0
-        end, lines, rows = stretch.end, lines + stretch.counts.lines, rows + stretch.counts.rows
-        if stretch.is_long_line:
-            yield Chunk(start, end, line, row, rows, is_long_line=True)
-            start, line, row = end, line + lines, row + rows
-            lines = rows = 0
-    if end > start:
-        yield Chunk(start, end, line, row, rows)
+    for end, counts, is_long_line in _stretches(fd, table, grammar):
+        on_bytes(end)
+        yield Chunk(start, end, line, row, counts.rows, is_long_line)
+        start, line, row = end, line + counts.lines, row + counts.rows
 
 
-def _stretches(fd: int, table: Table, grammar: Grammar) -> Iterator[_Stretch]:
+def _stretches(fd: int, table: Table, grammar: Grammar) -> Iterator[tuple[int, Counts, bool]]:
+    """Up to where each goes, from a record's beginning to another's, and whether it is nothing but one long line."""
     unit = unit_bytes(table.encoding)
     # What is longer, and of which nothing is known yet, is one line.
     longest = (grammar.most_record_bytes + 1) * unit
@@ -83,11 +89,11 @@ def _stretches(fd: int, table: Table, grammar: Grammar) -> Iterator[_Stretch]:
         taken = min(counts.bytes * unit, held)
         position, held = position + taken, held - taken
         if taken:
-            yield _Stretch(position, counts)
+            yield position, counts, False
         buffer[:held] = memoryview(buffer)[taken : taken + held]
         if held > longest:
             end = _line_end(fd, position, table)
-            yield _Stretch(end, Counts(end - position, 1, 1), is_long_line=True)
+            yield end, Counts(end - position, 1, 1), True
             position, held = end, 0
 
 

@@ -12,6 +12,7 @@ Numbers = NDArray[np.float64]
 
 _MOST_BINS, _WANTED_BINS = 32, 24
 _FAR = 5.0  # times as wide as the middle 98 % of the values: what is beyond them gets no bins
+_NARROWEST = 1e-300  # of which a part may be nothing
 _DAY = 86_400
 _DAYS = (1, 2, 3, 5, 7, 14, 21, 30, 45, 61, 91, 122, 182, 365, 730, 1826, 3652, 7305, 18262, 36525)
 _TIME_STEPS = (
@@ -55,7 +56,7 @@ def _step(width: float, unit: str, *, is_whole: bool) -> float:
         return float(next(fitting, math.ceil(width / _WANTED_BINS / _DAY) * _DAY))
     if is_whole and width < _MOST_BINS:
         return 1.0
-    if width == 0:
+    if width < _NARROWEST:
         return 1.0
     power = 10.0 ** math.floor(math.log10(width / _WANTED_BINS))
     step = next(times * power for times in (1, 2, 5, 10) if width / (times * power) <= _WANTED_BINS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from processor.cleaning.before import Sample
 from processor.cleaning.reading.deciding import Decisions
 from processor.cleaning.reading.kind import Kind
 from processor.cleaning.recipe.document import Recipe
@@ -38,7 +39,6 @@ from processor.cleaning.report.facts_columns import (
     unit_of,
 )
 from processor.cleaning.report.lineage import Lineage, Track, trace
-from processor.cleaning.report.sampling import Sample
 from processor.cleaning.report.tables import Tables
 from processor.cleaning.report.values import is_missing, numbers_of, told
 

@@ -15,6 +15,7 @@ from processor.cleaning.room import Room
 from processor.cleaning.running import interruptible
 from processor.cleaning.sql import identifier, literal
 
+_LARGEST = 1e150  # the squares of larger numbers are none
 _STRETCHES = 16  # of a sample of rows: evenly spread, so that few row groups are read
 
 Rows = list[tuple[Any, ...]]
@@ -82,8 +83,9 @@ def stretches(rows: int, most: int) -> str:
 
 
 def filled(column: Any) -> Numbers:
-    """As numbers, with NaN where there is none."""
+    """As numbers, with NaN where there is none, or one of which nothing can be told."""
     numbers: Numbers = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
+    numbers[np.abs(numbers) > _LARGEST] = np.nan
     return numbers
 
 

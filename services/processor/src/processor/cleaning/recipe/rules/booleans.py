@@ -56,12 +56,12 @@ class Boolean(Rule, frozen=True, tag="boolean"):
         for path, given, other in ((("true",), self.true, self.false), (("false",), self.false, self.true)):
             if other and not given:
                 yield WrongRule(path, "missing", "Words for both are needed, or for none.")
-        yes, no = self._words()
+        yes, no = self.words()
         for word in sorted(yes & no):
             detail = f"{word[:80]} is both true and false in what this rule takes."
             yield WrongRule(("true" if self.true else "languages",), "ambiguous", detail)
 
-    def _words(self) -> tuple[set[str], set[str]]:
+    def words(self) -> tuple[set[str], set[str]]:
         if self.true:
             given: list[tuple[tuple[str, ...], tuple[str, ...]]] = [(self.true, self.false)]
         else:
@@ -71,7 +71,7 @@ class Boolean(Rule, frozen=True, tag="boolean"):
 
     def apply(self, sheet: Sheet) -> None:
         words = with_capitals(
-            {word: says for says, given in zip((True, False), self._words(), strict=True) for word in given}
+            {word: says for says, given in zip((True, False), self.words(), strict=True) for word in given}
         )
         yes, no = (sorted(word for word, says in words.items() if says is one) for one in (True, False))
         known = ((f"list_contains([{literals(words)}], x)") for words in (yes, no))
