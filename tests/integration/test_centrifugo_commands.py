@@ -236,6 +236,7 @@ async def test_what_no_client_may_and_what_is_not_there_is_refused(notifier: Run
         assert await client.refused(history={"channel": "job:*", "limit": 1, "reverse": True}) == 108
         assert await client.refused(rpc={"method": "launch", "data": {}}) == 104
         assert await client.refused(rpc={"method": "snapshot", "data": 7}) == 107
+        assert await client.refused(rpc={"method": "snapshot", "data": {"channel": {}}}) == 107
         assert await client.refused(rpc={"method": "snapshot", "data": {"channel": "job:*"}}) == 107
         assert await client.refused(dance={}) == 104
         assert await client.refused(sub_refresh={"channel": channel, "token": "x"}) == 103
@@ -325,8 +326,16 @@ async def test_what_the_gateway_notes_of_accounts_is_for_who_operates_the_system
         assert await client.is_silent()
 
 
+NESTED = "[" * 20_000
+
+
 @pytest.mark.parametrize(
-    "message", ["no json", "[]", '{"id":1}x', '{"id":2,"subscribe":{"channel":7}}', '{"subscribe":{}}', '{"id":-1}']
+    "message",
+    [
+        *("no json", "[]", '{"id":1}x', '{"subscribe":{}}', '{"id":-1}', '{"id":2,"subscribe":{"channel":7}}'),
+        *(f'{{"id":2,"{name}":{NESTED}' for name in ("ping", "anything")),
+    ],
+    ids=["text", "list", "tail", "no-id", "negative", "mistyped", "nested", "nested-unknown"],
 )
 async def test_what_is_not_the_protocol_ends_the_connection_for_good(notifier: RunningNotifier, message: str) -> None:
     async with open_client(notifier) as (client, _):

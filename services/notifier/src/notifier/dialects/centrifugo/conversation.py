@@ -203,7 +203,7 @@ class Conversation:
             raise Refused(METHOD_NOT_FOUND, "There is no such method.")
         try:
             about = msgspec.json.decode(wish.data, type=Channelled)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise Refused(BAD_REQUEST, 'A snapshot is asked for with {"channel": <name>}.') from None
         return await self._shared.reading.snapshot(self._channel(about.channel), self._hidden)
 
