@@ -1,5 +1,6 @@
 """What the SDKs of the Centrifugo protocol, as they come from npm and PyPI, do with us through the gateway."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -68,6 +69,21 @@ async def test_a_stream_is_followed_from_its_first_event_on_over_cut_connections
             version += 1
             assert said == [version, "job.progressed"]
     assert stage.way.cuts == cuts
+
+
+async def test_who_follows_many_channels_follows_all_of_them_when_it_comes_back(stage: Stage) -> None:
+    """JavaScript's asks for all in one long message, Python's in one for each."""
+    jobs = await asyncio.gather(*(stage.site.writer.job(1, tenant=TENANT) for _ in range(150)))
+    await stage.connect()
+    for job_id in jobs:
+        await stage.sdk.tell("follow", f"job:{job_id}", {})
+    for job_id in jobs:
+        assert await stage.take(f"job:{job_id}", 1) == [["subscribed", False, False, 1]]
+    await stage.way.close()
+    await stage.way.mend()
+    for job_id in jobs:
+        assert await stage.take(f"job:{job_id}", 1) == [["subscribed", True, True, 1]]
+    assert [what for what, *_ in await stage.take("", 2)] == ["connecting", "connected"], "it came back once"
 
 
 async def test_a_log_that_was_restored_is_told_as_unrecovered_or_shown_anew(

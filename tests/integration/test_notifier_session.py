@@ -29,8 +29,8 @@ class SlowHistory(History):
         self.has_read = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def page(self, channel: Channel, after: int, limit: int | None = None) -> list[RecordedEvent]:
-        page = await super().page(channel, after, limit)
+    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
+        page = await super().page(channel, after)
         self.has_read.set()
         await self.let_go.wait()
         return page
@@ -180,9 +180,9 @@ class CountingHistory(History):
         super().__init__(log, reads=4)
         self.reads = 0
 
-    async def page(self, channel: Channel, after: int, limit: int | None = None) -> list[RecordedEvent]:
+    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
         self.reads += 1
-        return await super().page(channel, after, limit)
+        return await super().page(channel, after)
 
 
 async def test_who_comes_back_together_reads_each_page_once_for_all(writer: Writer) -> None:

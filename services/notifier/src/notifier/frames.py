@@ -27,7 +27,9 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
-    # Centrifugo's, whose clients come again after the first only.
+    # Centrifugo's. Its clients come again after those below 3500, and never after the others.
+    SHUTDOWN = 3001
+    SERVER_ERROR = 3004
     EXPIRED = 3005
     INVALID_TOKEN = 3500
     BAD_REQUEST = 3501

@@ -21,10 +21,13 @@ class History:
         self._log = log
         self._turns = asyncio.Semaphore(reads)
 
-    async def page(self, channel: Channel, after: int, limit: int | None = None) -> list[RecordedEvent]:
+    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
         """What comes after a version of a stream, or after a position for more of a tenant."""
+        return await self.first(most_after(channel, after), channel, after)
+
+    async def first(self, most: int, channel: Channel, after: int) -> list[RecordedEvent]:
+        """The same, but at most so many."""
         tenant, stream = channel
-        most = most_after(channel, after) if limit is None else limit
         async with self._turns:
             if stream is None:
                 return await self._log.read(after, most, tenant)

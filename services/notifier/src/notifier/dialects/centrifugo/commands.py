@@ -90,7 +90,7 @@ _decoder = msgspec.json.Decoder(Command)
 def decode_command(line: str) -> Command:
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         raise bad_request() from None
 
 

@@ -51,6 +51,14 @@ CONNECT_SECONDS = 10.0
 # How long before its end a connection is refreshed.
 _EARLY_SECONDS = 25.0
 
+# What its clients understand of why a connection ends.
+_CODES = {
+    CloseCode.SERVICE_RESTART: CloseCode.SHUTDOWN,
+    CloseCode.INTERNAL_ERROR: CloseCode.SERVER_ERROR,
+    CloseCode.CREDENTIAL_ENDED: CloseCode.EXPIRED,
+    CloseCode.UNSUPPORTED_DATA: CloseCode.BAD_REQUEST,
+}
+
 _PING = text_frame(b"{}")
 _VERSION = "millrace"
 
@@ -78,6 +86,7 @@ class Conversation:
         self._lease = None if shared.refreshing is None else lease
         self._client: UUID | None = None  # its id, once it is connected
         session.ping = _PING
+        session.codes = _CODES
         session.left = self._left
         stale = Violation(CloseCode.STALE, "stale")
         self._deadline = asyncio.get_running_loop().call_later(CONNECT_SECONDS, session.fail, stale)
@@ -194,7 +203,7 @@ class Conversation:
             raise Refused(METHOD_NOT_FOUND, "There is no such method.")
         try:
             about = msgspec.json.decode(wish.data, type=Channelled)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise Refused(BAD_REQUEST, 'A snapshot is asked for with {"channel": <name>}.') from None
         return await self._shared.reading.snapshot(self._channel(about.channel), self._hidden)
 
