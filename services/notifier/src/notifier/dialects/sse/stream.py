@@ -65,6 +65,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._transport = transport_of(scope)
+        if self._transport.is_closing():
+            return  # the client did not wait
         limit = min(_PIECE_BYTES, self._floor.settings.queue_bytes)
         self._transport.set_write_buffer_limits(high=limit, low=limit // 4)
         # Else the kernel takes megabytes for a client that reads nothing, before we get to know that it does not.
