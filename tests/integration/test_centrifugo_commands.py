@@ -1,7 +1,9 @@
 """The Centrifugo protocol, line by line: what SDKs rely on, and what they never send."""
 
 import json
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -234,6 +236,7 @@ async def test_what_no_client_may_and_what_is_not_there_is_refused(notifier: Run
         assert await client.refused(history={"channel": "job:*", "limit": 1, "reverse": True}) == 108
         assert await client.refused(rpc={"method": "launch", "data": {}}) == 104
         assert await client.refused(rpc={"method": "snapshot", "data": 7}) == 107
+        assert await client.refused(rpc={"method": "snapshot", "data": {"channel": {}}}) == 107
         assert await client.refused(rpc={"method": "snapshot", "data": {"channel": "job:*"}}) == 107
         assert await client.refused(dance={}) == 104
         assert await client.refused(sub_refresh={"channel": channel, "token": "x"}) == 103
@@ -323,8 +326,16 @@ async def test_what_the_gateway_notes_of_accounts_is_for_who_operates_the_system
         assert await client.is_silent()
 
 
+NESTED = "[" * 20_000
+
+
 @pytest.mark.parametrize(
-    "message", ["no json", "[]", '{"id":1}x', '{"id":2,"subscribe":{"channel":7}}', '{"subscribe":{}}', '{"id":-1}']
+    "message",
+    [
+        *("no json", "[]", '{"id":1}x', '{"subscribe":{}}', '{"id":-1}', '{"id":2,"subscribe":{"channel":7}}'),
+        *(f'{{"id":2,"{name}":{NESTED}' for name in ("ping", "anything")),
+    ],
+    ids=["text", "list", "tail", "no-id", "negative", "mistyped", "nested", "nested-unknown"],
 )
 async def test_what_is_not_the_protocol_ends_the_connection_for_good(notifier: RunningNotifier, message: str) -> None:
     async with open_client(notifier) as (client, _):
@@ -361,7 +372,28 @@ async def test_pings_are_empty_objects_and_want_an_answer(
                 await client.raw.send("{}")
         async with open_client(notifier) as (client, _):
             code, reason = await client.closed()
-            assert (code, reason) == (1011, "No answer to a ping.")
+            assert (code, reason) == (3004, "No answer to a ping.")
+
+
+async def test_a_notifier_that_stops_says_so_in_words_that_make_clients_come_again(
+    database: Database, open_parts_for: OpenParts, writer: Writer
+) -> None:
+    async with AsyncExitStack() as clients:
+        async with open_notifier(database, open_parts_for, MemoryBroker()) as notifier:
+            client, _ = await clients.enter_async_context(open_client(notifier))
+        assert await client.closed() == (3001, "The service restarts. Connect again.")
+
+
+async def test_a_connection_that_the_gateway_does_not_end_ends_with_its_credential(notifier: RunningNotifier) -> None:
+    async with open_client(notifier, replace(ADA, expires_at=int(time.time()) + 1)) as (client, told):
+        assert "expires" not in told, "it is not the gateway's to be refreshed"
+        assert await client.closed() == (3005, "credential expired")
+
+
+async def test_binary_messages_are_another_protocol(notifier: RunningNotifier) -> None:
+    async with open_client(notifier) as (client, _):
+        await client.raw.send(b"\x08\x01")
+        assert await client.closed() == (3501, "Commands are text.")
 
 
 async def _events(client: Client, channel: str) -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
 """What the SDKs of the Centrifugo protocol, as they come from npm and PyPI, do with us through the gateway."""
 
-import json
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
+from fixtures.accounts import register
 from fixtures.centrifuge_sdks import Edition, Sdk
 from fixtures.centrifugo import ENDPOINT, say
 from fixtures.gateway import KEY
@@ -31,18 +32,8 @@ class Stage:
     sdk: Sdk
     edition: Edition
 
-    async def credential(self, site: Site, bearer: str = KEY, tickets: int = 1) -> dict[str, Any]:
-        """Pages cannot send headers: they need a ticket each time that they connect."""
-        if self.edition.sends_headers:
-            return {"headers": {"Authorization": f"Bearer {bearer}"}}
-        asked = [
-            await site.gateway.ask("POST /api/v1/auth/tickets", f"Authorization: Bearer {bearer}", key=None)
-            for _ in range(tickets)
-        ]
-        return {"tickets": [json.loads(answer.body)["ticket"] for answer in asked]}
-
-    async def connect(self, credential: dict[str, Any]) -> None:
-        await self.sdk.tell("open", self.way.url.replace("http", "ws") + ENDPOINT, credential)
+    async def connect(self, token: str = KEY) -> None:
+        await self.sdk.tell("open", self.way.url.replace("http", "ws") + ENDPOINT, token)
         assert (await self.take("", 2))[1] == ["connected"]
 
     async def take(self, channel: str, count: int) -> list[list[Any]]:
@@ -65,7 +56,7 @@ async def test_a_stream_is_followed_from_its_first_event_on_over_cut_connections
     channel = f"job:{job_id}"
     dice, cuts = random.Random(7), 6
     stage.way.fates = iter([*(Fate(answered=dice.randrange(2_000, 12_000)) for _ in range(cuts)), HEALTHY])
-    await stage.connect(await stage.credential(stage.site, tickets=cuts + 1))
+    await stage.connect()
     await stage.sdk.tell("follow", channel, {"since": {"offset": 0, "epoch": ""}})
     for _ in range(5):
         await stage.site.writer.append(job_id, 10, tenant=TENANT)
@@ -80,6 +71,21 @@ async def test_a_stream_is_followed_from_its_first_event_on_over_cut_connections
     assert stage.way.cuts == cuts
 
 
+async def test_who_follows_many_channels_follows_all_of_them_when_it_comes_back(stage: Stage) -> None:
+    """JavaScript's asks for all in one long message, Python's in one for each."""
+    jobs = await asyncio.gather(*(stage.site.writer.job(1, tenant=TENANT) for _ in range(150)))
+    await stage.connect()
+    for job_id in jobs:
+        await stage.sdk.tell("follow", f"job:{job_id}", {})
+    for job_id in jobs:
+        assert await stage.take(f"job:{job_id}", 1) == [["subscribed", False, False, 1]]
+    await stage.way.close()
+    await stage.way.mend()
+    for job_id in jobs:
+        assert await stage.take(f"job:{job_id}", 1) == [["subscribed", True, True, 1]]
+    assert [what for what, *_ in await stage.take("", 2)] == ["connecting", "connected"], "it came back once"
+
+
 async def test_a_log_that_was_restored_is_told_as_unrecovered_or_shown_anew(
     stage: Stage, migrated_server: MigratedServer, open_parts_for: OpenParts, data_dir: Path
 ) -> None:
@@ -88,10 +94,7 @@ async def test_a_log_that_was_restored_is_told_as_unrecovered_or_shown_anew(
         migrated_server.new_database() as database,
         open_site(database, open_parts_for, data_dir, allowed_origins=stage.edition.origin) as restored,
     ):
-        credential = await stage.credential(stage.site)
-        if "tickets" in credential:
-            credential["tickets"] += (await stage.credential(restored, tickets=5))["tickets"]
-        await stage.connect(credential)
+        await stage.connect()
         await stage.sdk.tell("follow", f"job:{told}", {})
         await stage.sdk.tell("follow", f"job:{shown}", {"snapshot": True})
         assert await stage.take(f"job:{told}", 1) == [["subscribed", False, False, 3]]
@@ -113,7 +116,7 @@ async def test_what_a_channel_is_and_was_can_be_asked_for_and_nothing_else(stage
     job_id = await stage.site.writer.job(5, tenant=TENANT)
     channel, foreign = f"job:{job_id}", f"job:{await stage.site.writer.job(1)}"
     epoch = str((await stage.site.writer.log.head()).epoch)
-    await stage.connect(await stage.credential(stage.site))
+    await stage.connect()
 
     snapshot = await stage.sdk.tell("rpc", "snapshot", {"channel": channel})
     assert (snapshot["offset"], snapshot["epoch"], snapshot["event"]["data"]["progress_percent"]) == (5, epoch, 7)
@@ -139,14 +142,9 @@ async def test_what_a_channel_is_and_was_can_be_asked_for_and_nothing_else(stage
 
 
 async def test_what_is_a_users_own_is_followed_unasked_and_resumed(stage: Stage) -> None:
-    person = {"email": "ada@example.org", "password": "correct horse battery", "display_name": "Ada"}
-    body = json.dumps(person).encode()
-    answer = await stage.site.gateway.ask(
-        "POST /api/v1/auth/register", "Content-Type: application/json", body=body, key=None
-    )
-    registered = json.loads(answer.body)
-    channel, tenant = f"user:{registered['user']['id']}", registered["user"]["tenant"]
-    await stage.connect(await stage.credential(stage.site, registered["access_token"], tickets=5))
+    person = await register(stage.site.gateway, "ada@example.org")
+    channel, tenant = f"user:{person.user['id']}", person.user["tenant"]
+    await stage.connect(person.access)
     ((_, *begun),) = await stage.take(channel, 1)
     assert begun == [False, False, 0]
     await say(stage.site.writer, channel, "booking.confirmed", "booking.changed", tenant=tenant)

@@ -35,7 +35,8 @@ async def place(
 ) -> AsyncIterator[tuple[Gateway, Service]]:
     many = {"connection": {"seconds": 1, "free": 10_000, "most": 10_000}}
     data_dir = tmp_path_factory.mktemp("place")
-    async with open_place(gateway_database, data_dir, greeting_timeout=PATIENCE, limits_connects=many) as opened:
+    settings: dict[str, Any] = {"greeting_timeout": PATIENCE, "greeting_bytes": 16 * 1024, "limits_connects": many}
+    async with open_place(gateway_database, data_dir, **settings) as opened:
         yield opened
 
 
@@ -460,6 +461,32 @@ async def test_what_a_service_says_at_once_is_not_lost(gateway_database: Databas
     ):
         wire.send(frame(connect(KEY)))
         assert await said(wire) == (TEXT, "hello")
+
+
+async def test_whatever_is_said_behind_the_first_message_waits_for_the_service(
+    gateway_database: Database, tmp_path: Path
+) -> None:
+    go_on, heard = asyncio.Event(), asyncio.Queue[bytes]()
+    much = bytes(range(256)) * 2_000
+
+    async def late(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        await go_on.wait()
+        writer.write(SWITCHED)
+        for _ in range(3):
+            await heard.put((await read_frame(reader))[1])
+
+    async with (
+        Upstream.open(late) as upstream,
+        open_gateway(gateway_database, tmp_path, upstream.url) as gateway,
+        greeted(gateway) as (wire, _),
+    ):
+        wire.send(frame(connect(KEY)) + frame(much) + frame(b"end"))
+        assert (await gateway.ask("GET /ping")).status == 200
+        go_on.set()
+        said_there = [await asyncio.wait_for(heard.get(), PATIENCE) for _ in range(3)]
+        assert json.loads(said_there[0]) == {"id": 1, "connect": {}}
+        assert said_there[1:] == [much, b"end"]
 
 
 async def test_a_client_that_leaves_while_the_service_thinks_takes_its_connection_along(

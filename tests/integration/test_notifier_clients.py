@@ -106,17 +106,32 @@ async def raw_client(notifier: RunningNotifier) -> AsyncIterator[RawClient]:
 EXCESSES = {
     "more frames than allowed": frame(Opcode.PONG) * 101,
     "more empty fragments than allowed": frame(Opcode.TEXT, fin=False) + frame(Opcode.CONT, fin=False) * 100,
-    "more commands than can wait": frame(Opcode.TEXT, b'{"action":"ping"}') * 65,
 }
 
 
 async def test_who_sends_too_much_is_cut_off(database: Database, open_parts_for: OpenParts, writer: Writer) -> None:
-    async with a_notifier(database, open_parts_for, writer) as notifier:
+    async with a_notifier(database, open_parts_for, writer, message_burst=100) as notifier:
         for excess, data in EXCESSES.items():
             async with raw_client(notifier) as client:
                 client.send(data)
                 assert await client.close_code() == 1008, excess
         assert (await notifier.get("/livez"))[0] == 200
+
+
+PING, PONG = b'{"action":"ping"}', b'{"type":"pong"}'
+
+
+async def test_a_client_that_asks_faster_than_it_is_answered_waits(
+    database: Database, open_parts_for: OpenParts, writer: Writer
+) -> None:
+    """SDKs subscribe to everything at once, each with a message of its own, when they come back."""
+    async with a_notifier(database, open_parts_for, writer) as notifier, raw_client(notifier) as client:
+        client.send(frame(Opcode.TEXT, PING) * 900 + frame(Opcode.PING))
+        answers = [await client.frame() for _ in range(901)]
+        assert (answers.count((Opcode.TEXT, PONG)), answers.count((Opcode.PONG, b""))) == (900, 1)
+        client.send(frame(Opcode.TEXT, PING) * 90 + b"no frame at all")
+        while (answer := await client.frame())[0] is not Opcode.CLOSE:
+            assert answer == (Opcode.TEXT, PONG)
 
 
 async def test_noise_leaves_nothing_behind(database: Database, open_parts_for: OpenParts, writer: Writer) -> None:

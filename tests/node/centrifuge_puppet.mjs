@@ -15,14 +15,8 @@ globalThis.puppet = (() => {
   const outcome = (promise) => promise.catch(({ code }) => ({ refused: code }));
 
   return {
-    open(url, { headers, tickets, ...options }) {
-      class Socket extends WebSocket {
-        constructor(address) {
-          super(tickets ? `${address}?ticket=${tickets[0]}` : address, ...(headers ? [{ headers }] : []));
-          this.addEventListener("open", () => tickets?.shift());
-        }
-      }
-      client = new Centrifuge(url, { websocket: Socket, minReconnectDelay: 10, maxReconnectDelay: 100, ...options });
+    open(url, token) {
+      client = new Centrifuge(url, { token, minReconnectDelay: 10, maxReconnectDelay: 100 });
       client.on("connected", () => hear("", "connected"));
       client.on("connecting", ({ code }) => hear("", "connecting", code));
       client.on("disconnected", ({ code, reason }) => hear("", "disconnected", code, reason));

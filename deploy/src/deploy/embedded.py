@@ -16,6 +16,7 @@ import notifier.app
 import processor.app
 from deploy import postgres
 from deploy.data_directory import DataDirectory
+from deploy.process import free_port
 from deploy.provision import Database, provision
 from deploy.supervision import supervise
 from events.broker_memory import MemoryBroker
@@ -33,6 +34,7 @@ _DATABASE = "millrace"
 async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncIterator[Address]:
     """Everything, ready to serve at the address of its gateway. Stopped from the door inwards."""
     listen(host, port).close()
+    door = Address(host, port or free_port())
     async with AsyncExitStack() as parts:
         database = await parts.enter_async_context(_open_database(data))
         broker = MemoryBroker()
@@ -56,13 +58,13 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
 
         ingest_at = await opened("ingest", IngestSettings, ingest.app.open_service)
         processor_at = await opened("processor", ProcessorSettings, processor.app.open_service)
-        notifier_at = await opened("notifier", NotifierSettings, notifier.app.open_service)
+        notifier_at = await opened("notifier", NotifierSettings, notifier.app.open_service, gateway_url=door.url)
         yield await opened(
             "gateway",
             GatewaySettings,
             gateway.app.open_service,
-            host=host,
-            port=port,
+            host=door.host,
+            port=door.port,
             ingest_url=ingest_at.url,
             processor_url=processor_at.url,
             notifier_url=notifier_at.url,

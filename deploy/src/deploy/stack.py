@@ -191,6 +191,8 @@ class Stack:
             "MILLRACE_BROKER_URL": self.broker_url,
             "MILLRACE_PRINCIPAL_SECRET": self._data.secrets.principal,
         }
+        if _service_of(service) == "notifier":
+            settings["MILLRACE_GATEWAY_URL"] = self.url("gateway")
         if _service_of(service) == "gateway":
             settings |= {
                 "MILLRACE_INGEST_URL": self._urls("ingest"),

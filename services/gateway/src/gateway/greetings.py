@@ -95,6 +95,7 @@ class Greetings:
             stops=_stops,
             over=partial(self._over, request),
             patience=self._settings.greeting_timeout,
+            longest=self._settings.greeting_bytes,
         )
         transport.set_protocol(greeting)
         transport.write(switched(request, [(b"x-socket-id", str(stranger.socket).encode())]))
@@ -121,7 +122,7 @@ class Greetings:
 
     async def _count_as_guess(self, request: Request) -> None:
         """Who does so often is not heard for a while, as who shows wrong credentials."""
-        with suppress(QuotaExceeded):
+        with suppress(MillraceError):
             await self._limits.failed(request)
 
     # An introduction
@@ -181,9 +182,9 @@ def _switched(
 ) -> None:
     transport, rest = greeting.hand_over()
     client, service = join(greeting.connections, transport, pool, upstream, socket)
+    client.resume()  # what is written now may stop it again
     service.data_received(early)
     service.write(masked_text_frame(connect.message) + rest)
-    client.resume()
     socket.opened(service)
 
 

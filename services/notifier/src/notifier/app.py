@@ -12,6 +12,8 @@ from events.log import EventLog
 from events.web import new_app
 from notifier.connection import Connection
 from notifier.dialects.centrifugo.dialect import CentrifugoDialect
+from notifier.dialects.centrifugo.reading import Reading
+from notifier.dialects.centrifugo.refreshing import open_refreshing
 from notifier.dialects.progress import ProgressDialect
 from notifier.dialects.sse.routes import sse_routes
 from notifier.dialects.sse.server import HttpProtocol
@@ -34,11 +36,6 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
     history = History(log, reads=settings.catch_up_reads)
     following = Following(hub, history, parts.telemetry)
     presence = Presence(parts.pool)
-    dialects = (
-        ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),
-        CentrifugoDialect(hub, log, history, presence, settings),
-    )
-    floor = Floor(parts, settings, following, dialects)
     feed = Feed(parts, log, hub, settings)
 
     async def tell() -> None:
@@ -54,7 +51,16 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
         """What uvicorn calls for each upgrade."""
         return Connection(floor, server_state.connections)
 
-    async with presence.leaving(), loops(parts.telemetry) as running:
+    async with (
+        open_refreshing(settings.gateway_url) as refreshing,
+        presence.leaving(),
+        loops(parts.telemetry) as running,
+    ):
+        dialects = (
+            ProgressDialect(hub, log, max_subscriptions=settings.max_subscriptions),
+            CentrifugoDialect(Reading(hub, log, history), presence, refreshing, settings),
+        )
+        floor = Floor(parts, settings, following, dialects)
         running.start("feed", tell)
         running.start("beat", lambda: ticking(floor.beat, every=min(_BEAT_SECONDS, settings.ping_seconds / 2)))
         running.start("presence", lambda: ticking(presence.beat, every=BEAT_SECONDS, wake=presence.changed))

@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_connections",
         "_expires_at",
         "_floor",
+        "_full",
         "_handshaking",
         "_heard_at",
         "_loop",
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._closing: asyncio.TimerHandle | None = None
         self._session: Session | None = None
         self._expires_at: int | None = None
+        self._full = False  # whether too many commands wait for more to be read
         self._paused_at: float | None = None  # since when the client has too much unread
 
     # What the transport says
@@ -162,6 +164,8 @@ class Connection(asyncio.Protocol):
         """Say why, and wait a while for the other side to hang up."""
         if self._state is not _State.OPEN:
             return
+        assert self._session is not None
+        code = self._session.codes.get(code, code)
         self.send(close_frame(code, reason))
         self._say_goodbye(str(int(code)))
         self._transport.write_eof()
@@ -178,6 +182,8 @@ class Connection(asyncio.Protocol):
             if now - self._paused_at > settings.stall_seconds:
                 self._why = "stalled"
                 self._transport.abort()
+        elif self._full:
+            pass  # its pong may wait behind what we have not read
         elif self._pinged_at > self._heard_at and now - self._pinged_at > settings.pong_seconds:
             self.close(CloseCode.INTERNAL_ERROR, "No answer to a ping.")
         elif now - self._pinged_at >= settings.ping_seconds:
@@ -194,17 +200,24 @@ class Connection(asyncio.Protocol):
                 if not self._allowance.take(self._heard_at):
                     raise Violation(CloseCode.POLICY_VIOLATION, "Too many frames.")
                 self._take(opcode, payload)
-                if self._state is not _State.OPEN:
+                if self._full or self._state is not _State.OPEN:
                     return
         except Violation as violation:
             self.close(violation.code, violation.reason)
+
+    def _read_on(self) -> None:
+        if self._full and self._state is _State.OPEN:
+            self._full = False
+            self._transport.resume_reading()
+            self._read(b"")  # what has come already
 
     def _take(self, opcode: Opcode, payload: bytes) -> None:
         match opcode:
             case Opcode.TEXT:
                 assert self._session is not None
                 if not self._session.received(payload.decode()):
-                    raise Violation(CloseCode.POLICY_VIOLATION, "Too many commands wait for an answer.")
+                    self._full = True
+                    self._transport.pause_reading()
             case Opcode.BINARY:
                 raise Violation(CloseCode.UNSUPPORTED_DATA, "Commands are text.")
             case Opcode.PING:
@@ -220,6 +233,8 @@ class Connection(asyncio.Protocol):
         self._why = why
         self._state = _State.CLOSING
         self.writable = False
+        if self._full:
+            self._transport.resume_reading()  # the other side hangs up
         self._closing = self._loop.call_later(CLOSING_SECONDS, self._transport.abort)
 
     # The handshake
@@ -258,6 +273,7 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._pinged_at = self._loop.time()
         self._expires_at = principal.expires_at
         self._session = Session(self._floor.following, self)
+        self._session.roomy = self._read_on
         self._floor.opened(self)
         self._transport.write(handshake.accept(request_id))
         try:

@@ -27,8 +27,13 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
-    BAD_REQUEST = 3501  # Centrifugo's: its clients do not come again
-    STALE = 3502  # Centrifugo's: the client has not said connect
+    # Centrifugo's. Its clients come again after those below 3500, and never after the others.
+    SHUTDOWN = 3001
+    SERVER_ERROR = 3004
+    EXPIRED = 3005
+    INVALID_TOKEN = 3500
+    BAD_REQUEST = 3501
+    STALE = 3502
     CREDENTIAL_ENDED = 4401  # ours: what would be a 401
 
 

@@ -5,22 +5,23 @@ A task works only while there is something to do, so that an idle socket costs n
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from prometheus_client import Counter
 
 from events.database import database_gone
 from events.telemetry import Telemetry
-from notifier.frames import ping_frame
+from notifier.frames import CloseCode, ping_frame
 from notifier.history import PAGE, History
 from notifier.hub import Channel, Form, Hub
 from notifier.subscription import Subscription
 
-# Commands that a client may have waiting for an answer.
+# Commands that wait to be obeyed: of a client that sends faster, no more are read for now.
 WAITING_COMMANDS = 64
 
 _PING = ping_frame()
+_CODES: Mapping[CloseCode, CloseCode] = {}
 
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
@@ -70,9 +71,11 @@ class Session:
         "_outlet",
         "_subscriptions",
         "_working",
+        "codes",
         "left",
         "obey",
         "ping",
+        "roomy",
     )
 
     def __init__(self, following: Following, outlet: Outlet) -> None:
@@ -86,6 +89,8 @@ class Session:
         self.obey: Obey | None = None  # set by the dialect when it begins
         # A dialect may change these when it begins.
         self.ping = _PING
+        self.codes: Mapping[CloseCode, CloseCode] = _CODES  # what the dialect says instead
+        self.roomy: Callable[[], None] | None = None  # called when it can take messages again
         self.left: Callable[[], None] | None = None  # called when the session is over
 
     def __len__(self) -> int:
@@ -128,12 +133,10 @@ class Session:
         self._outlet.fail(error)
 
     def received(self, message: str) -> bool:
-        """Obey it in its turn. False if too many wait already."""
-        if len(self._messages) >= WAITING_COMMANDS:
-            return False
+        """Obey it in its turn. False if no more may come until it is `roomy` again."""
         self._messages.append(message)
         self._work()
-        return True
+        return len(self._messages) < WAITING_COMMANDS
 
     def resume(self) -> None:
         """The connection takes bytes again."""
@@ -182,6 +185,8 @@ class Session:
         if self._messages:
             assert self.obey is not None
             await self.obey(self._messages.pop(0))
+            if len(self._messages) == WAITING_COMMANDS // 2 and self.roomy is not None:
+                self.roomy()
         else:
             await self._catch_up(self._behind[0])
 

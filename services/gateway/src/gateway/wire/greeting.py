@@ -37,6 +37,7 @@ class Greeting(asyncio.Protocol):
         stops: Callable[["Greeting"], None],
         over: Callable[[Outcome], None],
         patience: float,
+        longest: int,
     ) -> None:
         self.connections = connections
         self._transport = transport
@@ -44,7 +45,7 @@ class Greeting(asyncio.Protocol):
         self._stops = stops
         self._over = over
         self._loop = asyncio.get_running_loop()
-        self._first = FirstMessage()
+        self._first = FirstMessage(longest)
         self._outcome: Outcome | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(patience, late, self)

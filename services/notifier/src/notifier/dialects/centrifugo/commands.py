@@ -56,6 +56,10 @@ class Rpc(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class Refresh(msgspec.Struct):
+    token: str = ""
+
+
 class Command(msgspec.Struct):
     """One of these is set; of several, the first counts."""
 
@@ -67,6 +71,7 @@ class Command(msgspec.Struct):
     history: History | None = None
     rpc: Rpc | None = None
     sub_refresh: Channelled | None = None
+    refresh: Refresh | None = None
     presence: Channelled | None = None
     presence_stats: Channelled | None = None
     ping: dict[str, Any] | None = None
@@ -85,7 +90,7 @@ _decoder = msgspec.json.Decoder(Command)
 def decode_command(line: str) -> Command:
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         raise bad_request() from None
 
 

@@ -1,6 +1,7 @@
 """What is said on one socket in Centrifugo's protocol: connect, then an answer to each command, and publications."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from notifier.dialects.centrifugo.commands import (
     Command,
     Connect,
     History,
+    Refresh,
     Rpc,
     Subscribe,
     bad_request,
@@ -21,6 +23,7 @@ from notifier.dialects.centrifugo.commands import (
 )
 from notifier.dialects.centrifugo.forms import form_of
 from notifier.dialects.centrifugo.reading import Reading
+from notifier.dialects.centrifugo.refreshing import Lease, Refreshing
 from notifier.dialects.centrifugo.replies import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
@@ -30,6 +33,7 @@ from notifier.dialects.centrifugo.replies import (
     PERMISSION_DENIED,
     REFUSALS,
     Connected,
+    Refreshed,
     Refused,
     Reply,
     Subscribed,
@@ -44,6 +48,17 @@ from notifier.session import Session
 # How long a client may take to say connect.
 CONNECT_SECONDS = 10.0
 
+# How long before its end a connection is refreshed.
+_EARLY_SECONDS = 25.0
+
+# What its clients understand of why a connection ends.
+_CODES = {
+    CloseCode.SERVICE_RESTART: CloseCode.SHUTDOWN,
+    CloseCode.INTERNAL_ERROR: CloseCode.SERVER_ERROR,
+    CloseCode.CREDENTIAL_ENDED: CloseCode.EXPIRED,
+    CloseCode.UNSUPPORTED_DATA: CloseCode.BAD_REQUEST,
+}
+
 _PING = text_frame(b"{}")
 _VERSION = "millrace"
 
@@ -54,20 +69,24 @@ class Shared:
 
     reading: Reading
     presence: Presence
+    refreshing: Refreshing | None
     max_subscriptions: int
     ping_seconds: float
 
 
 class Conversation:
-    __slots__ = ("_client", "_deadline", "_hidden", "_principal", "_session", "_shared")
+    __slots__ = ("_client", "_deadline", "_hidden", "_lease", "_principal", "_session", "_shared")
 
-    def __init__(self, shared: Shared, session: Session, principal: Principal) -> None:
+    def __init__(self, shared: Shared, session: Session, principal: Principal, lease: Lease | None) -> None:
+        """`lease`: None for a socket that is not the gateway's to end, or that does not expire."""
         self._shared = shared
         self._session = session
         self._principal = principal
         self._hidden = hidden_from(principal)
+        self._lease = None if shared.refreshing is None else lease
         self._client: UUID | None = None  # its id, once it is connected
         session.ping = _PING
+        session.codes = _CODES
         session.left = self._left
         stale = Violation(CloseCode.STALE, "stale")
         self._deadline = asyncio.get_running_loop().call_later(CONNECT_SECONDS, session.fail, stale)
@@ -116,8 +135,10 @@ class Conversation:
             case Command(presence_stats=Channelled() as wish):
                 clients, subjects = await self._shared.presence.count(self._channel(wish.channel))
                 self._say(command.id, {"presence_stats": {"num_clients": clients, "num_users": subjects}})
+            case Command(refresh=Refresh() as wish):
+                self._say(command.id, {"refresh": await self._refreshed(wish)})
             case Command(sub_refresh=Channelled() as wish):
-                self._refresh(wish.channel)
+                self._refresh_subscription(wish.channel)
                 self._say(command.id, {"sub_refresh": {}})
             case Command(ping={}):
                 self._say(command.id, {"ping": {}})
@@ -132,7 +153,10 @@ class Conversation:
             begun[own] = await self._shared.reading.begin(self._channel(own), wish.subs.get(own, Subscribe()))
         self._client = new_id()
         self._deadline.cancel()
-        self._say(id_, {"connect": Connected(str(self._client), _VERSION, round(self._shared.ping_seconds), begun)})
+        expires, ttl = _term(self._lease)
+        ping = round(self._shared.ping_seconds)
+        connected = Connected(str(self._client), _VERSION, ping, begun, expires=expires, ttl=ttl)
+        self._say(id_, {"connect": connected})
         for name, subscribed in begun.items():
             self._follow(self._channel(name), subscribed)
 
@@ -163,7 +187,13 @@ class Conversation:
         present = await self._shared.presence.of(channel)
         return {str(each.client): {"client": str(each.client), "user": each.subject} for each in present}
 
-    def _refresh(self, name: str) -> None:
+    async def _refreshed(self, wish: Refresh) -> Refreshed:
+        if self._lease is None or self._shared.refreshing is None:
+            raise Refused(NOT_AVAILABLE, "This connection does not expire, or cannot be refreshed here.")
+        self._lease = await self._shared.refreshing.refresh(self._lease, wish.token)
+        return Refreshed(str(self._client), _VERSION, *_term(self._lease))
+
+    def _refresh_subscription(self, name: str) -> None:
         """What may be followed is decided by the credential alone, so a subscription has no expiry of its own."""
         if self._channel(name) not in self._session:
             raise Refused(PERMISSION_DENIED, "This channel is not subscribed.")
@@ -173,7 +203,7 @@ class Conversation:
             raise Refused(METHOD_NOT_FOUND, "There is no such method.")
         try:
             about = msgspec.json.decode(wish.data, type=Channelled)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             raise Refused(BAD_REQUEST, 'A snapshot is asked for with {"channel": <name>}.') from None
         return await self._shared.reading.snapshot(self._channel(about.channel), self._hidden)
 
@@ -182,3 +212,11 @@ class Conversation:
 
     def _say(self, id_: int, reply: Reply) -> None:
         self._session.say(reply_frame(id_, reply))
+
+
+def _term(lease: Lease | None) -> tuple[bool, int]:
+    """Whether the client has to refresh, and in how many seconds: early enough to be in time."""
+    if lease is None:
+        return False, 0
+    left = lease.expires_at - time.time()
+    return True, max(1, int(left - min(_EARLY_SECONDS, left / 4)))

@@ -54,6 +54,13 @@ class Connected(msgspec.Struct, omit_defaults=True):
     ttl: int = 0  # seconds
 
 
+class Refreshed(msgspec.Struct, omit_defaults=True):
+    client: str
+    version: str
+    expires: bool = False
+    ttl: int = 0  # seconds
+
+
 class Publications(msgspec.Struct):
     publications: list[msgspec.Raw]
     epoch: str
