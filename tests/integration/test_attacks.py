@@ -40,6 +40,7 @@ IN_QUERY = TICKETS + "test_any_other_credential_in_a_query_is_refused_and_told_w
 ORIGIN = "test_gateway_sockets.py::test_foreign_pages_open_no_sockets"
 SOCKETS = "test_notifier_clients.py::test_whatever_breaks_the_protocol_is_answered_with_its_close_code"
 OTHERS = "test_other_tenants.py::"
+STREAMS = "test_gateway_streams.py::"
 
 HELD = {
     # Tokens: the detail names the flaw
@@ -79,6 +80,15 @@ HELD = {
     ),
     "a foreign Origin": Held(403, "forbidden", ORIGIN, "a foreign one"),
     "an Origin that begins like ours": Held(403, "forbidden", ORIGIN, "one that begins alike"),
+    "the URL of a stream, from a log": Held(
+        401,
+        "unauthenticated",
+        STREAMS + "test_a_ticket_that_is_used_up_opens_its_stream_again_with_the_cookie_of_its_first_answer",
+    ),
+    "a lost stream, opened again after its key was revoked": Held(
+        401, "unauthenticated", STREAMS + "test_a_key_that_is_revoked_forgets_the_streams_that_are_lost_just_then"
+    ),
+    "a stream on a foreign page": Held(403, "forbidden", STREAMS + "test_a_page_of_another_origin_opens_no_stream"),
     "a compressed frame": Held(1002, "close", SOCKETS, "a reserved bit"),
     "a frame of 2^63 bytes": Held(1009, "close", SOCKETS, "a message of 2^63 bytes and more"),
     # Framing: the connection is closed behind the answer

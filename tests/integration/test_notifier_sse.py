@@ -214,6 +214,13 @@ async def test_who_reads_slowly_is_told_from_the_log_and_misses_nothing(
             assert await slow.versions(600) == list(range(2, 602))
 
 
+async def test_of_progress_that_is_due_the_latest_is_enough_for_who_asks_so(world: World) -> None:
+    job_id = await world.writer.job(150)
+    async with world.follow(f"job:{job_id}", after="0", conflate="true") as client:
+        (latest,) = await client.take(1)
+        assert (latest.data["version"], latest.id) == (150, f"{await world.epoch()}.150")
+
+
 async def test_who_reads_nothing_for_too_long_is_let_go(
     database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:

@@ -38,6 +38,8 @@ USED = (
     "a wrong password",
     "a guest's password",
     "a used ticket",
+    "a stream's ticket",
+    "a stream's cookie",
     "a used invitation",
 )
 

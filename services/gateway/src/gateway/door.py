@@ -179,6 +179,7 @@ class Door:
     async def _open_stream(self, client: ClientConnection, request: Request, route: Route) -> None:
         """What a socket is to a WebSocket, to a stream of events."""
         self._origins.check(request.head, request.head.header(b"host"))
+        request.terms += self._origins.allows_cookies(request.head)
         self._sockets.check_open()
         ticket = ticket_of(request.head)
         before = None if ticket is None else await self._streams.find(request.head, ticket)

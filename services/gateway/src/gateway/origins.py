@@ -1,6 +1,7 @@
 """Which web pages may talk to us from a browser (CORS, and the origins of WebSockets).
 
-No cookies are ours, so no answer needs to allow credentials: a page sends a key or a token that it has.
+A page sends a key or a token that it has. The only cookie of ours opens a stream again, so no other answer needs to
+allow credentials.
 """
 
 import re
@@ -48,6 +49,12 @@ class Origins:
         if origin is None or not self.allows(origin.decode("latin-1")):
             return _VARIES
         return b"access-control-allow-origin: %b\r\n%b%b" % (origin, _EXPOSED, _VARIES)
+
+    def allows_cookies(self, head: RequestHead) -> bytes:
+        """The header line by which a page of a named origin may send the cookie of a stream."""
+        origin = head.header(b"origin")
+        named = origin is not None and "*" not in self._named and self.allows(origin.decode("latin-1"))
+        return b"access-control-allow-credentials: true\r\n" if named else b""
 
     def preflight(self, head: RequestHead) -> Headers:
         """What a page may send, to a browser that asks before sending it."""

@@ -31,6 +31,10 @@ class Follower(Protocol):
     @property
     def live(self) -> bool: ...
     @property
+    def alone(self) -> bool:
+        """Whether its outlet certainly has no other follower."""
+
+    @property
     def outlet(self) -> Outlet: ...
     def fall_behind(self, cursor: int) -> None:
         """It has been told up to there, and reads the log from now on."""
@@ -94,27 +98,27 @@ class Cohort:
 
     def take(self) -> list[tuple[Due, list[Follower]]]:
         """What is due, and to whom; from now on they have been told."""
-        dues = {self._after: self._due(self._after)}
-        told = {self._after: list(self._members)}
+        lines, after = self._lines, self._after
+        self._lines, self.size, self._after = [], 0, self._told
+        groups = {after: list(self._members)}
         for follower, cursor in tuple(self._ahead.items()):
-            if cursor not in dues:
-                dues[cursor], told[cursor] = self._due(cursor), []
-            told[cursor].append(follower)
+            groups.setdefault(cursor, []).append(follower)
             if cursor <= self._told:
                 del self._ahead[follower]
                 self._members[follower] = None
-        self._lines, self.size, self._after = [], 0, self._told
-        return [(due, told[cursor]) for cursor, due in dues.items() if due.lines and told[cursor]]
+        taken = []
+        for cursor, followers in groups.items():
+            rest = lines if cursor <= after else [line for line in lines if line.place > cursor]
+            if rest and followers:
+                due = Due(cursor, self.form, conflated(rest) if self.conflate else rest)
+                taken.append((due, followers))
+        return taken
 
     def disband(self) -> None:
         """Send all to the log."""
         cursors = dict.fromkeys(self._members, self._after) | self._ahead
         for follower, cursor in cursors.items():
             follower.fall_behind(cursor)
-
-    def _due(self, after: int) -> Due:
-        lines = [line for line in self._lines if line.place > after]
-        return Due(after, self.form, conflated(lines) if self.conflate else lines)
 
 
 class Room:

@@ -73,7 +73,8 @@ class Hub:
                 if room is not None:
                     for cohort in room.hear(event, written):
                         self._rounds.add(cohort)
-            await self._rounds.roomy()
+            if self._rounds.full:
+                await self._rounds.roomy()
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         self._heard.set(self.position)

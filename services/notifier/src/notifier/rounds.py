@@ -40,8 +40,12 @@ class Rounds:
         if self._under_way is None:
             self._under_way = asyncio.create_task(self._go())
 
+    @property
+    def full(self) -> bool:
+        """Whether no more should become due: wait for `roomy`."""
+        return not self._roomy.is_set()
+
     async def roomy(self) -> None:
-        """Wait until more may become due."""
         await self._roomy.wait()
 
     async def _go(self) -> None:
@@ -61,8 +65,7 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
-        taken = self._take()
-        told = _one_channel(*taken[0]) if len(taken) == 1 else _channels(taken)
+        told = _tell(self._take())
         time = asyncio.get_running_loop().time
         frames, until = 0, time() + _SLICE_SECONDS
         while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
@@ -85,55 +88,51 @@ class Rounds:
         return taken
 
 
-def _one_channel(due: Due, followers: list[Follower]) -> Iterator[int]:
-    """Tell them one after the other. How many events each was told."""
-    data, count = due.packed, len(due.lines)
-    for follower in followers:
-        if not follower.live:  # it has left meanwhile
-            continue
-        try:
-            written = follower.outlet.write(data)
-        except Exception as error:
-            follower.outlet.fail(error)
-            continue
-        if written:
-            yield count
-        else:
-            follower.fall_behind(due.after)
-            yield 0
-
-
-def _channels(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
-    """The same, and whoever is told something in several channels is told it at once."""
-    told: dict[Outlet, list[tuple[Follower, Due]]] = {}
+def _tell(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
+    """Tell all of it, one write after the other. How many events each write told."""
+    together: dict[Outlet, list[tuple[Follower, Due]]] = {}  # to whom something is due in several channels
     for due, followers in taken:
+        data, count = due.packed, len(due.lines)
         for follower in followers:
-            told.setdefault(follower.outlet, []).append((follower, due))
-    packed: dict[tuple[Due, ...], bytes] = {}
-    for outlet, all_of_it in told.items():
-        still = [(follower, due) for follower, due in all_of_it if follower.live]
-        if not still:
-            continue
-        try:
-            written = outlet.write(_packed([due for _, due in still], packed))
-        except Exception as error:
-            outlet.fail(error)
-            continue
-        if written:
-            yield sum([len(due.lines) for _, due in still])
-        else:
-            for follower, due in still:
+            if not follower.live:  # it has left meanwhile
+                continue
+            if not follower.alone and len(taken) > 1:
+                together.setdefault(follower.outlet, []).append((follower, due))
+                continue
+            try:
+                written = follower.outlet.write(data)
+            except Exception as error:
+                follower.outlet.fail(error)
+                continue
+            if written:
+                yield count
+            else:
                 follower.fall_behind(due.after)
-            yield 0
+                yield 0
+    packed: dict[tuple[Due, ...], bytes] = {}
+    for outlet, told in together.items():
+        yield _tell_together(outlet, [(follower, due) for follower, due in told if follower.live], packed)
 
 
-def _packed(dues: list[Due], packed: dict[tuple[Due, ...], bytes]) -> bytes:
+def _tell_together(outlet: Outlet, told: list[tuple[Follower, Due]], packed: dict[tuple[Due, ...], bytes]) -> int:
+    try:
+        written = not told or outlet.write(_packed(tuple(due for _, due in told), packed))
+    except Exception as error:
+        outlet.fail(error)
+        return 0
+    if written:
+        return sum(len(due.lines) for _, due in told)
+    for follower, due in told:
+        follower.fall_behind(due.after)
+    return 0
+
+
+def _packed(dues: tuple[Due, ...], packed: dict[tuple[Due, ...], bytes]) -> bytes:
     """All of it in the log's order; made once for all who follow the same channels."""
     if len(dues) == 1:
         return dues[0].packed
-    key = tuple(dues)
-    if key not in packed:
+    if dues not in packed:
         lines = [(line.event.position, due.form, line.written) for due in dues for line in due.lines]
         lines.sort(key=itemgetter(0))
-        packed[key] = b"".join(form.pack([line[2] for line in run]) for form, run in groupby(lines, key=itemgetter(1)))
-    return packed[key]
+        packed[dues] = b"".join(form.pack([line[2] for line in run]) for form, run in groupby(lines, key=itemgetter(1)))
+    return packed[dues]

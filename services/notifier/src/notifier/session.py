@@ -108,6 +108,9 @@ class Session:
         begin = hub.position if cursor is None else cursor
         room = hub.enter(channel)
         subscription = Subscription(room, begin, form, self._outlet, self._fell_behind, conflate=conflate)
+        subscription.alone = not self._subscriptions
+        if len(self._subscriptions) == 1:  # of several none is
+            next(iter(self._subscriptions.values())).alone = False
         self._subscriptions[channel] = subscription
         if cursor is not None or not subscription.go_live():
             self._behind.append(subscription)

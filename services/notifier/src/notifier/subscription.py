@@ -14,7 +14,7 @@ from notifier.lines import Line, conflated, runs
 
 
 class Subscription:
-    __slots__ = ("_fell_behind", "_room", "conflate", "cursor", "form", "live", "outlet")
+    __slots__ = ("_fell_behind", "_room", "alone", "conflate", "cursor", "form", "live", "outlet")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Subscription:
         self.outlet = outlet
         self.conflate = conflate
         self.live = False  # told with its cohort, not from the log
+        self.alone = False  # its connection has certainly no other
         self._room = room
         self._fell_behind = fell_behind
 

@@ -18,7 +18,8 @@ from notifier.dialects.sse.cursors import Cursors
 from notifier.dialects.sse.form import EventForm, of_one, of_several
 from notifier.dialects.sse.stream import EventStream
 from notifier.floor import Floor
-from notifier.hub import Channel, Hub, is_stream
+from notifier.form import Channel, is_stream
+from notifier.hub import Hub
 from notifier.session import Session
 
 MOST_CHANNELS = 100
@@ -55,6 +56,10 @@ After = Annotated[
         description="The id after which to go on, or 0 for the beginning. Without it, what happens from now on.",
     ),
 ]
+Conflate = Annotated[
+    bool,
+    Query(description="Whether of a job's or an upload's progress the latest is enough, where more is due at once."),
+]
 LastEventId = Annotated[
     str | None, Header(description="The same, as a browser sends it when it comes again. It counts instead of `after`.")
 ]
@@ -63,13 +68,16 @@ LastEventId = Annotated[
 class Following:
     """One request: what it wants to follow, and from where."""
 
-    def __init__(self, channels: list[Channel], cursors: Cursors, hub: Hub, hidden: frozenset[str]) -> None:
+    def __init__(
+        self, channels: list[Channel], cursors: Cursors, hub: Hub, hidden: frozenset[str], *, conflate: bool
+    ) -> None:
         self.channels = channels
         self.cursors = cursors
         self.begins: list[int | None] = [None] * len(channels)  # after which to tell of each; None for from now on
         self._gaps: dict[int, MillraceError] = {}
         self._hub = hub
         self._hidden = hidden
+        self._conflate = conflate
 
     def miss(self, number: int, why: MillraceError) -> None:
         """What the cursor of a channel asks for cannot be had: it goes on from now."""
@@ -78,7 +86,8 @@ class Following:
     def begin(self, session: Session) -> bytes:
         """Subscribe, and say where that begins."""
         for number, (channel, begin) in enumerate(zip(self.channels, self.begins, strict=True)):
-            self.cursors.places[number] = session.follow(channel, begin, self._form(number))
+            form = self._form(number)
+            self.cursors.places[number] = session.follow(channel, begin, form, conflate=self._conflate)
         id_ = self.cursors.id
         said = [b"%bid: %b\n\n" % (come_again(), id_.encode())]
         for number, why in self._gaps.items():
@@ -110,12 +119,13 @@ def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
         principal: PrincipalOf,
         channel: Channels,
         after: After = None,
+        conflate: Conflate = False,
         last_event_id: LastEventId = None,
     ) -> Response:
         """Server-sent events: each event of the channels, once and in order. `EventSource` goes on where it was."""
         request_id, path = request.state.request_id, request.url.path
         try:
-            following = await admit(principal, channel, after, last_event_id or None)
+            following = await admit(principal, channel, after, last_event_id or None, conflate=conflate)
         except _REFUSALS as raised:
             error = as_millrace_error(raised)
             if error.retryable and wants_events(request.headers.get("accept", "")):
@@ -126,14 +136,16 @@ def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
             floor, following.begin, stamp, expires_at=principal.expires_at, path=path, request_id=request_id
         )
 
-    async def admit(principal: Principal, names: list[str], after: str | None, last_id: str | None) -> Following:
+    async def admit(
+        principal: Principal, names: list[str], after: str | None, last_id: str | None, *, conflate: bool
+    ) -> Following:
         channels = _channels(names, principal)
         if floor.draining:
             raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
         if floor.full:
             raise Unavailable("Too many clients are connected. Try again.", headers={"Retry-After": "5"})
         cursors = Cursors(hub.epoch, names)
-        following = Following(channels, cursors, hub, hidden_from(principal))
+        following = Following(channels, cursors, hub, hidden_from(principal), conflate=conflate)
         wanted, why = _wanted(cursors, after, last_id)
         for number, channel in enumerate(channels):
             newest = await newest_of(channel, log, hub)
