@@ -35,7 +35,7 @@ class Greeting(asyncio.Protocol):
         introduced: Callable[["Greeting", bytes], Coroutine[None, None, None]],
         late: Callable[["Greeting"], None],
         stops: Callable[["Greeting"], None],
-        over: Callable[[Outcome], None],
+        over: Callable[["Greeting", Outcome], None],
         patience: float,
         longest: int,
     ) -> None:
@@ -62,6 +62,14 @@ class Greeting(asyncio.Protocol):
     def close(self, code: int, reason: str, outcome: Outcome) -> None:
         if self._leaves(outcome):
             self._hang_up(code, reason)
+
+    @property
+    def is_silent(self) -> bool:
+        return self._task is None and self._outcome is None
+
+    def give_way(self) -> None:
+        self._outcome = Outcome.STALE
+        self._transport.abort()
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """The raw transport, for good, and what was read behind the first message."""
@@ -118,4 +126,4 @@ class Greeting(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         self.connections.discard(self)
-        self._over(self._outcome or Outcome.LEFT)
+        self._over(self, self._outcome or Outcome.LEFT)
