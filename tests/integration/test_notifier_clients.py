@@ -20,7 +20,6 @@ from fixtures.parts import OpenParts
 from fixtures.raw_websockets import RawClient, frame
 from fixtures.raw_websockets import raw_client as opened
 
-LIMITS = {"max_message_bytes": 16 * 1024, "message_burst": 100}
 SMALL = {"queue_bytes": 16 * 1024}
 LAZY: dict[str, Any] = {
     "max_queue": 1,
@@ -111,7 +110,7 @@ EXCESSES = {
 
 
 async def test_who_sends_too_much_is_cut_off(database: Database, open_parts_for: OpenParts, writer: Writer) -> None:
-    async with a_notifier(database, open_parts_for, writer, **LIMITS) as notifier:
+    async with a_notifier(database, open_parts_for, writer, message_burst=100) as notifier:
         for excess, data in EXCESSES.items():
             async with raw_client(notifier) as client:
                 client.send(data)
@@ -119,17 +118,20 @@ async def test_who_sends_too_much_is_cut_off(database: Database, open_parts_for:
         assert (await notifier.get("/livez"))[0] == 200
 
 
+PING, PONG = b'{"action":"ping"}', b'{"type":"pong"}'
+
+
 async def test_a_client_that_asks_faster_than_it_is_answered_waits(
     database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:
     """SDKs subscribe to everything at once, each with a message of its own, when they come back."""
     async with a_notifier(database, open_parts_for, writer) as notifier, raw_client(notifier) as client:
-        client.send(frame(Opcode.TEXT, b'{"action":"ping"}') * 900 + frame(Opcode.PING))
+        client.send(frame(Opcode.TEXT, PING) * 900 + frame(Opcode.PING))
         answers = [await client.frame() for _ in range(901)]
-        assert (answers.count((Opcode.TEXT, b'{"type":"pong"}')), answers.count((Opcode.PONG, b""))) == (900, 1)
-        client.send(frame(Opcode.TEXT, b'{"action":"ping"}') * 90 + b"no frame at all")
+        assert (answers.count((Opcode.TEXT, PONG)), answers.count((Opcode.PONG, b""))) == (900, 1)
+        client.send(frame(Opcode.TEXT, PING) * 90 + b"no frame at all")
         while (answer := await client.frame())[0] is not Opcode.CLOSE:
-            assert answer == (Opcode.TEXT, b'{"type":"pong"}')
+            assert answer == (Opcode.TEXT, PONG)
 
 
 async def test_noise_leaves_nothing_behind(database: Database, open_parts_for: OpenParts, writer: Writer) -> None:

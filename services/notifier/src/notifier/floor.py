@@ -17,6 +17,8 @@ from notifier.settings import NotifierSettings
 
 _LAST_SECONDS = 2.0  # for the last ones to hang up
 
+_GOODBYE = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
+
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 1000
 
@@ -62,6 +64,8 @@ class Floor:
     def opened(self, connection: Guest) -> None:
         self._open.add(connection)
         self._connections.set(len(self._open))
+        if self.draining:  # it was let in before, and the others have been told already
+            asyncio.get_running_loop().call_soon(connection.close, *_GOODBYE)
 
     def ended(self, connection: Guest, why: str) -> None:
         self._open.discard(connection)
@@ -84,8 +88,7 @@ class Floor:
         self.draining = True
         if not self._open:
             return
-        code, reason = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
-        goodbyes = [partial(connection.close, code, reason) for connection in self._open]
+        goodbyes = [partial(connection.close, *_GOODBYE) for connection in self._open]
         seconds = spread(goodbyes, within=self.settings.drain_seconds)
         try:
             async with asyncio.timeout(seconds + _LAST_SECONDS):

@@ -70,11 +70,11 @@ class Opening:
         pass
 
     def upstream_lost(self, reason: str) -> None:
-        self._pool.breaker.failed()
+        self._pool.failed(self._upstream)
         self._fail(UpstreamUnavailable(f"The {self._pool.service} broke off. Try again."))
 
     def upstream_silent(self) -> None:
-        self._pool.breaker.failed()
+        self._pool.failed(self._upstream)
         self._fail(UpstreamTimeout(f"The {self._pool.service} did not answer in time."))
 
     def _fail(self, error: MillraceError) -> None:
