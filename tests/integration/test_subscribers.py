@@ -393,3 +393,25 @@ async def test_whoever_may_not_read_the_log_is_told_so_at_once(database: Databas
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with subscribe("#", "billing", service.keep, database_url=database.url("ingest"), broker_url="memory://"):
             raise AssertionError("it must not begin")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT events.acquire_checkpoint('relay.feed')",
+        "SELECT events.save_checkpoint('relay.feed', 1, 1)",
+        "UPDATE events.checkpoints SET position = 0",
+        "DELETE FROM events.parked",
+        "INSERT INTO events.events (position) VALUES (1)",
+        "SELECT * FROM processor.jobs",
+    ],
+)
+async def test_a_service_can_move_no_other_reader_and_write_nothing_into_the_log(
+    service: Service, statement: str
+) -> None:
+    connection = await asyncpg.connect(service.database_url)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
