@@ -63,6 +63,8 @@ async def test_what_becomes_of_a_call_is_told_and_the_process_is_there_for_the_n
     client, patient, hasty = Client(), calls(slots), calls(slots, call_seconds=0.05)
     assert await patient.run(client.request, "acme", task(tmp_path, "large 3"), options_at="query", too_long="Wait.")
     assert (await refusal(patient, client, task(tmp_path, "refuse"))).code == "refused"
+    full = await refusal(patient, client, task(tmp_path, "fill"))
+    assert (full.status, full.detail) == (503, "There is not enough room on the processor's disk for this.")
     slow = await refusal(hasty, client, task(tmp_path, "work 10"))
     assert (slow.status, slow.code) == (422, "took_too_long")
     hanging = await refusal(hasty, client, task(tmp_path, "hang 10"))

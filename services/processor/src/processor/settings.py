@@ -42,7 +42,7 @@ class ProcessorSettings(BodySettings):
     archive_ratio: int = Field(default=200, ge=1)  # bytes that come out for each of the file's, after the first MiB
     archive_depth: int = Field(default=3, ge=0)  # layers: a zip with a .csv.gz in it has two
     archive_entries: int = Field(default=10_000, ge=1)  # of a zip
-    archive_disk_free_mb: int = Field(default=1024, ge=0)  # megabytes that opening leaves free on the scratch disk
+    archive_disk_free_mb: int = Field(default=1024, ge=0)  # megabytes that steps leave free on the scratch disk
     http_hosts: tuple[PatternText, ...] = ()  # JSON list of what steps may call: *.example.com, example.com:8443
     http_private_addresses: bool = False  # whether these may be on this machine or in a private network
     http_seconds: float = Field(default=30.0, gt=0)  # seconds that a call may take from the lookup to its last byte
