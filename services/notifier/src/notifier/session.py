@@ -12,8 +12,9 @@ from prometheus_client import Counter
 
 from events.database import database_gone
 from events.telemetry import Telemetry
-from notifier.history import PAGE, History
-from notifier.hub import Channel, Form, Hub
+from notifier.history import History
+from notifier.hub import Channel, Form, Hub, is_stream
+from notifier.pages import Pages
 from notifier.subscription import Subscription
 
 # Commands that a client may have waiting for an answer.
@@ -47,7 +48,7 @@ class Following:
 
     def __init__(self, hub: Hub, history: History, telemetry: Telemetry) -> None:
         self.hub = hub
-        self.history = history
+        self.pages = Pages(history)
         self.log = telemetry.log
         registry = telemetry.registry
         self.demoted = Counter(
@@ -77,11 +78,18 @@ class Session:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
 
+    @property
+    def behind(self) -> int:
+        """How many channels are told from the log for now."""
+        return len(self._behind)
+
     def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
-        """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
+        """Tell what comes after the cursor, which the log must have reached; None where it is a position for whatever
+        comes from now on. Returns the cursor.
 
         `conflate` if the client asks for it: of progress that is due, it is told only the latest.
         """
+        assert cursor is not None or not is_stream(channel)
         hub = self._following.hub
         begin = hub.position if cursor is None else cursor
         room = hub.enter(channel)
@@ -167,11 +175,11 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        page = await self._following.history.page(subscription.channel, subscription.cursor)
+        page = await subscription.read(self._following.pages)
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
-        self._following.caught_up.inc(len(page))
-        if not (told_all and len(page) < PAGE and subscription.go_live()):
+        self._following.caught_up.inc(page.events)
+        if not (told_all and page.last and subscription.go_live()):
             self._behind.append(subscription)
