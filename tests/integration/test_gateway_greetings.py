@@ -22,6 +22,7 @@ from fixtures.greetings import PATH, WELCOME, Person, Service, open_place
 from fixtures.limits import only
 from fixtures.log import as_owner
 from fixtures.sockets import ADMIN, SWITCHED, UPGRADE
+from gateway import greetings
 from gateway.auth.keys import new_key
 
 INVALID = (3500, "invalid token")
@@ -35,7 +36,8 @@ async def place(
 ) -> AsyncIterator[tuple[Gateway, Service]]:
     many = {"connection": {"seconds": 1, "free": 10_000, "most": 10_000}}
     data_dir = tmp_path_factory.mktemp("place")
-    async with open_place(gateway_database, data_dir, greeting_timeout=PATIENCE, limits_connects=many) as opened:
+    settings: dict[str, Any] = {"greeting_timeout": PATIENCE, "greeting_bytes": 16 * 1024, "limits_connects": many}
+    async with open_place(gateway_database, data_dir, **settings) as opened:
         yield opened
 
 
@@ -263,8 +265,9 @@ async def test_whoever_says_nothing_in_time_is_sent_away_however_busy(
 
 
 async def test_strangers_take_places_of_their_own_and_give_them_back(
-    gateway_database: Database, tmp_path: Path
+    gateway_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(greetings, "SILENT_SECONDS", PATIENCE)
     trusting: Any = {"max_greetings": 3, "max_greetings_per_address": 2, "trusted_proxies": ["127.0.0.0/8"]}
 
     async def come(gateway: Gateway, stack: AsyncExitStack, address: str) -> Wire | int:
@@ -296,24 +299,39 @@ async def test_strangers_take_places_of_their_own_and_give_them_back(
                 found.append(await come(gateway, stack, f"198.51.100.{4 + len(found)}"))
 
 
+async def test_where_no_more_may_wait_the_oldest_of_the_silent_gives_way(
+    gateway_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greetings, "SILENT_SECONDS", 0.0)
+    async with (
+        open_place(gateway_database, tmp_path, max_greetings=2) as (gateway, _),
+        greeted(gateway) as (first, _),
+        greeted(gateway) as (second, _),
+        greeted(gateway) as (third, _),
+    ):
+        assert await first.rest() == b"", "an SDK comes again after that"
+        for wire in (second, third):
+            await welcomed(wire, KEY)
+
+
 @pytest.mark.parametrize("guess", [connect(new_key()), b"nonsense", b""], ids=["a wrong key", "no connect", "nothing"])
 async def test_whoever_guesses_is_not_greeted_for_a_while(database: Database, tmp_path: Path, guess: bytes) -> None:
     limits = only("guess", "address", 3)
     async with open_place(database, tmp_path, limits=limits) as (gateway, _):
         async with asyncio.timeout(PATIENCE):
-            greetings = 0
+            attempts = 0
             while True:
                 async with gateway.wire() as wire:
                     wire.request(f"GET {PATH}", *UPGRADE, key=None)
                     head = await wire.head()
                     if head.status == 429:
                         break
-                    greetings += 1
+                    attempts += 1
                     if guess:
                         wire.send(frame(guess))
                         await read_frame(wire.reader)
         assert int(head.get("retry-after") or 0) > 0
-        assert greetings >= 3
+        assert attempts >= 3
         assert (await gateway.ask(f"GET {PATH}", *UPGRADE)).status == 429, "the next guess may be the right one"
 
 

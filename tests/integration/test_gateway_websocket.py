@@ -180,7 +180,8 @@ async def test_the_service_is_told_what_the_socket_is_called_by_us_alone(databas
     told: list[str | None] = []
 
     async def switches(reader: Reader, writer: Writer) -> None:
-        told.append((await read_head(reader)).get("x-socket-id"))
+        head = await read_head(reader)
+        told.extend((head.get("x-socket-id"), head.get("x-socket-expires")))
         writer.write(SWITCHED.replace(b"\r\n\r\n", b"\r\nX-Socket-Id: the service's own\r\n\r\n"))
         await reader.read()
 
@@ -189,11 +190,11 @@ async def test_the_service_is_told_what_the_socket_is_called_by_us_alone(databas
         open_gateway(database, tmp_path, upstream.url) as gateway,
         gateway.wire() as wire,
     ):
-        wire.request("GET /ws", *UPGRADE, "X-Socket-Id: the client's own")
+        wire.request("GET /ws", *UPGRADE, "X-Socket-Id: the client's own", "X-Socket-Expires: 1")
         name = (await wire.head()).get("x-socket-id")
         assert name is not None
         assert UUID(name).version == 7
-        assert told == [name]
+        assert told == [name, None], "a key that never expires"
 
 
 async def test_what_a_client_says_before_the_switch_is_not_lost(database: Database, tmp_path: Path) -> None:

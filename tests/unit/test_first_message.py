@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fixtures.frames import PING, PONG, TEXT, frame
 from gateway.centrifugo import Connect, WrongCommand
-from gateway.wire.first_message import LONGEST, Closed, FirstMessage, Violation
+from gateway.wire.first_message import Closed, FirstMessage, Violation
 
+LONGEST = 16 * 1024
 Place = st.integers(0, 1 << 16)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | st.text(max_size=20),
@@ -36,7 +37,7 @@ def test_a_message_is_read_in_whatever_fragments_and_pieces_it_comes(
     ]
     wire = (frame(b"are you there?", first=0x80 | PING) + frame(b"", first=0x80 | PONG)).join([b"", *frames]) + behind
     pings: list[bytes] = []
-    first = FirstMessage()
+    first = FirstMessage(LONGEST)
     for piece in pieces(wire, cuts):
         pings += first.feed(piece)
     assert first.text == message
@@ -46,7 +47,7 @@ def test_a_message_is_read_in_whatever_fragments_and_pieces_it_comes(
 
 @given(st.lists(st.binary(max_size=64) | st.builds(frame, st.binary(max_size=200), first=st.integers(0, 255))))
 def test_anything_else_is_a_violation_or_a_close_and_nothing_piles_up(sent: list[bytes]) -> None:
-    first = FirstMessage()
+    first = FirstMessage(LONGEST)
     with suppress(Violation, Closed):
         for piece in sent:
             for ping in first.feed(piece):

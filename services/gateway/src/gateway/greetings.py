@@ -35,6 +35,7 @@ from gateway.wire.upstream_connection import UpstreamConnection
 
 # Such a greeting costs whoever came as much as a wrong credential.
 _IN_VAIN = frozenset({Outcome.LEFT, Outcome.STALE, Outcome.MALFORMED})
+SILENT_SECONDS = 2.0  # after which one that has said nothing gives way to another, where no more may wait
 _RETRY_AFTER = {"Retry-After": "5"}
 
 Shown = Callable[[Request, str], Awaitable[Identity]]
@@ -71,7 +72,8 @@ class Greetings:
         self._log = telemetry.log
         self._shown = shown
         self._let_in = let_in
-        self._waiting: Counter[str] = Counter()  # by address
+        self._waiting: dict[Greeting, float] = {}  # since when, the oldest first
+        self._from: Counter[str] = Counter()  # how many of them, by address
         self._counting: set[asyncio.Task[None]] = set()
         self._outcomes = prometheus_client.Counter(
             "millrace_gateway_greetings_total",
@@ -82,11 +84,10 @@ class Greetings:
 
     def greet(self, client: ClientConnection, request: Request, route: Route, target: bytes) -> None:
         """Accept a WebSocket whose client has yet to say who it is."""
-        self._check_room(request.address)
+        self._make_room(request.address)
         stranger = _Stranger(request, route, target, new_id())
         connections, transport = client.connections, client.transport
         early = client.hand_over()
-        self._waiting[request.address] += 1
         greeting = Greeting(
             transport,
             connections,
@@ -95,24 +96,32 @@ class Greetings:
             stops=_stops,
             over=partial(self._over, request),
             patience=self._settings.greeting_timeout,
+            longest=self._settings.greeting_bytes,
         )
+        self._waiting[greeting] = asyncio.get_running_loop().time()
+        self._from[request.address] += 1
         transport.set_protocol(greeting)
         transport.write(switched(request, [(b"x-socket-id", str(stranger.socket).encode())]))
         if early:
             greeting.data_received(early)
 
-    def _check_room(self, address: str) -> None:
+    def _make_room(self, address: str) -> None:
         settings = self._settings
-        if self._waiting[address] >= settings.max_greetings_per_address:
+        if self._from[address] >= settings.max_greetings_per_address:
             detail = "Too many WebSockets from your address have not said whose they are. Try again."
             raise TooManySockets(detail, headers=_RETRY_AFTER)
-        if self._waiting.total() >= settings.max_greetings:
-            raise Unavailable("Too many WebSockets have not said whose they are. Try again.", headers=_RETRY_AFTER)
+        if len(self._waiting) >= settings.max_greetings:
+            # Else a few addresses that say nothing could keep everybody out.
+            silent = next((each for each in self._waiting if each.is_silent), None)
+            if silent is None or asyncio.get_running_loop().time() - self._waiting[silent] < SILENT_SECONDS:
+                raise Unavailable("Too many WebSockets have not said whose they are. Try again.", headers=_RETRY_AFTER)
+            silent.give_way()
 
-    def _over(self, request: Request, outcome: Outcome) -> None:
-        self._waiting[request.address] -= 1
-        if not self._waiting[request.address]:
-            del self._waiting[request.address]
+    def _over(self, request: Request, greeting: Greeting, outcome: Outcome) -> None:
+        del self._waiting[greeting]
+        self._from[request.address] -= 1
+        if not self._from[request.address]:
+            del self._from[request.address]
         self._outcomes.labels(outcome).inc()
         if outcome in _IN_VAIN:
             task = asyncio.create_task(self._count_as_guess(request))

@@ -42,8 +42,9 @@ class GatewaySettings(OutboxSettings):
     max_sockets: int = Field(default=10_000, ge=1)  # open WebSockets of this replica; one more is a 429
     max_sockets_per_tenant: int = Field(default=5_000, ge=1)  # those of one tenant
     max_sockets_per_subject: int = Field(default=200, ge=1)  # those of one key or user
-    max_greetings: int = Field(default=2_000, ge=1)  # open WebSockets whose first message must say whose they are
+    max_greetings: int = Field(default=1_000, ge=1)  # open WebSockets whose first message must say whose they are
     max_greetings_per_address: int = Field(default=100, ge=1)  # those from one address
+    greeting_bytes: int = Field(default=64 * 1024, ge=1024)  # bytes of such a first message: SDKs subscribe in it, too
     greeting_timeout: Seconds = 10.0  # seconds that such a first message may take
     drain_seconds: float = Field(default=20.0, ge=0, le=20)  # longest time over which sockets are closed on SIGTERM
     authz_enabled: bool = False  # answer GET /authz, behind an edge proxy that strips clients' own X-Millrace-* headers

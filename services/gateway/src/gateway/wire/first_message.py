@@ -5,9 +5,6 @@ A stranger sends it, so all of it is bounded: what is read before it is whole, c
 
 from collections.abc import Iterator
 
-LONGEST = 16 * 1024  # bytes of the message
-_MOST_READ = 2 * LONGEST  # bytes of the frames until it is whole
-
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _PROTOCOL_ERROR, _UNSUPPORTED, _NOT_UTF8, _POLICY, _TOO_BIG = 1002, 1003, 1007, 1008, 1009
 
@@ -28,10 +25,12 @@ class Closed(Exception):
 class FirstMessage:
     """Takes bytes as they come, until `text` is there. Then `rest` is what came behind it, untouched."""
 
-    __slots__ = ("_begun", "_read", "_unread", "text")
+    __slots__ = ("_begun", "_longest", "_read", "_unread", "text")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
+        """`longest`: bytes of the message. All frames until it is whole may have twice as many."""
         self.text: bytes | None = None
+        self._longest = longest
         self._unread = bytearray()
         self._begun: bytearray | None = None  # the message, as far as its fragments have come
         self._read = 0  # bytes of all frames so far
@@ -73,10 +72,10 @@ class FirstMessage:
             length = int.from_bytes(unread[2:begin], "big")
             if length < shortest:
                 raise Violation(_PROTOCOL_ERROR, "The length is not in its shortest form.")
-        if len(self._begun or b"") + length > LONGEST and opcode < _CLOSE:
-            raise Violation(_TOO_BIG, f"The first message may have {LONGEST} bytes.")
+        if len(self._begun or b"") + length > self._longest and opcode < _CLOSE:
+            raise Violation(_TOO_BIG, f"The first message may have {self._longest} bytes.")
         end = begin + 4 + length
-        if self._read + end > _MOST_READ:
+        if self._read + end > 2 * self._longest:
             raise Violation(_POLICY, "There were too many frames before the first message was whole.")
         if len(unread) < end:
             return None

@@ -35,8 +35,9 @@ class Greeting(asyncio.Protocol):
         introduced: Callable[["Greeting", bytes], Coroutine[None, None, None]],
         late: Callable[["Greeting"], None],
         stops: Callable[["Greeting"], None],
-        over: Callable[[Outcome], None],
+        over: Callable[["Greeting", Outcome], None],
         patience: float,
+        longest: int,
     ) -> None:
         self.connections = connections
         self._transport = transport
@@ -44,7 +45,7 @@ class Greeting(asyncio.Protocol):
         self._stops = stops
         self._over = over
         self._loop = asyncio.get_running_loop()
-        self._first = FirstMessage()
+        self._first = FirstMessage(longest)
         self._outcome: Outcome | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(patience, late, self)
@@ -61,6 +62,14 @@ class Greeting(asyncio.Protocol):
     def close(self, code: int, reason: str, outcome: Outcome) -> None:
         if self._leaves(outcome):
             self._hang_up(code, reason)
+
+    @property
+    def is_silent(self) -> bool:
+        return self._task is None and self._outcome is None
+
+    def give_way(self) -> None:
+        self._outcome = Outcome.STALE
+        self._transport.abort()
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """The raw transport, for good, and what was read behind the first message."""
@@ -117,4 +126,4 @@ class Greeting(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         self.connections.discard(self)
-        self._over(self._outcome or Outcome.LEFT)
+        self._over(self, self._outcome or Outcome.LEFT)
