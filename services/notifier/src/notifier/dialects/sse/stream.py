@@ -71,8 +71,6 @@ class EventStream(asyncio.Protocol):
         self._closing: asyncio.TimerHandle | None = None
 
     def begin(self, transport: asyncio.Transport, connections: set[Any]) -> None:
-        if transport.is_closing():
-            return  # the client did not wait
         self._transport, self._connections = transport, connections
         transport.set_protocol(self)
         connections.add(self)
