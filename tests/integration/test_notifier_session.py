@@ -15,7 +15,7 @@ from events.telemetry import Telemetry
 from fixtures.notifier import PATIENCE, READER, Writer, open_writer
 from fixtures.parts import OpenParts
 from notifier.dialects.progress import PROGRESS
-from notifier.history import PAGE, History
+from notifier.history import History
 from notifier.hub import Channel, Hub
 from notifier.session import Following, Session
 
@@ -28,8 +28,8 @@ class SlowHistory(History):
         self.has_read = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def page(self, channel: Channel, after: int, limit: int = PAGE) -> list[RecordedEvent]:
-        page = await super().page(channel, after, limit)
+    async def page(self, channel: Channel, after: int) -> list[RecordedEvent]:
+        page = await super().page(channel, after)
         self.has_read.set()
         await self.let_go.wait()
         return page

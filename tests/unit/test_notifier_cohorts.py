@@ -9,6 +9,7 @@ import random
 from fixtures.cohorts import EVERYTHING, FORMS, PLAIN, A, B, Client, Place, World, place_in
 from notifier.cohort import Cohort, Follower
 from notifier.form import Channel, is_stream
+from notifier.history import PAGE
 from notifier.subscription import Subscription
 
 SEEDS = 200
@@ -68,7 +69,7 @@ async def test_who_has_not_read_all_that_was_told_reads_again_before_it_is_live(
     world.log.append("job:a")
     world.log.let_go.clear()
     joining.session.follow(A, 0, PLAIN)
-    await asyncio.sleep(0)  # it has read the first
+    await world.read(2)
     world.log.append("job:a")
     await world.tell()
     world.log.let_go.set()
@@ -160,6 +161,50 @@ async def test_what_the_form_has_no_words_for_leaves_no_gap() -> None:
     client.writable = True
     client.session.resume()
     assert await client.has(2) == place("job:a", 1, 2)
+
+
+async def test_what_many_read_at_the_same_place_is_read_once() -> None:
+    world = World()
+    world.log.append("job:a", times=2 * PAGE + 10)
+    world.log.let_go.clear()
+    clients = [world.client() for _ in range(50)]
+    for number, client in enumerate(clients):
+        client.session.follow(A, number % 2, PLAIN)  # they meet at the end of their first page
+    world.log.let_go.set()
+    for number, client in enumerate(clients):
+        versions = range(1 + number % 2, 2 * PAGE + 11)
+        assert await client.has(len(versions)) == place("job:a", *versions)
+    assert world.log.pages == 2 + 2
+
+
+async def test_whoever_joins_while_a_page_is_read_for_others_misses_nothing_that_is_told_meanwhile() -> None:
+    world = World()
+    world.log.append("job:a")
+    first = world.client()
+    world.log.let_go.clear()
+    first.session.follow(A, 0, PLAIN)
+    await world.read(1)
+    world.log.append("job:a")
+    await world.tell()  # to nobody who is live
+    second = world.client()
+    second.session.follow(A, 0, PLAIN)  # waits for the page that has not got the second event
+    world.log.let_go.set()
+    for client in (first, second):
+        assert await client.has(2) == place("job:a", 1, 2)
+
+
+async def test_whoever_leaves_while_it_reads_for_others_takes_nothing_from_them() -> None:
+    world = World()
+    world.log.append("job:a")
+    leaving, staying = world.client(), world.client()
+    world.log.let_go.clear()
+    for client in (leaving, staying):
+        client.session.follow(A, 0, PLAIN)
+    await world.read(1)
+    leaving.session.close()
+    world.log.let_go.set()
+    assert await staying.has(1) == place("job:a", 1)
+    assert leaving.told == []
 
 
 async def test_no_order_of_anything_loses_or_repeats_or_reorders_what_is_told() -> None:

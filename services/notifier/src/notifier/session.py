@@ -13,8 +13,9 @@ from prometheus_client import Counter
 from events.database import database_gone
 from events.telemetry import Telemetry
 from notifier.frames import CloseCode, ping_frame
-from notifier.history import PAGE, History
+from notifier.history import History
 from notifier.hub import Channel, Form, Hub
+from notifier.pages import Pages
 from notifier.subscription import Subscription
 
 # Commands that wait to be obeyed: of a client that sends faster, no more are read for now.
@@ -51,7 +52,7 @@ class Following:
 
     def __init__(self, hub: Hub, history: History, telemetry: Telemetry) -> None:
         self.hub = hub
-        self.history = history
+        self.pages = Pages(history)
         self.log = telemetry.log
         registry = telemetry.registry
         self.demoted = Counter(
@@ -98,6 +99,11 @@ class Session:
 
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._subscriptions
+
+    @property
+    def behind(self) -> int:
+        """How many channels are told from the log for now."""
+        return len(self._behind)
 
     def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
         """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
@@ -195,11 +201,11 @@ class Session:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
-        page = await self._following.history.page(subscription.channel, subscription.cursor)
+        page = await subscription.read(self._following.pages)
         if subscription not in self._behind:
             return  # unfollowed meanwhile
         self._behind.remove(subscription)
         told_all = subscription.tell(page)
-        self._following.caught_up.inc(len(page))
-        if not (told_all and len(page) < PAGE and subscription.go_live()):
+        self._following.caught_up.inc(page.events)
+        if not (told_all and page.last and subscription.go_live()):
             self._behind.append(subscription)

@@ -5,12 +5,11 @@ is lost and nothing is told twice when the subscription goes live. A client that
 back: it reads from the log at its own pace, and nobody else notices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from events.envelope import RecordedEvent
 from notifier.cohort import Outlet, Room
 from notifier.form import Channel, Form
-from notifier.lines import Line, conflated, runs
+from notifier.pages import Page, Pages
 
 
 class Subscription:
@@ -56,15 +55,14 @@ class Subscription:
         self.live = False
         return self._room
 
-    def tell(self, page: Sequence[RecordedEvent]) -> bool:
-        """What the log says. Whether all of it was written."""
-        place, form = self._room.place, self.form
-        written = ((event, form.encode(event)) for event in page)
-        lines = [Line(event, place(event), text) for event, text in written if text is not None]
-        for run in runs(conflated(lines) if self.conflate else lines):
-            if not self.outlet.write(form.pack([line.written for line in run])):
+    async def read(self, pages: Pages) -> Page:
+        return await pages.page(self._room, self.form, self.cursor, conflate=self.conflate)
+
+    def tell(self, page: Page) -> bool:
+        """What the log says after the cursor. Whether all of it was written."""
+        for data, place in page.runs:
+            if not self.outlet.write(data):
                 return False
-            self.cursor = run[-1].place
-        if page:
-            self.cursor = place(page[-1])
+            self.cursor = place
+        self.cursor = page.end
         return True

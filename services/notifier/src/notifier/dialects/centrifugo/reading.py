@@ -56,7 +56,7 @@ class Reading:
             limit = last - after
         else:
             after = 0 if since is None else since.offset
-        page = await self._pages.page(channel, after, limit) if limit else []
+        page = await self._pages.first(limit, channel, after) if limit else []
         if wish.reverse:
             page.reverse()
         return Publications(publications(page, channel, hidden), epoch, newest)
@@ -66,7 +66,7 @@ class Reading:
         if not is_stream(channel):
             raise Refused(BAD_REQUEST, "A snapshot is of a single stream.")
         newest = await newest_of(channel, self._log, self._hub)
-        page = await self._pages.page(channel, newest - 1, 1) if newest else []
+        page = await self._pages.first(1, channel, newest - 1) if newest else []
         shown = [event for event in page if event.type not in hidden]
         return Snapshot(shown[0] if shown else None, newest, str(self._hub.epoch))
 
