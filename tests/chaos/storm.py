@@ -25,8 +25,7 @@ from events.log import EventLog
 
 TENANT = "default"  # of the key that the stack has
 JOBS = 24
-_HOT = 0.15  # of all events, which are about the first job, and big
-_PADDING = 6000  # bytes
+_PADDING = 12_000  # bytes of what is said of the first job, so that who stops reading it is soon behind
 _HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
 _FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
 _PATIENCE = 90.0  # seconds

@@ -284,6 +284,25 @@ async def test_a_service_that_breaks_off_ends_the_stream_and_one_that_is_away_do
         assert (await gateway.ask(f"GET {sse('x')}")).status == 503
 
 
+@pytest.mark.parametrize("patient", [True, False])
+async def test_who_reads_slowly_is_waited_for_longer_than_for_an_answer_and_not_for_ever(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path, patient: bool
+) -> None:
+    times: dict[str, Any] = {"send_timeout": 0.1, "unread_timeout": 60.0} if patient else {"unread_timeout": 0.1}
+    async with open_site(database, open_parts_for, tmp_path, **times) as site:
+        job_id = await site.writer.job(1, tenant="default")
+        path = sse(f"job:{job_id}", after="0")
+        async with following(site.gateway.host, site.gateway.port, path, with_key(), limit=4096) as client:
+            assert await client.versions(1) == [1]
+            for _ in range(60):
+                await site.writer.append(job_id, 10, tenant="default", padding=16 * 1024)
+            if patient:
+                await site.notifier.until("millrace_notifier_demotions_total", lambda demoted: demoted >= 1)
+                assert await client.versions(600) == list(range(2, 602))
+            else:
+                await site.notifier.until("millrace_notifier_connections", lambda count: count == 0)
+
+
 async def test_a_page_of_another_origin_opens_no_stream(site: Site) -> None:
     path = sse(f"job:{await site.writer.job(1, tenant='default')}")
     assert await refusal(site.gateway, path, with_key(), "Origin: https://evil.example") == (403, "forbidden")

@@ -1,5 +1,6 @@
 """Server-sent events, from the notifier itself: ids, gaps, several channels, slow readers, the end."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from events.envelope import encode_json
 from events.identity import PRINCIPAL_HEADER, Principal
 from events.ids import new_id
 from fixtures.event_streams import EventClient, Refused, Said, following, sse
-from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
 
 ALL_OF_IT = Principal("acme", "key:1", frozenset({"jobs:read", "events:read", "ops"}))
@@ -183,6 +184,16 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], tuple[int, str]]] = {
 async def test_what_cannot_be_had_is_refused_before_the_stream_begins(world: World) -> None:
     found = {name: await world.refusal(*channels, **given) for name, (channels, given, _) in REFUSED.items()}
     assert found == {name: refusal for name, (_, _, refusal) in REFUSED.items()}
+
+
+async def test_who_speaks_an_older_http_is_refused(world: World) -> None:
+    """Of an answer without a length, it would not see whether it was cut off."""
+    address = world.notifier.address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    signed = world.notifier.headers(READER)[PRINCIPAL_HEADER]
+    writer.write(f"GET {sse('job:*')} HTTP/1.0\r\n{PRINCIPAL_HEADER}: {signed}\r\n\r\n".encode())
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), PATIENCE)
+    writer.transport.abort()
 
 
 async def test_another_tenants_job_is_no_channel_and_a_ticket_opens_only_its_own(world: World) -> None:

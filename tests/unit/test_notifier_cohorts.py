@@ -6,7 +6,7 @@
 import asyncio
 import random
 
-from fixtures.cohorts import EVERYTHING, FORMS, PLAIN, A, B, Client, Place, World, place_in
+from fixtures.cohorts import ALL_JOBS, EVERYTHING, FORMS, PLAIN, A, B, Client, Place, World, place_in
 from notifier.cohort import Cohort, Follower
 from notifier.form import Channel, is_stream
 from notifier.history import PAGE
@@ -77,6 +77,21 @@ async def test_who_has_not_read_all_that_was_told_reads_again_before_it_is_live(
     world.log.append("job:a")
     await world.tell()
     assert await joining.has(3) == place("job:a", 1, 2, 3)
+
+
+async def test_whoever_begins_now_keeps_nobody_from_going_live_who_comes_from_the_last_event() -> None:
+    """Now is behind the last event of a category; whoever has had all of that was sent to the log again and again."""
+    world = World()
+    for stream in ("job:a", "user:u", "user:u"):
+        world.log.append(stream)
+    await world.tell()
+    now = world.client()
+    assert now.session.follow(ALL_JOBS, None, PLAIN) == 3
+    last = await world.live(ALL_JOBS)  # after position 1
+    world.log.append("job:a")
+    await world.tell()
+    for client in (now, last):
+        assert await client.has(1) == place("job:a", 2)
 
 
 async def test_what_is_due_from_several_channels_is_written_at_once_in_the_order_of_the_log() -> None:

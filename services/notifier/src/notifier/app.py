@@ -44,7 +44,7 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
         except (LogHole, WrongEpoch):
             # Nothing that we could still say is certain: nobody may wait here in silence.
             hub.end()
-            floor.clear("The event log cannot be followed. Connect again.")
+            await floor.clear("The event log cannot be followed. Connect again.")
             raise
 
     def connection(*, server_state: Any, **_: Any) -> Connection:

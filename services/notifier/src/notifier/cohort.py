@@ -4,12 +4,16 @@ All who follow a channel in one form have been told the same: they are a cohort,
 of it. Whoever comes from the log may have had some of that already, and is then told only the rest, once.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Protocol
 
 from events.envelope import RecordedEvent
 from notifier.form import Channel, Form, Written, is_stream
 from notifier.lines import Line, conflated
+
+_place = attrgetter("place")
 
 
 class Outlet(Protocol):
@@ -36,8 +40,8 @@ class Follower(Protocol):
 
     @property
     def outlet(self) -> Outlet: ...
-    def fall_behind(self, cursor: int) -> None:
-        """It has been told up to there, and reads the log from now on."""
+    def fall_behind(self, told: int) -> None:
+        """It has been told up to there, if it had not read more when it joined, and reads the log from now on."""
 
 
 class Due:
@@ -70,7 +74,7 @@ class Cohort:
         self._told = told  # the place of what came last
         self._after = told  # up to here all members have been told; what came since is due
         self._members: dict[Follower, None] = {}  # in the order of their coming
-        self._ahead: dict[Follower, int] = {}  # who has had more than that from the log, and up to where
+        self._ahead: dict[Follower, int] = {}  # who has had more than that, and up to where
 
     def __bool__(self) -> bool:
         return bool(self._members or self._ahead)
@@ -100,25 +104,23 @@ class Cohort:
         """What is due, and to whom; from now on they have been told."""
         lines, after = self._lines, self._after
         self._lines, self.size, self._after = [], 0, self._told
-        groups = {after: list(self._members)}
+        groups = {0: list(self._members)}  # by how many of the lines they have had
         for follower, cursor in tuple(self._ahead.items()):
-            groups.setdefault(cursor, []).append(follower)
+            groups.setdefault(bisect_right(lines, cursor, key=_place), []).append(follower)
             if cursor <= self._told:
                 del self._ahead[follower]
                 self._members[follower] = None
         taken = []
-        for cursor, followers in groups.items():
-            rest = lines if cursor <= after else [line for line in lines if line.place > cursor]
+        for had, followers in groups.items():
+            rest, told = lines[had:], lines[had - 1].place if had else after
             if rest and followers:
-                due = Due(cursor, self.form, conflated(rest) if self.conflate else rest)
-                taken.append((due, followers))
+                taken.append((Due(told, self.form, conflated(rest) if self.conflate else rest), followers))
         return taken
 
     def disband(self) -> None:
         """Send all to the log."""
-        cursors = dict.fromkeys(self._members, self._after) | self._ahead
-        for follower, cursor in cursors.items():
-            follower.fall_behind(cursor)
+        for follower in (*self._members, *self._ahead):
+            follower.fall_behind(self._after)
 
 
 class Room:
@@ -130,7 +132,7 @@ class Room:
         self.channel = channel
         self.followers = 0
         self.told: int | None = None  # the place of what came last, None if nothing has since the first one entered
-        self._dense = is_stream(channel)  # versions have no holes; positions of a part of the log have
+        self._dense = is_stream(channel)  # versions have no hole; positions of a part of the log have
         self._cohorts: dict[tuple[Form, bool], Cohort] = {}
 
     def place(self, event: RecordedEvent) -> int:
@@ -138,14 +140,14 @@ class Room:
 
     def admit(self, follower: Follower) -> bool:
         """Tell it live from now on, if it has had all that the others have been told."""
-        if self.told is None:
-            self.told = follower.cursor
-        if follower.cursor < self.told:
+        if self.told is None and self._dense:
+            self.told = follower.cursor  # the next version must be the one after it
+        if self.told is not None and follower.cursor < self.told:
             return False
         key = (follower.form, follower.conflate)
         cohort = self._cohorts.get(key)
         if cohort is None:
-            cohort = self._cohorts[key] = Cohort(follower.form, self.told, conflate=follower.conflate)
+            cohort = self._cohorts[key] = Cohort(follower.form, self.told or 0, conflate=follower.conflate)
         cohort.join(follower)
         return True
 

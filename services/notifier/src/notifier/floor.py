@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -20,7 +20,7 @@ _LAST_SECONDS = 2.0  # for the last ones to hang up
 _GOODBYE = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
 
 # Connections looked at between two looks at everything else that the loop has to do.
-_SLICE = 1000
+_SLICE = 200
 
 
 class Guest(Protocol):
@@ -77,10 +77,8 @@ class Floor:
     async def beat(self) -> bool:
         """Ping who is due; close who has expired, is gone, or does not read."""
         now, wall = asyncio.get_running_loop().time(), time.time()
-        for number, connection in enumerate(tuple(self._open), 1):
+        async for connection in self._all():
             connection.check(now, wall)
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
         return False
 
     async def drain(self) -> None:
@@ -96,7 +94,13 @@ class Floor:
         except TimeoutError:
             self.log.warning("sockets did not hang up", count=len(self._open))
 
-    def clear(self, reason: str) -> None:
+    async def clear(self, reason: str) -> None:
         """Send everybody away: they come again, with the cursor of what they have."""
-        for connection in tuple(self._open):
+        async for connection in self._all():
             connection.close(CloseCode.INTERNAL_ERROR, reason)
+
+    async def _all(self) -> AsyncIterator[Guest]:
+        for number, connection in enumerate(tuple(self._open), 1):
+            yield connection
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)

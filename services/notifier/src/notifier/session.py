@@ -14,7 +14,7 @@ from events.database import database_gone
 from events.telemetry import Telemetry
 from notifier.frames import CloseCode, ping_frame
 from notifier.history import History
-from notifier.hub import Channel, Form, Hub
+from notifier.hub import Channel, Form, Hub, is_stream
 from notifier.pages import Pages
 from notifier.subscription import Subscription
 
@@ -106,10 +106,12 @@ class Session:
         return len(self._behind)
 
     def follow(self, channel: Channel, cursor: int | None, form: Form, *, conflate: bool = False) -> int:
-        """Tell what comes after the cursor, None where that is a position for whatever comes now. Returns the cursor.
+        """Tell what comes after the cursor, which the log must have reached; None where it is a position for whatever
+        comes from now on. Returns the cursor.
 
         `conflate` if the client asks for it: of progress that is due, it is told only the latest.
         """
+        assert cursor is not None or not is_stream(channel)
         hub = self._following.hub
         begin = hub.position if cursor is None else cursor
         room = hub.enter(channel)

@@ -25,7 +25,7 @@ class Subscription:
         *,
         conflate: bool,
     ) -> None:
-        self.cursor = cursor  # while it is not live, the place of the last event told
+        self.cursor = cursor  # the place of the last event told; while it is live, of the last one before
         self.form = form
         self.outlet = outlet
         self.conflate = conflate
@@ -43,10 +43,10 @@ class Subscription:
         self.live = self._room.admit(self)
         return self.live
 
-    def fall_behind(self, cursor: int) -> None:
+    def fall_behind(self, told: int) -> None:
         self._room.dismiss(self)
         self.live = False
-        self.cursor = cursor
+        self.cursor = max(self.cursor, told)
         self._fell_behind(self)
 
     def end(self) -> Room:

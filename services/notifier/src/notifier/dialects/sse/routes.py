@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from events.answers import no_unknown_parameters
 from events.database import DATABASE_GONE
 from events.envelope import encode_json
-from events.errors import CursorExpired, FieldError, InvalidInput, MillraceError, NotFound, Unavailable
+from events.errors import BadRequest, CursorExpired, FieldError, InvalidInput, MillraceError, NotFound, Unavailable
 from events.event_stream import HEADERS, MEDIA_TYPE, come_again, farewell, message, wants_events
 from events.identity import Principal
 from events.log import EventLog
@@ -16,7 +16,7 @@ from events.web import PrincipalOf, as_millrace_error
 from notifier.channels import channel_of, hidden_from, name_of, newest_of
 from notifier.dialects.sse.cursors import Cursors
 from notifier.dialects.sse.form import EventForm, of_one, of_several
-from notifier.dialects.sse.stream import EventStream
+from notifier.dialects.sse.stream import EventAnswer, EventStream
 from notifier.floor import Floor
 from notifier.form import Channel, is_stream
 from notifier.hub import Hub
@@ -124,6 +124,8 @@ def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
     ) -> Response:
         """Server-sent events: each event of the channels, once and in order. `EventSource` goes on where it was."""
         request_id, path = request.state.request_id, request.url.path
+        if request.scope["http_version"] != "1.1":
+            raise BadRequest("A stream of events needs HTTP/1.1.")
         try:
             following = await admit(principal, channel, after, last_event_id or None, conflate=conflate)
         except _REFUSALS as raised:
@@ -132,9 +134,10 @@ def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
                 return Response(farewell(error, instance=path, request_id=request_id), headers=HEADERS)
             raise
         stamp = following.cursors.stamped if len(channel) > 1 else None
-        return EventStream(
+        stream = EventStream(
             floor, following.begin, stamp, expires_at=principal.expires_at, path=path, request_id=request_id
         )
+        return EventAnswer(stream)
 
     async def admit(
         principal: Principal, names: list[str], after: str | None, last_id: str | None, *, conflate: bool
