@@ -83,7 +83,8 @@ class CentrifugoFollower(Follower):
         self._last_id += 1
         self._asked[self._last_id] = track
         recovering = {} if track.begin is None else {"recover": True, "offset": track.cursor, "epoch": self._epoch}
-        return {"id": self._last_id, "subscribe": {"channel": named(track), **recovering}}
+        wish = {"channel": named(track), "data": {"conflate": track.conflated}, **recovering}
+        return {"id": self._last_id, "subscribe": wish}
 
     def _unsubscribe(self, track: Track) -> dict[str, object]:
         self._last_id += 1

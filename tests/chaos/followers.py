@@ -42,20 +42,25 @@ class Track:
     channel: str
     cursor: int = 0
     begin: int | None = 0  # None until a client that wants only what comes has been told where that begins
+    conflated: bool = False  # the client asks for the newest only, of what is due
     told: list[int] = field(default_factory=list)
 
     @property
     def dense(self) -> bool:
         return self.channel != LOG
 
+    def agrees(self, places: list[int]) -> bool:
+        """Whether that is what was to be told."""
+        if not self.conflated:
+            return self.told == places
+        return set(self.told) <= set(places) and self.told[-1:] == places[-1:]
+
     def take(self, event: Told) -> None:
         place = event.version if self.dense else event.position
+        follows = place == self.cursor + 1 if self.dense and not self.conflated else place > self.cursor
         assert event.note == f"{event.job_id} {event.version}", f"another event's payload: {event}"
-        if self.dense:
-            assert event.job_id == self.channel, f"another channel's event: {event}"
-            assert place == self.cursor + 1, f"{self.channel}: {place} was told after {self.cursor}"
-        else:
-            assert place > self.cursor, f"{self.channel}: {place} was told after {self.cursor}"
+        assert not self.dense or event.job_id == self.channel, f"another channel's event: {event}"
+        assert follows, f"{self.channel}: {place} was told after {self.cursor}"
         self.cursor = place
         self.told.append(place)
 

@@ -22,6 +22,8 @@ class SseFollower(Follower):
         first = next(iter(self.tracks.values()))
         if first.begin is not None:
             query.append(("after", str(first.begin)))
+        if first.conflated:
+            query.append(("conflate", "true"))
         lines = [f"GET /api/v1/connection/sse?{urlencode(query)} HTTP/1.1", "Host: millrace", self.credential]
         lines += [f"Last-Event-ID: {self._last_id}"] if self._last_id else []
         on.send("\r\n".join([*lines, "", ""]).encode())

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from chaos.storm import Fleet, Storm, open_fleet
+from chaos.fleet import Fleet, open_fleet
+from chaos.storm import Storm
 from fixtures.stack import OpenStack
 
 SEED = 1

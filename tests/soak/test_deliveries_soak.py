@@ -7,7 +7,8 @@ import os
 import random
 from pathlib import Path
 
-from chaos.storm import Storm, open_fleet
+from chaos.fleet import open_fleet
+from chaos.storm import Storm
 from chaos.test_deliveries import FAULTS
 from fixtures.stack import OpenStack
 

@@ -32,3 +32,13 @@ def test_positions_rise(position: int) -> None:
     with pytest.raises(AssertionError):
         track.take(told(1, position=position))
     track.take(told(1, position=9))
+
+
+def test_who_wants_the_newest_only_may_miss_what_came_before_it() -> None:
+    track = Track("a", conflated=True)
+    for version in (2, 5):
+        track.take(told(version))
+    assert track.agrees([1, 2, 3, 4, 5])
+    assert not track.agrees([1, 2, 3, 4, 5, 6])
+    with pytest.raises(AssertionError):
+        track.take(told(5))

@@ -23,6 +23,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _hand_over(self, lasting: Lasting) -> None:
         transport = self.transport
+        if transport.is_closing():
+            return  # the client did not wait
         self.connection_lost(_HandedOverError())  # so it expects no answer any more, and lets go of everything
         lasting.begin(transport, cast(set[Any], self.connections))
 
