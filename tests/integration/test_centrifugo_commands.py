@@ -42,11 +42,13 @@ async def epoch(writer: Writer) -> str:
     return str((await writer.log.head()).epoch)
 
 
-@pytest.mark.parametrize("path", [ENDPOINT, f"/api/v1{ENDPOINT}"])
-async def test_who_connects_is_told_its_id_and_when_pings_come(notifier: RunningNotifier, path: str) -> None:
-    async with open_client(notifier, path=path) as (_, told), open_client(notifier, path=path) as (_, other):
-        assert UUID(told.pop("client")) != UUID(other["client"])
-        assert told == {"version": "millrace", "ping": 25, "pong": True}
+async def test_who_connects_is_told_its_id_and_when_pings_come(notifier: RunningNotifier) -> None:
+    ids = set()
+    for path in (ENDPOINT, f"/api/v1{ENDPOINT}"):
+        async with open_client(notifier, path=path) as (_, told):
+            ids.add(UUID(told.pop("client")))
+            assert told == {"version": "millrace", "ping": 25, "pong": True}
+    assert len(ids) == 2
 
 
 async def test_a_stream_comes_from_version_0_on_and_then_live(
@@ -120,22 +122,23 @@ async def test_who_asks_for_the_latest_only_is_spared_what_came_before(
         assert await client.offsets(1) == [451]
 
 
-@pytest.mark.parametrize("place", [{"offset": 1, "epoch": str(uuid4())}, {"offset": 4}, {"offset": 0, "epoch": "_"}])
 async def test_a_place_that_is_not_of_this_log_is_told_as_unrecovered_and_followed_from_now(
-    notifier: RunningNotifier, writer: Writer, epoch: str, place: dict[str, object]
+    notifier: RunningNotifier, writer: Writer, epoch: str
 ) -> None:
-    job_id = await writer.job(3)
-    async with open_client(notifier) as (client, _):
-        told = await client.subscribe(f"job:{job_id}", recover=True, **place)
-        assert told["was_recovering"]
-        assert "recovered" not in told
-        assert (told["offset"], told["epoch"]) == (3, epoch)
-        await writer.append(job_id)
-        assert await client.offsets(1) == [4]
-        assert (await client.ask(unsubscribe={"channel": f"job:{job_id}"})) == {"unsubscribe": {}}
-        terms = {"channel": f"job:{job_id}", "recover": True, "flag": REJECT_UNRECOVERED, "epoch": "_"}
-        assert await client.refused(subscribe=terms) == 112
-        assert await client.is_silent()
+    places: list[dict[str, object]] = [{"offset": 1, "epoch": str(uuid4())}, {"offset": 4}, {"offset": 0, "epoch": "_"}]
+    for place in places:
+        channel = f"job:{(job_id := await writer.job(3))}"
+        async with open_client(notifier) as (client, _):
+            told = await client.subscribe(channel, recover=True, **place)
+            assert told["was_recovering"]
+            assert "recovered" not in told
+            assert (told["offset"], told["epoch"]) == (3, epoch)
+            await writer.append(job_id)
+            assert await client.offsets(1) == [4]
+            assert (await client.ask(unsubscribe={"channel": channel})) == {"unsubscribe": {}}
+            terms = {"channel": channel, "recover": True, "flag": REJECT_UNRECOVERED, "epoch": "_"}
+            assert await client.refused(subscribe=terms) == 112
+            assert await client.is_silent()
 
 
 async def test_whole_categories_and_the_whole_log_are_followed_by_position(
@@ -329,18 +332,13 @@ async def test_what_the_gateway_notes_of_accounts_is_for_who_operates_the_system
 NESTED = "[" * 20_000
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        *("no json", "[]", '{"id":1}x', '{"subscribe":{}}', '{"id":-1}', '{"id":2,"subscribe":{"channel":7}}'),
-        *(f'{{"id":2,"{name}":{NESTED}' for name in ("ping", "anything")),
-    ],
-    ids=["text", "list", "tail", "no-id", "negative", "mistyped", "nested", "nested-unknown"],
-)
-async def test_what_is_not_the_protocol_ends_the_connection_for_good(notifier: RunningNotifier, message: str) -> None:
-    async with open_client(notifier) as (client, _):
-        await client.raw.send(message)
-        assert await client.closed() == (3501, "bad request")
+async def test_what_is_not_the_protocol_ends_the_connection_for_good(notifier: RunningNotifier) -> None:
+    wrong = ["no json", "[]", '{"id":1}x', '{"subscribe":{}}', '{"id":-1}', '{"id":2,"subscribe":{"channel":7}}']
+    nested = [f'{{"id":2,"{name}":{NESTED}' for name in ("ping", "anything")]
+    for message in wrong + nested:
+        async with open_client(notifier) as (client, _):
+            await client.raw.send(message)
+            assert await client.closed() == (3501, "bad request"), message[:100]
 
 
 async def test_connect_comes_first_and_once(notifier: RunningNotifier) -> None:
@@ -385,7 +383,7 @@ async def test_a_notifier_that_stops_says_so_in_words_that_make_clients_come_aga
 
 
 async def test_a_connection_that_the_gateway_does_not_end_ends_with_its_credential(notifier: RunningNotifier) -> None:
-    async with open_client(notifier, replace(ADA, expires_at=int(time.time()) + 1)) as (client, told):
+    async with open_client(notifier, replace(ADA, expires_at=int(time.time()) + 3)) as (client, told):
         assert "expires" not in told, "it is not the gateway's to be refreshed"
         assert await client.closed() == (3005, "credential expired")
 
