@@ -86,7 +86,7 @@ HELD = {
         STREAMS + "test_a_ticket_that_is_used_up_opens_its_stream_again_with_the_cookie_of_its_first_answer",
     ),
     "a lost stream, opened again after its key was revoked": Held(
-        401, "unauthenticated", STREAMS + "test_a_key_that_is_revoked_forgets_the_streams_that_are_lost_just_then"
+        401, "unauthenticated", STREAMS + "test_a_stream_is_opened_again_on_any_replica_and_a_revoked_one_on_none"
     ),
     "a stream on a foreign page": Held(403, "forbidden", STREAMS + "test_a_page_of_another_origin_opens_no_stream"),
     "a compressed frame": Held(1002, "close", SOCKETS, "a reserved bit"),

@@ -36,7 +36,7 @@ _SOCKET = "socket:"  # announced like a revocation: the socket's terms have chan
 
 
 class TooManySockets(MillraceError):
-    code, status, title, retryable = "too_many_sockets", 429, "Too many open WebSockets", True
+    code, status, title, retryable = "too_many_sockets", 429, "Too many open WebSockets and streams", True
 
 
 class NotHeard(Unauthenticated):
@@ -111,10 +111,10 @@ class Sockets:
         self._empty = asyncio.Event()
         self.draining = False
         registry = parts.telemetry.registry
-        self._count = Gauge("millrace_gateway_sockets", "Open WebSockets.", registry=registry)
+        self._count = Gauge("millrace_gateway_sockets", "Open WebSockets and streams.", registry=registry)
         self._ends = Counter(
             "millrace_gateway_sockets_ended_total",
-            "WebSockets that the gateway closed, by code.",
+            "WebSockets and streams that the gateway ended, by code.",
             ["code"],
             registry=registry,
         )
@@ -157,7 +157,9 @@ class Sockets:
             (settings.max_sockets_per_subject, len(self._of.get(_subject(identity), ())), "you"),
         ):
             if found >= limit:
-                detail = f"More than {limit} WebSockets may not be open for {whose}. Close some, or try again."
+                detail = (
+                    f"More than {limit} WebSockets and streams may not be open for {whose}. Close some, or try again."
+                )
                 raise TooManySockets(detail, headers=_RETRY_AFTER)
         socket = Socket(socket_id, identity, self._left, identity.principal.expires_at, codes)
         self._open[socket_id] = socket
