@@ -1,7 +1,14 @@
 """A page of the log is read once for all who want it, and nobody misses anything for that."""
 
-from fixtures.cohorts import PLAIN, A, World, place
+import asyncio
+
+import pytest
+
+from fixtures.cohorts import PLAIN, A, Shelf, World, place
+from notifier import pages
+from notifier.cohort import Room
 from notifier.history import PAGE
+from notifier.pages import Pages
 
 
 async def test_what_many_read_at_the_same_place_is_read_once() -> None:
@@ -46,3 +53,19 @@ async def test_whoever_leaves_while_it_reads_for_others_takes_nothing_from_them(
     world.log.let_go.set()
     assert await staying.has(1) == place("job:a", 1)
     assert leaving.told == []
+
+
+async def test_a_page_that_two_rooms_have_read_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel that everybody has left has another room when the next one comes, while the page for the first is still
+    being read. Counted twice, each such page took for ever from what may be kept."""
+    shelf = Shelf()
+    shelf.append("job:a", times=3 * PAGE)
+    kept = Pages(shelf)
+    (data, _), *_ = (await Pages(shelf).page(Room(A, 1), PLAIN, PAGE, conflate=False)).runs
+    monkeypatch.setattr(pages, "_KEPT_BYTES", 5 * len(data) // 2)
+    await asyncio.gather(*(kept.page(Room(A, 1), PLAIN, 0, conflate=False) for _ in range(2)))
+    await kept.page(Room(A, 1), PLAIN, PAGE, conflate=False)
+    before = shelf.pages
+    for after in (0, PAGE):
+        await kept.page(Room(A, 1), PLAIN, after, conflate=False)
+    assert shelf.pages == before

@@ -73,7 +73,7 @@ class Pages:
 
     def _keep(self, key: _Kept, page: Page) -> None:
         if key in self._kept:
-            return
+            return  # two rooms have read it, one after the other was left empty
         self._kept[key] = page
         self._kept_bytes += _size(page)
         while self._kept_bytes > _KEPT_BYTES:
