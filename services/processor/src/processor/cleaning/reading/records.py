@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from processor.cleaning.reading.records_bits import positions_of
 from processor.cleaning.reading.records_exact import ExactReader, One
 from processor.cleaning.reading.records_fields import count_fields, is_peculiar
 from processor.cleaning.reading.records_grammar import Fault, Grammar
@@ -33,14 +34,17 @@ class Records:
     blank_lines: int
     line_count: int
     consumed: int  # bytes; the others, if there are any, begin a record that they do not end
+    delimiters: Offsets  # between fields, if they were asked for, of records that were found the fast way
+    first_delimiters: Offsets  # which of these is a record's first; -1 if none was asked for or found
 
     def __len__(self) -> int:
         return len(self.starts)
 
 
-def split(data: bytes, grammar: Grammar, *, is_last: bool = True) -> Records:
-    """A record begins with the data. If it is the last of its file, the last record ends with it."""
-    found = _Found(data, grammar)
+def split(data: bytes, grammar: Grammar, *, is_last: bool = True, most_delimiters: int = 0) -> Records:
+    """A record begins with the data. If it is the last of its file, the last record ends with it. Where there are more
+    than the most delimiters, none is told."""
+    found = _Found(data, grammar, most_delimiters)
     exact = ExactReader(data, grammar, is_last=is_last)
     # No record in a window is too long. Where the fast way fails, it is shown less of the file at once, and where it
     # fails soon, more and more records are left to the exact one.
@@ -67,12 +71,14 @@ def split(data: bytes, grammar: Grammar, *, is_last: bool = True) -> Records:
 
 
 class _Found:
-    def __init__(self, data: bytes, grammar: Grammar) -> None:
+    def __init__(self, data: bytes, grammar: Grammar, most_delimiters: int) -> None:
+        self._most_delimiters = most_delimiters
+        self._delimiters: list[NDArray[np.int32]] = []
         self._data = data
         self._bytes = np.frombuffer(data, np.uint8)
         self._grammar = grammar
         self._has_returns = b"\r" in data
-        self._parts: list[tuple[NDArray[Any], ...]] = []  # starts, ends, lines, fields, faults
+        self._parts: list[tuple[NDArray[Any], ...]] = []  # as of `Records`, and whether it was the fast way
         self._peculiar: list[NDArray[np.intp]] = []  # positions
         self._lines = 0
         self.consumed = 0
@@ -89,12 +95,18 @@ class _Found:
         lines = np.empty_like(last)
         lines[0], lines[1:] = self._lines, window.lines[:-1] + self._lines
         fields = np.diff(window.delimiters, prepend=np.int32(0)) + np.int32(1)
-        self._parts.append((starts, ends, lines, fields, np.zeros(len(last), np.uint8)))
+        self._parts.append((starts, ends, lines, fields, np.zeros(len(last), np.uint8), np.ones(len(last), np.bool_)))
+        self._add_delimiters(window, int(window.delimiters[-1]))
         if len(window.peculiar):
             positions = window.peculiar + self.consumed
             self._peculiar.append(positions[: np.searchsorted(positions, last[-1])])
         self.consumed = int(last[-1]) + 1
         self._lines += int(window.lines[-1])
+
+    def _add_delimiters(self, window: Window, count: int) -> None:
+        self._most_delimiters -= count
+        if self._most_delimiters >= 0:
+            self._delimiters.append(positions_of(window.delimiter_bits)[:count].astype(np.int32) + self.consumed)
 
     def add_exact(self, reader: ExactReader, most: int) -> bool:
         """Whether there were so many, or the data's end was reached."""
@@ -112,20 +124,29 @@ class _Found:
             self.consumed = one.after
         if found:
             starts, ends, lines, counts, faults = np.array(found, np.int32).T
-            self._parts.append((starts, ends, lines, counts, faults.astype(np.uint8)))
+            self._parts.append((starts, ends, lines, counts, faults.astype(np.uint8), np.zeros(len(found), np.bool_)))
             self._peculiar.append(np.array(peculiar, np.intp))
         return len(found) == most or self.consumed == len(self._data)
 
     def records(self) -> Records:
-        none = (np.empty(0, np.int32),) * 4 + (np.empty(0, np.uint8),)
-        starts, ends, lines, fields, faults = (np.concatenate(parts) for parts in zip(none, *self._parts, strict=True))
+        none = (np.empty(0, np.int32),) * 4 + (np.empty(0, np.uint8), np.empty(0, np.bool_))
+        parts = zip(none, *self._parts, strict=True)
+        starts, ends, lines, fields, faults, fast = (np.concatenate(one) for one in parts)
+        firsts = np.full(len(starts), -1, np.int32)
+        if self._most_delimiters >= 0:
+            counts = np.where(fast, fields - 1, 0)
+            firsts = np.where(fast, np.cumsum(counts) - counts, -1).astype(np.int32)
+        delimiters = np.concatenate([np.empty(0, np.int32), *(self._delimiters if self._most_delimiters >= 0 else ())])
         rows = starts < ends
         blank_lines = 0 if self._grammar.keeps_blank_lines else len(starts) - int(np.count_nonzero(rows))
         if blank_lines:
-            starts, ends, lines, fields, faults = (of[rows] for of in (starts, ends, lines, fields, faults))
+            of = (starts, ends, lines, fields, faults, firsts)
+            starts, ends, lines, fields, faults, firsts = (one[rows] for one in of)
         positions = np.concatenate([np.empty(0, np.intp), *self._peculiar])
         peculiar = np.unique(np.searchsorted(starts, positions, "right") - 1).astype(np.int32)
-        found = Records(starts, ends, lines, fields, faults, peculiar, blank_lines, self._lines, self.consumed)
+        found = Records(
+            starts, ends, lines, fields, faults, peculiar, blank_lines, self._lines, self.consumed, delimiters, firsts
+        )
         return _without_nul(found, self._bytes) if 0 in self._data else found
 
 

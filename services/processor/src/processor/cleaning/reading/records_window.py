@@ -38,6 +38,7 @@ class Window:
     line_ends: Positions  # the last byte of each record's line end
     lines: NDArray[np.int64]  # how many lines have ended with it
     delimiters: NDArray[np.int32]  # how many are before it, outside quotes
+    delimiter_bits: Bits  # where these are
     peculiar: Positions  # quotes and escapes that a parser may see in another way
     failed: bool  # there is a quote that is not where it has to be
 
@@ -65,7 +66,7 @@ def look(data: bytes, begin: int, end: int, grammar: Grammar, *, is_last: bool) 
         lines = lines[: len(ends)]
         if np.bitwise_count(seen.outside).sum() != np.bitwise_count(seen.line_ends).sum():
             lines = np.searchsorted(positions_of(seen.line_ends), ends) + 1
-    return Window(ends, lines, counts_before(delimiters, ends), peculiar, bad is not None)
+    return Window(ends, lines, counts_before(delimiters, ends), delimiters, peculiar, bad is not None)
 
 
 class Tally(NamedTuple):

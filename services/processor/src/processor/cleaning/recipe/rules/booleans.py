@@ -55,12 +55,12 @@ class Boolean(Rule, frozen=True, tag="boolean"):
         for path, given, other in ((("true",), self.true, self.false), (("false",), self.false, self.true)):
             if other and not given:
                 yield WrongRule(path, "missing", "Words for both are needed, or for none.")
-        yes, no = self._words()
+        yes, no = self.words()
         for word in sorted(yes & no):
             detail = f"{word[:80]} is both true and false in what this rule takes."
             yield WrongRule(("true" if self.true else "languages",), "ambiguous", detail)
 
-    def _words(self) -> tuple[set[str], set[str]]:
+    def words(self) -> tuple[set[str], set[str]]:
         if self.true:
             given: list[tuple[tuple[str, ...], tuple[str, ...]]] = [(self.true, self.false)]
         else:
@@ -69,7 +69,7 @@ class Boolean(Rule, frozen=True, tag="boolean"):
         return yes, no
 
     def apply(self, sheet: Sheet) -> None:
-        yes, no = (sorted(words) for words in self._words())
+        yes, no = (sorted(words) for words in self.words())
         known = ((f"list_contains([{literals(words)}], x)") for words in (yes, no))
         words = "CASE WHEN {} THEN true WHEN {} THEN false END".format(*known)
         body = bound(f"trim(lower(t), {literal(WHITE)})", words)

@@ -1,0 +1,114 @@
+"""Where in a chunk the cells of its rows are, all of them at once."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.cleaning.reading.chunks_content import Content
+from processor.cleaning.reading.feed import Feed
+from processor.cleaning.reading.records_grammar import Grammar
+
+HEAD_BYTES, WORD_BYTES = 16, 8
+_MOST_UNKNOWN = 8  # rows, of which one may be looked at by itself
+
+Positions = NDArray[np.int32]
+Words = NDArray[np.uint64]
+
+
+class Heads(NamedTuple):
+    """What texts begin with: 16 bytes as two words, with zeros where a text is shorter."""
+
+    low: Words
+    high: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    bytes: NDArray[np.uint8]  # UTF-8, with as many behind the last cell as a head has
+    starts: Positions
+    lengths: Positions
+
+    def heads(self) -> Heads:
+        begin, length = self.starts.astype(np.intp), np.minimum(self.lengths, HEAD_BYTES)
+        low, high = _masks()
+        if not len(length) or length.max() <= WORD_BYTES:
+            return Heads(self._words(begin) & low[length], np.zeros(len(length), np.uint64))
+        return Heads(self._words(begin) & low[length], self._words(begin + WORD_BYTES) & high[length])
+
+    def of(self, rows: NDArray[np.intp]) -> "Column":
+        return Column(self.bytes, self.starts[rows], self.lengths[rows])
+
+    def _words(self, begin: NDArray[np.intp]) -> Words:
+        words: Words = np.ndarray(len(self.bytes) - WORD_BYTES + 1, "<u8", self.bytes.data, strides=(1,))[begin]
+        return words
+
+
+def cells_of(content: Content, feed: Feed, columns: int) -> list[Column] | None:
+    """The cells of its rows, by column. None if they must be read one by one."""
+    records, grammar, bytes_ = content.records, feed.grammar, np.frombuffer(content.data, np.uint8)
+    firsts = records.first_delimiters[feed.rows]
+    begins, ends = records.starts[feed.rows], records.ends[feed.rows]
+    unknown = firsts < 0
+    if not feed.text.is_utf8 or _too_many(unknown):
+        return None
+    firsts[unknown] = 0
+    signs = _signs(content.data, grammar)
+    starts, lengths = [], []
+    start = begins
+    for at in range(columns):
+        end = records.delimiters[firsts + at] if at < columns - 1 else ends
+        length, begin, start = end - start, start, end + np.int32(1)
+        if signs is not None:
+            quoted = np.flatnonzero((bytes_[begin] == signs.quote) & ~unknown)
+            signs.odd[begin[quoted]] = signs.odd[end[quoted] - 1] = False
+            begin = begin.copy()
+            begin[quoted] += 1
+            length[quoted] -= 2
+        starts.append(begin)
+        lengths.append(length)
+    if signs is not None:
+        # What is left of quotes and escapes is in cells that say other texts than their bytes, or in no row.
+        odd = np.flatnonzero(signs.odd) if signs.odd.any() else np.empty(0, np.intp)
+        rows = np.searchsorted(begins, odd, "right") - 1
+        unknown[rows[(rows >= 0) & (odd < ends[rows])]] = True
+        if _too_many(unknown):
+            return None
+    single = np.flatnonzero(unknown)
+    values = [value for record in feed.rows[single].tolist() for value in feed.text.raw_values(record)]
+    of_values = np.array([len(value) for value in values], np.int32)
+    begin_of_values = len(bytes_) + np.cumsum(of_values, dtype=np.int32) - of_values
+    all_bytes = np.frombuffer(b"".join((content.data, *values, bytes(HEAD_BYTES))), np.uint8)
+    for at in range(columns):
+        starts[at][single] = begin_of_values[at::columns]
+        lengths[at][single] = of_values[at::columns]
+    return [Column(all_bytes, *of_column) for of_column in zip(starts, lengths, strict=True)]
+
+
+class _Signs(NamedTuple):
+    quote: int
+    odd: NDArray[np.bool_]  # where quotes and escapes are
+
+
+def _signs(data: bytes, grammar: Grammar) -> _Signs | None:
+    if grammar.quote is None or grammar.quote not in data:
+        return None
+    bytes_ = np.frombuffer(data, np.uint8)
+    odd = bytes_ == grammar.quote[0]
+    if grammar.escape is not None:
+        odd |= bytes_ == grammar.escape[0]
+    return _Signs(grammar.quote[0], odd)
+
+
+def _too_many(unknown: NDArray[np.bool_]) -> bool:
+    return int(np.count_nonzero(unknown)) * _MOST_UNKNOWN >= len(unknown)
+
+
+@cache
+def _masks() -> Heads:
+    """By the length of a text."""
+    bytes_ = np.arange(HEAD_BYTES) < np.arange(HEAD_BYTES + 1)[:, None]
+    words = (bytes_ * np.uint8(0xFF)).astype(np.uint8).view("<u8")
+    return Heads(words[:, 0].copy(), words[:, 1].copy())
