@@ -55,25 +55,28 @@ def cells_of(content: Content, feed: Feed, columns: int) -> list[Column] | None:
     if not feed.text.is_utf8 or _too_many(unknown):
         return None
     firsts[unknown] = 0
-    signs = _signs(content.data, grammar)
+    odd = _signs(bytes_, grammar)
+    left = np.count_nonzero(odd)
     starts, lengths = [], []
     start = begins
     for at in range(columns):
         end = records.delimiters[firsts + at] if at < columns - 1 else ends
         length, begin, start = end - start, start, end + np.int32(1)
-        if signs is not None:
-            quoted = np.flatnonzero((bytes_[begin] == signs.quote) & ~unknown)
-            signs.odd[begin[quoted]] = signs.odd[end[quoted] - 1] = False
+        # With few of them left, their records are rather read one by one.
+        if grammar.quote is not None and left * _MOST_UNKNOWN**2 > len(firsts):
+            quoted = np.flatnonzero((bytes_[begin] == grammar.quote[0]) & ~unknown)
+            odd[begin[quoted]] = odd[end[quoted] - 1] = False
+            left -= 2 * len(quoted)
             begin = begin.copy()
             begin[quoted] += 1
             length[quoted] -= 2
         starts.append(begin)
         lengths.append(length)
-    if signs is not None:
-        # What is left of quotes and escapes is in cells that say other texts than their bytes, or in no row.
-        odd = np.flatnonzero(signs.odd) if signs.odd.any() else np.empty(0, np.intp)
-        rows = np.searchsorted(begins, odd, "right") - 1
-        unknown[rows[(rows >= 0) & (odd < ends[rows])]] = True
+    if left:
+        # Quotes and escapes that are left are in cells that may say other texts than their bytes, or in no row.
+        positions = np.flatnonzero(odd)
+        rows = np.searchsorted(begins, positions, "right") - 1
+        unknown[rows[(rows >= 0) & (positions < ends[rows])]] = True
         if _too_many(unknown):
             return None
     single = np.flatnonzero(unknown)
@@ -87,19 +90,14 @@ def cells_of(content: Content, feed: Feed, columns: int) -> list[Column] | None:
     return [Column(all_bytes, *of_column) for of_column in zip(starts, lengths, strict=True)]
 
 
-class _Signs(NamedTuple):
-    quote: int
-    odd: NDArray[np.bool_]  # where quotes and escapes are
-
-
-def _signs(data: bytes, grammar: Grammar) -> _Signs | None:
-    if grammar.quote is None or grammar.quote not in data:
-        return None
-    bytes_ = np.frombuffer(data, np.uint8)
-    odd = bytes_ == grammar.quote[0]
+def _signs(bytes_: NDArray[np.uint8], grammar: Grammar) -> NDArray[np.bool_]:
+    """Where quotes and escapes are."""
+    if grammar.quote is None:
+        return np.zeros(0, np.bool_)
+    found: NDArray[np.bool_] = bytes_ == grammar.quote[0]
     if grammar.escape is not None:
-        odd |= bytes_ == grammar.escape[0]
-    return _Signs(grammar.quote[0], odd)
+        found |= bytes_ == grammar.escape[0]
+    return found
 
 
 def _too_many(unknown: NDArray[np.bool_]) -> bool:

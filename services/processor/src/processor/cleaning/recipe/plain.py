@@ -220,6 +220,9 @@ def _head(text: bytes) -> Heads:
 
 
 def _translated(words: Words, table: bytes) -> Words:
+    """Of which zeros stay zeros."""
+    if not words.any():
+        return words
     return np.frombuffer(words.tobytes().translate(table), "<u8")
 
 
