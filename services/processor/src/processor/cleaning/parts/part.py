@@ -30,7 +30,7 @@ from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, re
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, tell_nothing
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
-from processor.cleaning.recipe.plain import plain_columns
+from processor.cleaning.recipe.plain import plain_of
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.sql import identifier, literal
 
@@ -54,7 +54,7 @@ class Cleaner:
         connection.execute("SET enable_progress_bar = false")
         prepare(connection, plan.first)
         self._groups = plan.first.groups(wide.WIDEST)
-        self._plain = plain_columns(plan.recipe, layout.names) if len(self._groups) == 1 else None
+        self._plain = plain_of(plan, layout.names) if len(self._groups) == 1 else None
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
         connection, names, grammar = self._connection, self._layout.names, self._layout.grammar

@@ -1,6 +1,7 @@
 """A chunk of which most cells come out as they went in, as their bytes tell: DuckDB reads them where they are. What
 becomes of the other rows is computed by the rules, and put in their places as text."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,65 +9,102 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.arrow import numbers, registered, texts, views_of
-from processor.cleaning.parquet.writing import copied
+from processor.cleaning.arrow import ArrowColumn, numbers, registered, texts, views_of
+from processor.cleaning.parquet.writing import copied, planned_simply
 from processor.cleaning.parts.told import Told
-from processor.cleaning.reading.cells import HEAD_BYTES, Column
+from processor.cleaning.reading.cells import Cells, Column, column_of
 from processor.cleaning.reading.feed import slots_of
-from processor.cleaning.recipe.applying import Applied, apply
+from processor.cleaning.recipe.applying import Applied, apply, tell_nothing
 from processor.cleaning.recipe.passes import OutColumn, Pass
-from processor.cleaning.recipe.plain import PlainColumn
+from processor.cleaning.recipe.plain import Plain
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.sql import TEXT, identifier
 
 _MOST_OTHERS = 4  # rows of which one is no plain one: with more, all are computed sooner
-_IN_CHUNK, _IN_OTHERS = 0, 1  # where a text is
+_BLOCK_ROWS = 16 << 10  # that stay in the processor's caches while they are looked at
+_IN_CHUNK, _ELSEWHERE = 0, 1  # where a text is
 
 
 def write_plain(
     connection: duckdb.DuckDBPyConnection,
     rules: Pass,
-    plain: Mapping[str, PlainColumn],
-    cells: Sequence[Column],
+    plain: Plain,
+    cells: Cells,
     beside: Mapping[str, NDArray[np.int64]],
     path: Path,
 ) -> Told | None:
     """With columns `beside`, the others are called by their slots. None if it is not worth it."""
-    out, views = np.ones(len(cells[0].starts), np.bool_), []
+    out, views = np.ones(len(cells.columns[0].starts), np.bool_), []
+    out[cells.single] = False
     for one in rules.columns:
-        column = cells[plain[one.name].source]
-        heads = column.heads()
-        out &= plain[one.name].tell(column, heads)
-        views.append(views_of(column, heads, _IN_CHUNK))
-    others = np.flatnonzero(~out)
-    if len(others) * _MOST_OTHERS > len(out):
+        told = plain.columns[one.name]
+        views.append(np.empty((len(out), 2), np.uint64))
+        for first in range(0, len(out), _BLOCK_ROWS):
+            block = slice(first, first + _BLOCK_ROWS)
+            column = cells.columns[told.source].of(block)
+            heads = column.heads()
+            out[block] &= told.tell(column, heads)
+            views[-1][block] = views_of(column, heads, _IN_CHUNK)
+    if plain.asked is not None and not _are_many(out):
+        out[_marked(connection, plain.asked, cells.columns)] = False
+    if _are_many(out):
         return None
-    done = _applied(connection, rules, [column.of(others) for column in cells])
-    mended = _Mended(connection, done, rules.columns)
-    rows = others[mended.rows]
-    out[rows] = True
+    others = np.flatnonzero(~out)
+    tell_nothing(connection)
+    rejected, changed, rows = Counter[str](), Counter[tuple[int, str]](), others
+    mended = [(column_of(()), np.zeros(0, np.bool_))] * len(rules.columns)
+    if len(others):
+        done = _applied(connection, rules, cells, others)
+        rejected, changed = done.rejected, done.changed
+        found, mended = _mended(connection, done, rules.columns)
+        rows = others[found]
+        out[rows] = True
     kept = np.flatnonzero(out)
     columns = {name: numbers(values[kept]) for name, values in beside.items()}
     for at, one in enumerate(rules.columns):
-        column, (other, other_nulls) = cells[plain[one.name].source], mended.columns[at]
+        column, (other, other_nulls) = cells.columns[plain.columns[one.name].source], mended[at]
         nulls = np.zeros(len(out), np.bool_) if one.type == TEXT else column.lengths == 0
-        views[at][rows], nulls[rows] = views_of(other, other.heads(), _IN_OTHERS), other_nulls
+        views[at][rows], nulls[rows] = views_of(other, other.heads(), _ELSEWHERE), other_nulls
         columns[one.slot] = texts(views[at].take(kept, axis=0), (column.bytes, other.bytes), nulls[kept])
-        views[at] = np.empty(0, np.uint64)
+        views[at] = np.empty((0, 2), np.uint64)
+    cells.columns.clear()  # since memory is scarce
     selected = [*beside, *(_selected(one, by_slot=bool(beside)) for one in rules.columns)]
     with registered(connection, "cells", columns, len(kept)):
         rows_out = copied(connection, f"SELECT {', '.join(selected)} FROM cells", path)  # noqa: S608 - see sql.py
-    return Told(others, rows_out, done.rejected, done.changed)
+    return Told(others, rows_out, rejected, changed)
 
 
-def _applied(connection: duckdb.DuckDBPyConnection, rules: Pass, cells: Sequence[Column]) -> Applied:
-    columns = {}
-    for slot, column in zip(slots_of(len(cells)), cells, strict=True):
-        views = views_of(column, column.heads(), _IN_CHUNK)
-        columns[slot] = texts(views, (column.bytes,), np.zeros(len(views), np.bool_))
-    with registered(connection, "cells", columns, len(cells[0].starts)):
+def _are_many(out: NDArray[np.bool_]) -> bool:
+    """The others."""
+    return (len(out) - int(np.count_nonzero(out))) * _MOST_OTHERS > len(out)
+
+
+def _marked(connection: duckdb.DuckDBPyConnection, asked: Pass, cells: Sequence[Column]) -> NDArray[np.intp]:
+    rows = len(cells[0].starts)
+    columns = {ROW: numbers(np.arange(rows))}
+    columns |= {slot: _raw(cells[at]) for at, slot in enumerate(slots_of(len(cells))) if slot in asked.sources}
+    with registered(connection, "cells", columns, rows), planned_simply(connection):
+        found = connection.execute(asked.marks(Source("cells", ROW, is_table=False))).fetchnumpy()[ROW]
+    return np.asarray(found).astype(np.intp)
+
+
+def _applied(connection: duckdb.DuckDBPyConnection, rules: Pass, cells: Cells, rows: NDArray[np.intp]) -> Applied:
+    single = np.searchsorted(rows, cells.single)
+    columns = {
+        slot: _raw(column.of(rows), elsewhere, single)
+        for slot, column, elsewhere in zip(slots_of(len(cells.columns)), cells.columns, cells.elsewhere, strict=True)
+    }
+    with registered(connection, "cells", columns, len(rows)):
         connection.execute("CREATE OR REPLACE TEMP TABLE raw AS FROM cells")
     return apply(connection, rules, Source("raw"))
+
+
+def _raw(column: Column, elsewhere: Column | None = None, single: NDArray[np.intp] | None = None) -> ArrowColumn:
+    views, data = views_of(column, column.heads(), _IN_CHUNK), [column.bytes]
+    if elsewhere is not None:
+        views[single] = views_of(elsewhere, elsewhere.heads(), _ELSEWHERE)
+        data.append(elsewhere.bytes)
+    return texts(views, data, np.zeros(len(views), np.bool_))
 
 
 def _selected(column: OutColumn, *, by_slot: bool) -> str:
@@ -74,23 +112,13 @@ def _selected(column: OutColumn, *, by_slot: bool) -> str:
     return f"{read} AS {column.slot if by_slot else identifier(column.name)}"
 
 
-class _Mended:
-    """What has become of the other rows."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, done: Applied, columns: list[OutColumn]) -> None:
-        texts_ = ", ".join(f"CAST({one.slot} AS VARCHAR) AS {one.slot}" for one in columns)
-        lengths = ", ".join(f"strlen({one.slot}) AS length_{one.slot}" for one in columns)
-        found = connection.execute(
-            f"SELECT *, {lengths} FROM (SELECT {ROW}, {texts_} FROM ({done.cleaned})) ORDER BY {ROW}"  # noqa: S608
-        ).fetchnumpy()
-        self.rows: NDArray[np.intp] = np.asarray(found[ROW]).astype(np.intp)
-        self.columns = [_column(found[one.slot], found[f"length_{one.slot}"]) for one in columns]
-
-
-def _column(cells: NDArray[np.object_], lengths: NDArray[np.int64]) -> tuple[Column, NDArray[np.bool_]]:
-    """And which are null."""
-    nulls = np.ma.getmaskarray(cells)
-    length = np.ma.filled(lengths, 0).astype(np.int32)
-    text = "".join(np.ma.filled(cells, "").tolist()).encode()
-    bytes_ = np.frombuffer(text + bytes(HEAD_BYTES), np.uint8)
-    return Column(bytes_, np.cumsum(length, dtype=np.int32) - length, length), nulls
+def _mended(
+    connection: duckdb.DuckDBPyConnection, done: Applied, columns: Sequence[OutColumn]
+) -> tuple[NDArray[np.intp], list[tuple[Column, NDArray[np.bool_]]]]:
+    """Which rows come out, and of each column the texts, and which are null."""
+    texts_ = ", ".join(f"CAST({one.slot} AS VARCHAR) AS {one.slot}" for one in columns)
+    query = f"SELECT {ROW}, {texts_} FROM ({done.cleaned}) ORDER BY {ROW}"  # noqa: S608
+    found = connection.execute(query).fetchnumpy()
+    cells = [found[one.slot] for one in columns]
+    values = (column_of([text.encode() for text in np.ma.filled(one, "").tolist()]) for one in cells)
+    return np.asarray(found[ROW]).astype(np.intp), list(zip(values, map(np.ma.getmaskarray, cells), strict=True))

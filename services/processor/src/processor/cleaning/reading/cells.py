@@ -1,5 +1,6 @@
 """Where in a chunk the cells of its rows are, all of them at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from processor.cleaning.reading.feed import Feed
 from processor.cleaning.reading.records_grammar import Grammar
 
 HEAD_BYTES, WORD_BYTES = 16, 8
+_MOST_CELLS = 1_500_000  # each of which takes 28 bytes, and two processes have 400 MB
 _MOST_UNKNOWN = 8  # rows, of which one may be looked at by itself
 
 Positions = NDArray[np.int32]
@@ -27,7 +29,7 @@ class Heads(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    bytes: NDArray[np.uint8]  # UTF-8, with as many behind the last cell as a head has
+    bytes: NDArray[np.uint8]  # UTF-8, at least a head's
     starts: Positions
     lengths: Positions
 
@@ -38,21 +40,37 @@ class Column:
             return Heads(self._words(begin) & low[length], np.zeros(len(length), np.uint64))
         return Heads(self._words(begin) & low[length], self._words(begin + WORD_BYTES) & high[length])
 
-    def of(self, rows: NDArray[np.intp]) -> "Column":
+    def of(self, rows: NDArray[np.intp] | slice) -> "Column":
         return Column(self.bytes, self.starts[rows], self.lengths[rows])
 
     def _words(self, begin: NDArray[np.intp]) -> Words:
-        words: Words = np.ndarray(len(self.bytes) - WORD_BYTES + 1, "<u8", self.bytes.data, strides=(1,))[begin]
+        last = len(self.bytes) - WORD_BYTES
+        words: Words = np.ndarray(last + 1, "<u8", self.bytes.data, strides=(1,))[np.minimum(begin, last)]
+        for at in np.flatnonzero(begin > last).tolist():
+            words[at] >>= np.uint64(8 * min(int(begin[at]) - last, WORD_BYTES - 1))
         return words
 
 
-def cells_of(content: Content, feed: Feed, columns: int) -> list[Column] | None:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    columns: list[Column]
+    single: NDArray[np.intp]  # rows whose cells are elsewhere, since they say other texts than their bytes
+    elsewhere: list[Column]
+
+
+def column_of(values: Sequence[bytes]) -> Column:
+    lengths = np.array([len(value) for value in values], np.int32)
+    bytes_ = np.frombuffer(b"".join(values) + bytes(HEAD_BYTES), np.uint8)
+    return Column(bytes_, np.cumsum(lengths, dtype=np.int32) - lengths, lengths)
+
+
+def cells_of(content: Content, feed: Feed, columns: int) -> Cells | None:
     """The cells of its rows, by column. None if they must be read one by one."""
     records, grammar, bytes_ = content.records, feed.grammar, np.frombuffer(content.data, np.uint8)
     firsts = records.first_delimiters[feed.rows]
     begins, ends = records.starts[feed.rows], records.ends[feed.rows]
     unknown = firsts < 0
-    if not feed.text.is_utf8 or _too_many(unknown):
+    if not feed.text.is_utf8 or _too_many(unknown) or len(bytes_) < HEAD_BYTES or len(firsts) * columns > _MOST_CELLS:
         return None
     firsts[unknown] = 0
     odd = _signs(bytes_, grammar)
@@ -80,14 +98,14 @@ def cells_of(content: Content, feed: Feed, columns: int) -> list[Column] | None:
         if _too_many(unknown):
             return None
     single = np.flatnonzero(unknown)
-    values = [value for record in feed.rows[single].tolist() for value in feed.text.raw_values(record)]
-    of_values = np.array([len(value) for value in values], np.int32)
-    begin_of_values = len(bytes_) + np.cumsum(of_values, dtype=np.int32) - of_values
-    all_bytes = np.frombuffer(b"".join((content.data, *values, bytes(HEAD_BYTES))), np.uint8)
-    for at in range(columns):
-        starts[at][single] = begin_of_values[at::columns]
-        lengths[at][single] = of_values[at::columns]
-    return [Column(all_bytes, *of_column) for of_column in zip(starts, lengths, strict=True)]
+    values = [feed.text.raw_values(record) for record in feed.rows[single].tolist()]
+    for of_column in (*starts, *lengths):
+        of_column[single] = 0
+    return Cells(
+        [Column(bytes_, *of_column) for of_column in zip(starts, lengths, strict=True)],
+        single,
+        [column_of([row[at] for row in values]) for at in range(columns)],
+    )
 
 
 def _signs(bytes_: NDArray[np.uint8], grammar: Grammar) -> NDArray[np.bool_]:

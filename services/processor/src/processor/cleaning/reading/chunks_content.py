@@ -13,7 +13,7 @@ from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import as_ascii, unit_bytes, units_of
 
 _PIECE_BYTES = 1 << 20
-_MOST_DELIMITERS = 2 << 20  # that are told of a chunk
+_MOST_DELIMITERS = 1_500_000  # that are told of a chunk
 _LF, _CR = 10, 13
 
 

@@ -2,25 +2,29 @@
 is said of the others: they may be left as they are, too.
 
 A cell that is told of is text as it stands there, in a column that stays text, or reads as what the column becomes, or
-is empty.
+is empty. Where bytes tell too little, but the rule says of each cell that is another than before, it is asked by SQL.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.cleaning.reading.cells import HEAD_BYTES, WORD_BYTES, Column, Heads, Words
-from processor.cleaning.recipe.document import Recipe
+from processor.cleaning.recipe.compiling import Plan
+from processor.cleaning.recipe.passes import Pass
 from processor.cleaning.recipe.rules.booleans import Boolean
 from processor.cleaning.recipe.rules.columns import DropColumns, Rename
+from processor.cleaning.recipe.rules.conditions import DropRows, Range, Schema
+from processor.cleaning.recipe.rules.contacts import Email, Phone
+from processor.cleaning.recipe.rules.countries import Country
 from processor.cleaning.recipe.rules.date_forms import parsed
 from processor.cleaning.recipe.rules.dates import Date
 from processor.cleaning.recipe.rules.numbers import Decimal, Integer, Number, Numeric
 from processor.cleaning.recipe.rules.rule import Rule
-from processor.cleaning.recipe.rules.text import NullTokens, Trim
+from processor.cleaning.recipe.rules.text import Case, InnerSpace, Map, NullTokens, Replace, Trim
 from processor.cleaning.sql import WHITE
 
 Flags = NDArray[np.bool_]
@@ -44,10 +48,17 @@ class PlainColumn:
         return told
 
 
-def plain_columns(recipe: Recipe, names: Sequence[str]) -> Mapping[str, PlainColumn] | None:
-    """What comes out of the rules that look at one row by itself. None if nothing can be told."""
+@dataclass(frozen=True, slots=True)
+class Plain:
+    columns: Mapping[str, PlainColumn]  # that come out of the rules that look at one row by itself
+    asked: Pass | None  # for the rows that it refuses or changes
+
+
+def plain_of(plan: Plan, names: Sequence[str]) -> Plain | None:
+    """None if nothing can be told."""
     columns = {name: PlainColumn(at) for at, name in enumerate(names)}
-    for rule in recipe.rules:
+    asked: set[int] = set()
+    for at, rule in enumerate(plan.recipe.rules):
         if rule.needs_all_rows:
             break
         match rule:
@@ -66,9 +77,28 @@ def plain_columns(recipe: Recipe, names: Sequence[str]) -> Mapping[str, PlainCol
                 for name in rule.columns:
                     columns[name].tests.append(test)
                     columns[name].is_text = False
+            case (
+                InnerSpace()
+                | Case()
+                | Replace()
+                | Map()
+                | Email()
+                | Phone()
+                | Country()
+                | DropRows()
+                | Range()
+                | Schema()
+            ):
+                asked.add(at)
             case _:
                 return None
-    return columns
+    return Plain(columns, _only(asked, plan.first) if asked else None) if columns else None
+
+
+def _only(asked: set[int], rules: Pass) -> Pass:
+    changes = [change for change in rules.sheet.changes if change.rule in asked]
+    rejects = [reject for reject in rules.sheet.rejects if reject.rule in asked]
+    return Pass(replace(rules.sheet, changes=changes, rejects=rejects), rules.rules)
 
 
 def _text_test(rule: Trim | NullTokens) -> Test:
