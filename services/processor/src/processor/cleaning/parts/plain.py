@@ -52,7 +52,7 @@ def write_plain(
     others = np.flatnonzero(~out)
     tell_nothing(connection)
     rejected, changed, rows = Counter[str](), Counter[tuple[int, str]](), others
-    mended = [(column_of(()), np.zeros(0, np.bool_))] * len(rules.columns)
+    mended = [(column_of(b"", np.zeros(0, np.int32)), np.zeros(0, np.bool_))] * len(rules.columns)
     if len(others):
         done = _applied(connection, rules, cells, others)
         rejected, changed = done.rejected, done.changed
@@ -117,8 +117,12 @@ def _mended(
 ) -> tuple[NDArray[np.intp], list[tuple[Column, NDArray[np.bool_]]]]:
     """Which rows come out, and of each column the texts, and which are null."""
     texts_ = ", ".join(f"CAST({one.slot} AS VARCHAR) AS {one.slot}" for one in columns)
-    query = f"SELECT {ROW}, {texts_} FROM ({done.cleaned}) ORDER BY {ROW}"  # noqa: S608
+    lengths = ", ".join(f"coalesce(strlen({one.slot}), 0)::INTEGER AS length_{one.slot}" for one in columns)
+    query = f"SELECT *, {lengths} FROM (SELECT {ROW}, {texts_} FROM ({done.cleaned})) ORDER BY {ROW}"  # noqa: S608
     found = connection.execute(query).fetchnumpy()
-    cells = [found[one.slot] for one in columns]
-    values = (column_of([text.encode() for text in np.ma.filled(one, "").tolist()]) for one in cells)
-    return np.asarray(found[ROW]).astype(np.intp), list(zip(values, map(np.ma.getmaskarray, cells), strict=True))
+    mended = []
+    for one in columns:
+        cells = found[one.slot]
+        text = "".join(np.ma.filled(cells, "").tolist()).encode()
+        mended.append((column_of(text, np.asarray(found[f"length_{one.slot}"])), np.ma.getmaskarray(cells)))
+    return np.asarray(found[ROW]).astype(np.intp), mended

@@ -1,6 +1,5 @@
 """Where in a chunk the cells of its rows are, all of them at once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -58,9 +57,9 @@ class Cells:
     elsewhere: list[Column]
 
 
-def column_of(values: Sequence[bytes]) -> Column:
-    lengths = np.array([len(value) for value in values], np.int32)
-    bytes_ = np.frombuffer(b"".join(values) + bytes(HEAD_BYTES), np.uint8)
+def column_of(texts: bytes, lengths: Positions) -> Column:
+    """Of texts that stand one behind the other."""
+    bytes_ = np.frombuffer(texts + bytes(HEAD_BYTES), np.uint8)
     return Column(bytes_, np.cumsum(lengths, dtype=np.int32) - lengths, lengths)
 
 
@@ -99,12 +98,13 @@ def cells_of(content: Content, feed: Feed, columns: int) -> Cells | None:
             return None
     single = np.flatnonzero(unknown)
     values = [feed.text.raw_values(record) for record in feed.rows[single].tolist()]
+    elsewhere = [[row[at] for row in values] for at in range(columns)]
     for of_column in (*starts, *lengths):
         of_column[single] = 0
     return Cells(
         [Column(bytes_, *of_column) for of_column in zip(starts, lengths, strict=True)],
         single,
-        [column_of([row[at] for row in values]) for at in range(columns)],
+        [column_of(b"".join(texts), np.array([*map(len, texts)], np.int32)) for texts in elsewhere],
     )
 
 

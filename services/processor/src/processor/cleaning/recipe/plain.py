@@ -98,7 +98,7 @@ def plain_of(plan: Plan, names: Sequence[str]) -> Plain | None:
 def _only(asked: set[int], rules: Pass) -> Pass:
     changes = [change for change in rules.sheet.changes if change.rule in asked]
     rejects = [reject for reject in rules.sheet.rejects if reject.rule in asked]
-    return Pass(replace(rules.sheet, changes=changes, rejects=rejects), rules.rules)
+    return Pass(replace(rules.sheet, columns={}, changes=changes, rejects=rejects), rules.rules)
 
 
 def _text_test(rule: Trim | NullTokens) -> Test:
