@@ -20,14 +20,17 @@ from processor.cleaning.parquet.writing import copied, without_last_columns
 from processor.cleaning.parts import wide
 from processor.cleaning.parts.counts import Changed, PartCounts
 from processor.cleaning.parts.outputs import write_output
+from processor.cleaning.parts.plain import write_plain
 from processor.cleaning.parts.rejects import write_rejects
 from processor.cleaning.parts.told import Told
+from processor.cleaning.reading.cells import cells_of
 from processor.cleaning.reading.chunks import Chunk
 from processor.cleaning.reading.chunks_content import Content, read_chunk
 from processor.cleaning.reading.feed import Feed, feed_of, part_of, read_raw, relation_of, slots_of
 from processor.cleaning.recipe.applying import CHUNK_CHANGES, apply, prepare, tell_nothing
 from processor.cleaning.recipe.compiling import Plan
 from processor.cleaning.recipe.passes import CHANGED
+from processor.cleaning.recipe.plain import plain_of
 from processor.cleaning.recipe.sheet import ROW, Source
 from processor.cleaning.sql import identifier, literal
 
@@ -51,13 +54,16 @@ class Cleaner:
         connection.execute("SET enable_progress_bar = false")
         prepare(connection, plan.first)
         self._groups = plan.first.groups(wide.WIDEST)
+        self._plain = plain_of(plan, layout.names) if len(self._groups) == 1 else None
 
     def clean(self, fd: int, chunk: Chunk, folder: Path, offset: int = 0) -> PartCounts:
         connection, names, grammar = self._connection, self._layout.names, self._layout.grammar
         content = _read(fd, chunk, self._layout, offset)
         with feed_of(content, grammar, len(names), self._scratch) as feed:
-            write = self._write_streamed if len(self._groups) == 1 else self._write_wide
-            told = write(content, feed, folder, offset)
+            told = self._write_plain(content, feed, folder, offset)
+            if told is None:
+                write = self._write_streamed if len(self._groups) == 1 else self._write_wide
+                told = write(content, feed, folder, offset)
             if told is None:
                 told = self._write_computed(content, feed, folder, offset)
             if not self._plan.stages:
@@ -72,6 +78,17 @@ class Cleaner:
             if counts.changed:
                 self._write_changes(content, feed.rows[told.rows], folder, offset)
         return counts
+
+    def _write_plain(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told | None:
+        cells = None if self._plain is None else cells_of(content, feed, len(self._layout.names))
+        if self._plain is None or cells is None:
+            return None
+        beside = {}
+        if self._plan.stages:
+            beside = _places_of(content, feed.rows, offset)
+            beside = {ROW: beside.pop(_NUMBER), **beside}
+        path = folder / "cleaned.parquet"
+        return write_plain(self._connection, self._plan.first, self._plain, cells, beside, path)
 
     def _write_streamed(self, content: Content, feed: Feed, folder: Path, offset: int) -> Told | None:
         """None if DuckDB reads something else than we do."""
@@ -182,15 +199,19 @@ def _places(
     if out is not None:
         places[wide.OUT] = out
     if all_:
-        starts, ends = content.extents(records)
-        places |= {
-            _NUMBER: records.astype(np.int64) + content.chunk.row,
-            LINE: content.records.lines[records].astype(np.int64) + content.chunk.line,
-            BYTE_OFFSET: starts + offset,
-            BYTES: ends - starts,
-        }
+        places |= _places_of(content, records, offset)
     connection.register("places", places)
     try:
         yield
     finally:
         connection.unregister("places")
+
+
+def _places_of(content: Content, records: NDArray[np.intp], offset: int) -> dict[str, NDArray[np.int64]]:
+    starts, ends = content.extents(records)
+    return {
+        _NUMBER: records.astype(np.int64) + content.chunk.row,
+        LINE: content.records.lines[records].astype(np.int64) + content.chunk.line,
+        BYTE_OFFSET: starts + offset,
+        BYTES: ends - starts,
+    }

@@ -13,6 +13,7 @@ from processor.cleaning.reading.records_grammar import Fault, Grammar
 from processor.cleaning.reading.records_units import as_ascii, unit_bytes, units_of
 
 _PIECE_BYTES = 1 << 20
+_MOST_DELIMITERS = 1_500_000  # that are told of a chunk
 _LF, _CR = 10, 13
 
 
@@ -48,7 +49,7 @@ def read_chunk(fd: int, chunk: Chunk, table: Table, grammar: Grammar) -> Content
     unit, most = unit_bytes(table.encoding), grammar.most_record_bytes
     data = _read(fd, chunk.start, chunk.end)
     text = _text(data, table.encoding)
-    records = split(text, grammar)
+    records = split(text, grammar, most_delimiters=_MOST_DELIMITERS if unit == 1 else 0)
     unclosed = records.starts[records.faults == Fault.UNCLOSED_QUOTE]
     if chunk.end < table.end and len(unclosed) and unclosed[-1] + most >= len(text):
         # That they are malformed is sure, since no record crosses a chunk's end. Why, what follows may tell.
@@ -70,7 +71,8 @@ def original_bytes(fd: int, start: int, end: int) -> Iterator[bytes]:
 def _one_line(length: int) -> Records:
     none, one = np.zeros(1, np.int64), np.array([length], np.int64)
     fault = np.array([Fault.RECORD_TOO_LONG], np.uint8)
-    return Records(none, one, none, none, fault, np.empty(0, np.int32), 0, 1, length)
+    nothing = np.empty(0, np.int32)
+    return Records(none, one, none, none, fault, nothing, 0, 1, length, nothing, none - 1)
 
 
 def _read(fd: int, start: int, end: int) -> bytes:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.cleaning.reading.records import split
+from processor.cleaning.reading.records import lines_of, walk
+from processor.cleaning.reading.records_exact import One
 from processor.cleaning.reading.records_grammar import Grammar
 from processor.cleaning.reading.records_window import tally
 
 _LF, _CR = 10, 13
-_WINDOW_BYTES = 512 << 10
 
 
 class Counts(NamedTuple):
@@ -43,15 +43,28 @@ def count(data: bytearray, length: int, grammar: Grammar, *, is_last: bool) -> C
 
 
 def _count_quoted(data: bytes, grammar: Grammar, *, is_last: bool) -> Counts:
-    taken = rows = lines = 0
-    # As in `split`: no record in a window is too long.
-    width = min(_WINDOW_BYTES, grammar.most_record_bytes)
-    while taken < len(data) and (found := tally(data, taken, min(taken + width, len(data)), grammar)):
-        taken += found.bytes
-        rows += found.records - (0 if grammar.keeps_blank_lines else found.blank)
-        lines += found.lines
-    rest = split(data[taken:], grammar, is_last=is_last)
-    return Counts(taken + rest.consumed, rows + len(rest), lines + rest.line_count)
+    counted = _Counted(data, grammar)
+    walk(data, grammar, counted, is_last=is_last)
+    return Counts(counted.consumed, counted.rows, counted.lines)
+
+
+class _Counted:
+    def __init__(self, data: bytes, grammar: Grammar) -> None:
+        self._data = data
+        self._grammar = grammar
+        self.consumed = self.rows = self.lines = 0
+
+    def take_window(self, end: int, *, is_last: bool) -> tuple[int, bool]:
+        found = tally(self._data, self.consumed, end, self._grammar, is_last=is_last)
+        self.consumed += found.bytes
+        self.rows += found.records - (0 if self._grammar.keeps_blank_lines else found.blank)
+        self.lines += found.lines
+        return found.records, found.failed
+
+    def take_one(self, one: One) -> None:
+        self.rows += one.end > self.consumed or self._grammar.keeps_blank_lines
+        self.lines += lines_of(self._data, self.consumed, one)
+        self.consumed = one.after
 
 
 def _blank(ends: NDArray[np.bool_], any_end: NDArray[np.bool_]) -> int:

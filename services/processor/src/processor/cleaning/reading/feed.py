@@ -27,14 +27,20 @@ _OURS = Grammar()
 _MOST_GROWTH = 8  # of a record that is written anew, each field in quotes, and to UTF-8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Feed:
-    path: str
-    bytes: int
     rows: NDArray[np.intp]  # which record of the chunk each row is
     rejects: Rejects
     grammar: Grammar
     text: Text
+    _file: IO[bytes]
+    _unwritten: Iterable[bytes | memoryview] = ()
+
+    def written(self) -> tuple[str, int]:
+        """The file, and its bytes."""
+        _write(self._file, self._unwritten)
+        self._unwritten = ()
+        return (f"/proc/self/fd/{self._file.fileno()}" if _IN_MEMORY else self._file.name), self._file.tell()
 
 
 @contextmanager
@@ -42,9 +48,11 @@ def feed_of(content: Content, grammar: Grammar, columns: int, scratch: str) -> I
     """For a table with as many columns."""
     text = Text(content, grammar, with_ragged(content, columns))
     with _file(scratch) as file:
-        _write(file, text.pieces())
+        unwritten = text.pieces()
+        if not text.is_utf8:
+            _write(file, unwritten)  # which tells what is no text
         rejects = rejects_of(content, grammar, columns, text.faults)
-        yield _feed(file, np.flatnonzero(text.faults == Fault.NONE), rejects, grammar, text)
+        yield Feed(np.flatnonzero(text.faults == Fault.NONE), rejects, grammar, text, file, unwritten)
 
 
 @contextmanager
@@ -52,8 +60,7 @@ def part_of(feed: Feed, rows: NDArray[np.intp], scratch: str) -> Iterator[Feed]:
     """Some of its rows, by their places in it."""
     with _file(scratch) as file:
         records = feed.rows[rows]
-        _write(file, feed.text.only(records))
-        yield _feed(file, records, NO_REJECTS, feed.grammar, feed.text)
+        yield Feed(records, NO_REJECTS, feed.grammar, feed.text, file, feed.text.only(records))
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def columns_of(
             values = feed.text.raw_values(record)
             for file, group in zip(files, groups, strict=True):
                 file.write(written([values[column] for column in group], _OURS) + b"\n")
-        yield [_feed(file, records, NO_REJECTS, _OURS, feed.text) for file in files]
+        yield [Feed(records, NO_REJECTS, _OURS, feed.text, file) for file in files]
 
 
 def _write(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> None:
@@ -79,12 +86,7 @@ def _write(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> None:
             file.write(_MARK)  # DuckDB takes the first one for a byte order mark
         is_empty = is_empty and not len(piece)
         file.write(piece)
-
-
-def _feed(file: IO[bytes], rows: NDArray[np.intp], rejects: Rejects, grammar: Grammar, text: Text) -> Feed:
     file.flush()
-    path = f"/proc/self/fd/{file.fileno()}" if _IN_MEMORY else file.name
-    return Feed(path, file.tell(), rows, rejects, grammar, text)
 
 
 def slots_of(columns: int) -> list[str]:
@@ -106,10 +108,11 @@ def relation_of(feed: Feed, names: Sequence[str]) -> str:
     grammar = feed.grammar
     quote, escape = grammar.quote or b"", grammar.escape or grammar.quote or b""
     longest = _MOST_GROWTH * grammar.most_record_bytes
-    buffer = max(longest, feed.bytes) + 1  # one: a record that two buffers share is a risk for nothing
+    path, size = feed.written()
+    buffer = max(longest, size) + 1  # one: a record that two buffers share is a risk for nothing
     types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     return f"""
-        read_csv({literal(feed.path)}, columns = {{{types}}}, force_not_null = {list(names)},
+        read_csv({literal(path)}, columns = {{{types}}}, force_not_null = {list(names)},
             delim = {literal(grammar.delimiter.decode())}, quote = {literal(quote.decode())},
             escape = {literal(escape.decode())}, new_line = '\\n', comment = '', header = false,
             auto_detect = false, parallel = false, max_line_size = {longest}, buffer_size = {buffer})

@@ -22,11 +22,11 @@ class Text:
         self.faults = faults.copy()  # with those of the encoding, as far as the pieces have been read
         self._data, self._records, self._grammar = content.data, content.records, grammar
         self._encoding = content.encoding
-        self._is_utf8 = codecs.lookup(content.encoding).name == "utf-8"
+        self.is_utf8 = codecs.lookup(content.encoding).name == "utf-8" or _is_ascii(content)
         self._has_returns = b"\r" in content.data
         if len(content.data) % unit_bytes(content.encoding) and not self.faults[-1]:
             self.faults[-1] = Fault.BAD_ENCODING  # half a character is left over
-        if self._is_utf8 and not content.data.isascii():
+        if self.is_utf8 and not content.data.isascii():
             positions = doubtful(np.frombuffer(content.data, np.uint8))
             self._look_at(np.unique(np.searchsorted(self._records.starts, positions, "right") - 1))
 
@@ -64,7 +64,7 @@ class Text:
     def _record(self, record: int) -> bytes:
         start, end = int(self._records.starts[record]), int(self._records.ends[record])
         text = self._data[start:end]
-        return text if self._is_utf8 else text.decode(self._encoding).encode()
+        return text if self.is_utf8 else text.decode(self._encoding).encode()
 
     def _is_text(self, record: int) -> bool:
         start, end = int(self._records.starts[record]), int(self._records.ends[record])
@@ -109,7 +109,7 @@ class Text:
             after = np.append(starts, len(self._data))[bad + 1]
             bounds = zip([begin, *after.tolist()], [*starts[bad].tolist(), end], strict=True)
             piece = b"".join([self._data[start:stop] for start, stop in bounds])
-        if self._is_utf8:
+        if self.is_utf8:
             return piece
         try:
             return str(piece, self._encoding).encode()
@@ -129,3 +129,7 @@ class Text:
         lengths = starts[1:] - drop
         before = np.cumsum(lengths) - lengths
         return np.delete(units, np.repeat(drop - before, lengths) + np.arange(lengths.sum())).tobytes()
+
+
+def _is_ascii(content: Content) -> bool:
+    return content.data.isascii() and content.data.decode(content.encoding, "replace") == content.data.decode("ascii")

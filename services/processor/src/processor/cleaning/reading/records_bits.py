@@ -12,8 +12,10 @@ _TOP = np.uint64(63)
 
 def bits_of(mask: NDArray[np.bool_]) -> Bits:
     packed = np.packbits(mask, bitorder="little")
-    if missing := -len(packed) % 8:
-        packed = np.pad(packed, (0, missing))
+    if len(packed) % 8:
+        whole = np.zeros(-(-len(packed) // 8) * 8, np.uint8)
+        whole[: len(packed)] = packed
+        packed = whole
     return packed.view("<u8")
 
 
@@ -47,6 +49,14 @@ def parity(bits: Bits) -> Bits:
     np.bitwise_xor.accumulate(odd[:-1] >> _TOP, out=before[1:])
     odd ^= np.uint64(0) - before
     return odd
+
+
+def bits_before(bits: Bits, position: int) -> Bits:
+    """Those of the set that come before the position."""
+    found = bits.copy()
+    found[position // 64] &= (_ONE << np.uint64(position % 64)) - _ONE
+    found[position // 64 + 1 :] = 0
+    return found
 
 
 def first_of(bits: Bits) -> int | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from processor.cleaning.reading.records_bits import (
     Bits,
     Positions,
+    bits_before,
     bits_of,
     count_until,
     counts_before,
@@ -38,6 +39,7 @@ class Window:
     line_ends: Positions  # the last byte of each record's line end
     lines: NDArray[np.int64]  # how many lines have ended with it
     delimiters: NDArray[np.int32]  # how many are before it, outside quotes
+    delimiter_bits: Bits  # where these are
     peculiar: Positions  # quotes and escapes that a parser may see in another way
     failed: bool  # there is a quote that is not where it has to be
 
@@ -65,7 +67,7 @@ def look(data: bytes, begin: int, end: int, grammar: Grammar, *, is_last: bool) 
         lines = lines[: len(ends)]
         if np.bitwise_count(seen.outside).sum() != np.bitwise_count(seen.line_ends).sum():
             lines = np.searchsorted(positions_of(seen.line_ends), ends) + 1
-    return Window(ends, lines, counts_before(delimiters, ends), peculiar, bad is not None)
+    return Window(ends, lines, counts_before(delimiters, ends), delimiters, peculiar, bad is not None)
 
 
 class Tally(NamedTuple):
@@ -73,20 +75,24 @@ class Tally(NamedTuple):
     records: int
     blank: int  # of these
     lines: int
+    failed: bool  # there is a quote that is not where it has to be
 
 
-def tally(data: bytes, begin: int, end: int, grammar: Grammar) -> Tally | None:
-    """How many records end in the window; None if none does, or a quote is not where it has to be."""
-    seen = _see(data, begin, end, grammar, is_last=False)
-    last = last_of(seen.outside)
-    if last is None or (seen.quotes is not None and seen.quotes.bad is not None):
-        return None
-    blank = shifted_up(seen.outside, first=True) & seen.any_ends
+def tally(data: bytes, begin: int, end: int, grammar: Grammar, *, is_last: bool) -> Tally:
+    """How many records `look` would find."""
+    seen = _see(data, begin, end, grammar, is_last=is_last)
+    bad = None if seen.quotes is None else seen.quotes.bad
+    outside = seen.outside if bad is None else bits_before(seen.outside, bad)
+    last = last_of(outside)
+    if last is None:
+        return Tally(0, 0, 0, 0, bad is not None)
+    blank = shifted_up(outside, first=True) & seen.any_ends
     return Tally(
         last + 1,
-        int(np.bitwise_count(seen.outside).sum()),
+        int(np.bitwise_count(outside).sum()),
         count_until(blank, last),
         count_until(seen.line_ends, last),
+        bad is not None,
     )
 
 
