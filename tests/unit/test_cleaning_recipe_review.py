@@ -24,6 +24,16 @@ def test_a_number_that_is_not_kept_exactly_is_logged(connection: duckdb.DuckDBPy
     assert {(row, before) for row, _, before, *_ in found.changes} == {(0, texts[0]), (1, texts[1])}
 
 
+@pytest.mark.parametrize(("thousands", "value"), [(".", "1234.000"), ("", None)])
+def test_a_point_that_is_no_decimal_mark_is_none_in_a_number_with_as_many_digits_behind_it(
+    connection: duckdb.DuckDBPyConnection, thousands: str, value: str | None
+) -> None:
+    rule = {"rule": "decimal", "columns": ["a"], "decimal": ",", "thousands": thousands, "scale": 3}
+    found = outcome(connection, ["a"], [rule], [{"a": "1.234"}, {"a": "1,234"}])
+    assert str(found.rows[1]["a"]) == "1.234"
+    assert ([str(found.rows[0]["a"])] if value else list(found.rejects)) == ([value] if value else [0])
+
+
 def test_an_empty_text_that_a_map_makes_null_is_logged(connection: duckdb.DuckDBPyConnection) -> None:
     rule = {"rule": "map", "columns": ["a"], "values": {"": None}}
     assert outcome(connection, ["a"], [rule], [{"a": ""}, {"a": "x"}]).changes == {(0, "a", "", None, 0)}

@@ -101,7 +101,8 @@ class Decimal(Numeric, frozen=True, tag="decimal"):
         for name in texts(sheet, self.columns):
             text = sheet.columns[name].slot
             quick = sheet.let(f"TRY_CAST({text} AS {type_})", text)
-            usual = f"CAST({quick} AS VARCHAR) = {text}"
+            # SQL's own mark may stand between thousands here.
+            usual = f"CAST({quick} AS VARCHAR) = {text}" if self.decimal == "." or not self.scale else "false"
             plain = sheet.let(
                 f"CASE WHEN {usual} THEN true ELSE {sheet.call(f'regexp_full_match(t, {form})', text)} END", quick, text
             )
