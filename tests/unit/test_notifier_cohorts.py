@@ -5,18 +5,30 @@
 
 import asyncio
 import random
+import time
 
-from fixtures.cohorts import ALL_JOBS, EVERYTHING, FORMS, PLAIN, A, B, Client, Place, World, place_in
+import pytest
+
+from fixtures.cohorts import (
+    ALL_JOBS,
+    EVERYTHING,
+    FORMS,
+    PLAIN,
+    SILENT,
+    A,
+    B,
+    Client,
+    Place,
+    Plain,
+    World,
+    place,
+    place_in,
+)
 from notifier.cohort import Cohort, Follower
 from notifier.form import Channel, is_stream
-from notifier.history import PAGE
 from notifier.subscription import Subscription
 
 SEEDS = 200
-
-
-def place(stream: str, *versions: int) -> list[Place]:
-    return [(stream, version) for version in versions]
 
 
 async def test_all_at_the_same_place_are_told_the_same_bytes_in_one_write_each() -> None:
@@ -69,7 +81,7 @@ async def test_who_has_not_read_all_that_was_told_reads_again_before_it_is_live(
     world.log.append("job:a")
     world.log.let_go.clear()
     joining.session.follow(A, 0, PLAIN)
-    await world.read(2)
+    await world.until(lambda: world.log.pages == 2)
     world.log.append("job:a")
     await world.tell()
     world.log.let_go.set()
@@ -134,6 +146,23 @@ async def test_who_leaves_while_a_round_is_under_way_is_told_nothing_more() -> N
     assert leaving.told == place("job:b", 1)
 
 
+async def test_a_long_round_lets_others_have_their_turn() -> None:
+    def write_slowly() -> None:
+        until = time.perf_counter() + 0.0005
+        while time.perf_counter() < until:
+            pass
+
+    world = World()
+    clients = [await world.live(A) for _ in range(100)]
+    for client in clients:
+        client.before_write = write_slowly
+    world.log.append("job:a")
+    await world.tell()
+    await clients[0].has(1)
+    assert clients[-1].told == []
+    assert await clients[-1].has(1) == place("job:a", 1)
+
+
 async def test_only_who_asks_for_it_is_told_only_the_latest_progress() -> None:
     world = World()
     all_of_it, latest = await world.live(EVERYTHING), await world.live(EVERYTHING, conflate=True)
@@ -163,63 +192,49 @@ async def test_only_who_asks_for_it_is_told_only_the_latest_progress() -> None:
 
 async def test_what_the_form_has_no_words_for_leaves_no_gap() -> None:
     world = World()
-    client = await world.live(EVERYTHING)
-    for stream in ("user:u", "job:a", "user:u", "user:u"):
-        world.log.append(stream)
+    client = await world.live(A)
+    for type_ in (SILENT, "job.paused", SILENT, SILENT):
+        world.log.append("job:a", type_)
         await world.tell()
-    assert await client.has(1) == place("job:a", 1)
+    assert await client.has(1) == place("job:a", 2)
     client.writable = False
-    world.log.append("user:u")
-    world.log.append("job:a")
-    await world.tell()
-    await asyncio.sleep(0)
+    for type_ in (SILENT, "job.paused"):
+        world.log.append("job:a", type_)
+        await world.tell()
+    await world.until(lambda: client.session.behind == 1)
     client.writable = True
     client.session.resume()
-    assert await client.has(2) == place("job:a", 1, 2)
+    assert await client.has(2) == place("job:a", 2, 6)
 
 
-async def test_what_many_read_at_the_same_place_is_read_once() -> None:
+async def test_a_hole_before_something_that_the_form_has_no_words_for_is_filled_from_the_log() -> None:
     world = World()
-    world.log.append("job:a", times=2 * PAGE + 10)
-    world.log.let_go.clear()
-    clients = [world.client() for _ in range(50)]
-    for number, client in enumerate(clients):
-        client.session.follow(A, number % 2, PLAIN)  # they meet at the end of their first page
-    world.log.let_go.set()
-    for number, client in enumerate(clients):
-        versions = range(1 + number % 2, 2 * PAGE + 11)
-        assert await client.has(len(versions)) == place("job:a", *versions)
-    assert world.log.pages == 2 + 2
+    client = await world.live(A)
+    world.log.append("job:a", times=3)
+    world.log.append("job:a", SILENT)
+    await world.tell(1)
+    await client.has(1)
+    await world.hub.broadcast(world.log.events[3:])
+    assert await client.has(3) == place("job:a", 1, 2, 3)
 
 
-async def test_whoever_joins_while_a_page_is_read_for_others_misses_nothing_that_is_told_meanwhile() -> None:
+@pytest.mark.parametrize("fails", ["encode", "pack"])
+async def test_a_form_that_breaks_fails_those_who_follow_in_it_and_nobody_else(fails: str) -> None:
+    def broken(_: object) -> bytes:
+        raise RuntimeError(fails)
+
+    form = Plain()
     world = World()
-    world.log.append("job:a")
-    first = world.client()
-    world.log.let_go.clear()
-    first.session.follow(A, 0, PLAIN)
-    await world.read(1)
-    world.log.append("job:a")
-    await world.tell()  # to nobody who is live
-    second = world.client()
-    second.session.follow(A, 0, PLAIN)  # waits for the page that has not got the second event
-    world.log.let_go.set()
-    for client in (first, second):
-        assert await client.has(2) == place("job:a", 1, 2)
-
-
-async def test_whoever_leaves_while_it_reads_for_others_takes_nothing_from_them() -> None:
-    world = World()
-    world.log.append("job:a")
-    leaving, staying = world.client(), world.client()
-    world.log.let_go.clear()
-    for client in (leaving, staying):
-        client.session.follow(A, 0, PLAIN)
-    await world.read(1)
-    leaving.session.close()
-    world.log.let_go.set()
-    assert await staying.has(1) == place("job:a", 1)
-    assert leaving.told == []
+    well, ill = await world.live(A), world.client()
+    ill.session.follow(A, 0, form)
+    await world.until(lambda: not ill.session.behind)
+    setattr(form, fails, broken)
+    for version in range(1, 4):
+        world.log.append("job:a")
+        await world.tell()
+        assert await well.has(version) == place("job:a", *range(1, version + 1))
+    await world.until(lambda: ill.failed is not None)
+    assert ill.told == []
 
 
 async def test_no_order_of_anything_loses_or_repeats_or_reorders_what_is_told() -> None:
@@ -236,7 +251,9 @@ async def _one_history(dice: random.Random) -> None:
         match dice.randrange(8):
             case 0 | 1:
                 for _ in range(dice.randrange(1, 4)):
-                    world.log.append(dice.choice(("job:a", "job:a", "job:b", "user:u", "upload:u")))
+                    world.log.append(
+                        dice.choice(("job:a", "job:a", "job:b", "upload:u")), dice.choice(("job.paused", SILENT))
+                    )
             case 2:
                 await world.tell(dice.randrange(1, 5))
             case 3:

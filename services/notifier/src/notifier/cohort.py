@@ -69,7 +69,7 @@ class Cohort:
         self.form = form
         self.conflate = conflate
         self.size = 0  # bytes that are due
-        self.torn = False  # something is missing between two of the lines: all must read the log
+        self.torn = False  # something is missing behind the lines: all must read the log
         self._lines: list[Line] = []
         self._told = told  # the place of what came last
         self._after = told  # up to here all members have been told; what came since is due
@@ -168,14 +168,22 @@ class Room:
         torn = self._dense and told is not None and place != told + 1
         self.told = place
         for cohort in self._cohorts.values():
-            form = cohort.form
-            if form not in written:
-                written[form] = form.encode(event)
-            text = written[form]
-            if text is not None:
+            cohort.torn = cohort.torn or torn or not _is_written(event, cohort.form, written)
+            if cohort.torn:
+                yield cohort
+            elif (text := written[cohort.form]) is not None:
                 cohort.hear(Line(event, place, text))
+                yield cohort
             else:
                 cohort.skip(place)
-            cohort.torn = cohort.torn or torn
-            if text is not None or torn:
-                yield cohort
+
+
+def _is_written(event: RecordedEvent, form: Form, written: Written) -> bool:
+    """Write it in the form. If that fails it is read from the log by each of its followers, and fails there, too:
+    it must not keep the others from being told."""
+    if form not in written:
+        try:
+            written[form] = form.encode(event)
+        except Exception:
+            return False
+    return True

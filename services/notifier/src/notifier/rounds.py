@@ -92,7 +92,13 @@ def _tell(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
     """Tell all of it, one write after the other. How many events each write told."""
     together: dict[Outlet, list[tuple[Follower, Due]]] = {}  # to whom something is due in several channels
     for due, followers in taken:
-        data, count = due.packed, len(due.lines)
+        try:
+            data, count = due.packed, len(due.lines)
+        except Exception:  # it fails in what they read from the log as well, and there it is theirs alone
+            for follower in followers:
+                if follower.live:
+                    follower.fall_behind(due.after)
+            continue
         for follower in followers:
             if not follower.live:  # it has left meanwhile
                 continue
