@@ -87,6 +87,7 @@ class Follower:
     ways: Ways
     dice: random.Random
     restless: bool = True  # ends its connections itself, and stops reading now and then
+    sluggish: bool = False  # stops reading again and again, for longer than anybody keeps things for it
     ended_at: list[float] = field(default_factory=list)  # by the other side, in the loop's time
     _heard: int = 0
 
@@ -108,7 +109,7 @@ class Follower:
         """For ever: connect, listen, lose the connection."""
         while True:
             try:
-                async with wire(self.dice.choice(self.gateways), slow=self.dice.random() < 0.3) as on:
+                async with wire(self.dice.choice(self.gateways), slow=self.sluggish or self.dice.random() < 0.3) as on:
                     await self._listen(on)
             except Refused as refused:
                 if not refused.for_now:
@@ -132,12 +133,13 @@ class Follower:
             patience -= self._heard - heard
             if self.restless and patience <= 0:
                 patience = self._patience()
-                leave = self.dice.choice((self._vanish, self._close, self._half_close, self._stall, self._stall))
+                ways = (self._vanish, self._close, self._half_close, self._stall, self._stall)
+                leave = self._stall if self.sluggish else self.dice.choice(ways)
                 if await leave(on):
                     return
 
     def _patience(self) -> int:
-        return int(self.dice.expovariate(1 / 300)) + 1
+        return int(self.dice.expovariate(1 / (400 if self.sluggish else 300))) + 1
 
     def take(self, channel: str, event: Told) -> None:
         self._heard += 1
@@ -159,7 +161,7 @@ class Follower:
     async def _stall(self, on: Wire) -> bool:
         """Read nothing for a while, and then go on."""
         self.ways.count("stalled")
-        await asyncio.sleep(self.dice.uniform(0.2, 4.0))
+        await asyncio.sleep(self.dice.uniform(4.0, 8.0) if self.sluggish else self.dice.uniform(0.2, 4.0))
         return False
 
     async def _half_close(self, on: Wire) -> bool:

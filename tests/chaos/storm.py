@@ -114,10 +114,12 @@ class Storm:
         for kind in (CentrifugoFollower, SseFollower):
             self._add(kind, Track(self._jobs[0], conflated=True))
             self._add(kind, Track(LOG, self._began, self._began, conflated=True))
+        for slowest in (JobFollower, CentrifugoFollower, SseFollower):
+            self._add(slowest, Track(self._jobs[0]), sluggish=True)
         everything = Track(LOG, self._began, self._began)
         self._add(CentrifugoFollower, everything, *(Track(job_id) for job_id in self._jobs[:3]))
 
-    def _add(self, kind: type[Follower], *tracks: Track) -> None:
+    def _add(self, kind: type[Follower], *tracks: Track, sluggish: bool = False) -> None:
         gateways = [self.fleet.stack.url(name) for name in self.fleet.stack.processes if name.startswith("gateway")]
         follower = kind(
             name=f"client {len(self.followers)}",
@@ -128,6 +130,7 @@ class Storm:
             ways=self.ways,
             dice=random.Random(self._dice.random()),
             restless=not self.restarts,
+            sluggish=sluggish,
         )
         self.followers.append(follower)
 
