@@ -15,8 +15,9 @@ from events.telemetry import Telemetry
 from fixtures.notifier import PATIENCE, READER, Writer, open_writer
 from fixtures.parts import OpenParts
 from notifier.dialects.progress import PROGRESS
+from notifier.form import Channel
 from notifier.history import PAGE, History
-from notifier.hub import Channel, Hub
+from notifier.hub import Hub
 from notifier.pages import Pages
 from notifier.session import Following, Session
 

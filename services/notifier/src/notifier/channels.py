@@ -6,7 +6,8 @@ from events.accounts import FACTS
 from events.errors import Forbidden, InvalidInput, NotFound
 from events.identity import Principal
 from events.log import EventLog
-from notifier.hub import Channel, Hub, is_stream
+from notifier.form import Channel, is_stream
+from notifier.hub import Hub
 
 # What the streams of a category, and the category as a whole (`job:*`), need.
 _SCOPES = {

@@ -6,7 +6,7 @@ import asyncio
 from events.envelope import RecordedEvent
 from events.errors import LogHole
 from events.log import EventLog
-from notifier.hub import Channel, is_stream
+from notifier.form import Channel, is_stream
 
 PAGE = 200
 

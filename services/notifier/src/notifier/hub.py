@@ -11,10 +11,8 @@ from events.errors import Unavailable
 from events.log import Head
 from events.telemetry import Telemetry
 from notifier.cohort import Room
-from notifier.form import Channel, Form, Written, is_stream
+from notifier.form import Channel, Written
 from notifier.rounds import Rounds
-
-__all__ = ["Channel", "Form", "Hub", "is_stream"]
 
 # Events heard between two looks at everything else that the loop has to do.
 _SLICE = 100

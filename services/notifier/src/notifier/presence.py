@@ -14,7 +14,7 @@ from uuid import UUID
 from events.database import DATABASE_GONE, Pool, load_queries
 from events.ids import new_id
 from notifier.channels import name_of
-from notifier.hub import Channel
+from notifier.form import Channel
 
 BEAT_SECONDS = 3.0
 DEAD_SECONDS = 10.0  # without a beat

@@ -12,9 +12,10 @@ from prometheus_client import Counter
 
 from events.database import database_gone
 from events.telemetry import Telemetry
+from notifier.form import Channel, Form, is_stream
 from notifier.frames import CloseCode, ping_frame
 from notifier.history import History
-from notifier.hub import Channel, Form, Hub, is_stream
+from notifier.hub import Hub
 from notifier.pages import Pages
 from notifier.subscription import Subscription
 

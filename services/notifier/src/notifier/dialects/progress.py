@@ -19,9 +19,10 @@ from events.identity import Principal
 from events.log import EventLog
 from events.web import as_millrace_error
 from notifier.dialects import Begin
+from notifier.form import Channel
 from notifier.frames import text_frame
 from notifier.handshake import Handshake
-from notifier.hub import Channel, Hub
+from notifier.hub import Hub
 from notifier.session import Session
 
 _PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?")

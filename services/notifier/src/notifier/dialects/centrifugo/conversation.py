@@ -40,8 +40,8 @@ from notifier.dialects.centrifugo.replies import (
     refusal,
     reply_frame,
 )
+from notifier.form import Channel
 from notifier.frames import CloseCode, Violation, text_frame
-from notifier.hub import Channel
 from notifier.presence import Presence
 from notifier.session import Session
 

@@ -15,9 +15,10 @@ from notifier.dialects.centrifugo.replies import (
     Snapshot,
     Subscribed,
 )
+from notifier.form import Channel, is_stream
 from notifier.history import PAGE
 from notifier.history import History as Pages
-from notifier.hub import Channel, Hub, is_stream
+from notifier.hub import Hub
 
 # Types of events that somebody is not told.
 Hidden: TypeAlias = frozenset[str]
