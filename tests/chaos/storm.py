@@ -28,6 +28,7 @@ JOBS = 24
 _PADDING = 12_000  # bytes of what is said of the first job, so that who stops reading it is soon behind
 _HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
 _FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
+_MORE = 10_000  # deliveries, if nobody has fallen behind yet
 _PATIENCE = 90.0  # seconds
 
 
@@ -74,12 +75,14 @@ class Storm:
                 following = [group.create_task(self._join(follower)) for follower in self.followers]
                 wrecking = group.create_task(self._wreck())
                 await self._write(until=lambda: self.written.deliveries >= self.wanted and wrecking.done())
+                while not self.restarts and not (self.demotions or await self._demotions_of_all()):
+                    await self._write(until=self._has_delivered(self.written.deliveries + _MORE))
                 await self._all_told()
                 await self._append([(job_id, 1) for job_id in self._jobs])  # a repetition would show before it
                 await self._all_told()
                 for task in following:
                     task.cancel()
-            self.demotions += sum([await self._demotions(name) for name in self._notifiers])
+            self.demotions += await self._demotions_of_all()
             await self._check_with_the_log()
         except BaseException as failed:
             failed.add_note(f"This was the storm of seed {self.seed}: {self.report}")
@@ -153,6 +156,9 @@ class Storm:
             await asyncio.sleep(_HASTE if self.written.deliveries < self._due else _LEISURE)
             await self._until(lambda: self._outstanding() < _FARTHEST_BEHIND)
 
+    def _has_delivered(self, count: int) -> Callable[[], bool]:
+        return lambda: self.written.deliveries >= count
+
     async def _append(self, batch: list[tuple[str, int]]) -> None:
         outcomes = await asyncio.gather(*(self._append_to(job_id, count) for job_id, count in batch))
         self.written.position = max(self.written.position, *(outcome.last_position for outcome in outcomes))
@@ -211,6 +217,9 @@ class Storm:
     @property
     def _notifiers(self) -> list[str]:
         return [name for name in self.fleet.stack.processes if name.startswith("notifier")]
+
+    async def _demotions_of_all(self) -> float:
+        return sum([await self._demotions(name) for name in self._notifiers])
 
     async def _demotions(self, name: str) -> float:
         async with (
