@@ -228,7 +228,7 @@ async def test_who_comes_when_a_page_has_just_been_read_does_not_wait_for_ever(w
 
     async def come() -> int:
         """Whoever finds a page that is not enough asks again."""
-        for _ in range(1000):
+        for _ in range(50):
             page = await pages.page(room, PROGRESS, 0, conflate=False)
         return page.events
 
