@@ -5,6 +5,7 @@ lock         held while a Millrace runs on it
 secrets.json passwords of the servers' roles, and the secret that the services share; mode 600
 admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
+database-url where the database is that runs now, as its owner; mode 600
 postgres/ rabbitmq/ blobs/ logs/
 """
 
@@ -52,6 +53,9 @@ class DataDirectory:
 
     def keep_broker_url(self, url: str) -> None:
         _write_secret(self.broker_url_file, f"{url}\n")
+
+    def keep_database_url(self, url: str) -> None:
+        _write_secret(self.path / "database-url", f"{url}\n")
 
     def admin_key(self, new_key: Callable[[], str]) -> str:
         """The key in the file; made by `new_key` if there is no file."""

@@ -84,7 +84,9 @@ async def _open_database(data: DataDirectory) -> AsyncIterator[Database]:
         await server.start()
         watching = asyncio.create_task(supervise(server.name, server.wait, server.start))
         try:
-            yield await provision(server.admin_url(), _DATABASE, data.secrets.roles)
+            database = await provision(server.admin_url(), _DATABASE, data.secrets.roles)
+            data.keep_database_url(database.admin_url)
+            yield database
         finally:
             watching.cancel()
     finally:

@@ -85,6 +85,7 @@ class Stack:
                 servers.open_rabbitmq(data.path / "rabbitmq", password=data.secrets.rabbitmq)
             )
             database = await provision(postgres.admin_url(), _DATABASE, data.secrets.roles)
+            data.keep_database_url(database.admin_url)
             await rabbitmq.create_vhost(_VHOST)
             stack = cls(data, postgres, rabbitmq, database, _VHOST, (host, port or free_port()))
             yield await parts.enter_async_context(stack.serving())
