@@ -85,6 +85,15 @@ def test_what_makes_no_sense_is_told_before_a_table_is_there(rule: dict[str, Any
     assert _problems(rule) == [(place, code)]
 
 
+@pytest.mark.parametrize("name", ["boolean", "date", "timestamp"])
+def test_a_language_whose_words_are_not_known_is_told_with_those_that_are(name: str) -> None:
+    document = {"version": 1, "rules": [{"rule": name, "columns": ["a"], "languages": ["en", "xx"]}]}
+    (problem,) = validate(document).problems
+    assert (problem.place, problem.code) == ("rules[0].languages[1]", "not_one_of")
+    assert "de, el, en" in problem.detail
+    assert not VALIDATOR.is_valid(document)
+
+
 def test_what_does_not_fit_the_table_is_told_with_its_place() -> None:
     recipe = recipe_of(
         {"rule": "trim", "columns": ["name", "nmae"]},
@@ -98,6 +107,13 @@ def test_what_does_not_fit_the_table_is_told_with_its_place() -> None:
         ("rules[2].columns[0]", "not_text"),
     ]
     assert "Did you mean name?" in wrong.value.problems[0].detail
+
+
+def test_columns_that_all_go_are_told_with_their_place() -> None:
+    recipe = recipe_of({"rule": "drop_columns", "columns": ["name", "age"]})
+    with pytest.raises(WrongRecipe) as wrong:
+        compile_recipe(recipe, ["name", "age"])
+    assert [(one.place, one.code) for one in wrong.value.problems] == [("rules[0].columns", "no_columns")]
 
 
 def test_the_schema_needs_nothing_else_and_names_every_rule() -> None:
