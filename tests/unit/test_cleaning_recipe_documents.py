@@ -78,6 +78,18 @@ def test_what_is_no_recipe_is_refused(document: Any) -> None:
             "rules[0].values.a",
             "duplicate",
         ),
+        ({"rule": "range", "columns": ["a"], "min": 9, "max": 8.5}, "rules[0].min", "out_of_range"),
+        ({"rule": "range", "columns": ["a"], "min": "10", "max": "9"}, "rules[0].min", "out_of_range"),
+        (
+            {"rule": "range", "columns": ["a"], "min": "2021-04-03T00:01", "max": "2021-04-03"},
+            "rules[0].min",
+            "out_of_range",
+        ),
+        (
+            {"rule": "schema", "columns": {"a": {"min_length": 3, "max_length": 2}}},
+            "rules[0].columns.a.min_length",
+            "out_of_range",
+        ),
         ({"rule": "replace", "columns": ["a"], "pattern": "a", "by": "\0"}, "rules[0].by", "nul"),
     ],
 )  # fmt: skip
@@ -107,6 +119,29 @@ def test_what_does_not_fit_the_table_is_told_with_its_place() -> None:
         ("rules[2].columns[0]", "not_text"),
     ]
     assert "Did you mean name?" in wrong.value.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [(9, 9.0), ("9", "10"), ("2021-04-03T00:00", "2021-04-03"), ("9", "2021-04-03")]
+)
+def test_a_range_that_may_have_something_in_it_is_none_that_makes_no_sense(least: Any, most: Any) -> None:
+    assert _problems({"rule": "range", "columns": ["a"], "min": least, "max": most}) == []
+
+
+def test_what_a_condition_takes_is_told() -> None:
+    given: list[dict[str, Any]] = [
+        {"is": "in", "value": 1},
+        {"is": "less"},
+        {"is": "missing", "value": 1, "values": [1]},
+    ]
+    rule = {"rule": "drop_rows", "where": [{"column": "a", **condition} for condition in given]}
+    assert [problem.detail for problem in validate({"version": 1, "rules": [rule]}).problems] == [
+        "`in` takes no value.",
+        "`in` needs values.",
+        "`less` needs a value.",
+        "`missing` takes no value.",
+        "`missing` takes no values: only `in` does.",
+    ]
 
 
 def test_columns_that_all_go_are_told_with_their_place() -> None:
