@@ -164,7 +164,7 @@ async def test_what_is_wrong_is_told_with_its_place(client: aiohttp.ClientSessio
     assert await told({"entry": 7}) == (422, "invalid_option", ["query.options.entry"])
     assert await told({"entry": "a.csv"}) == (422, "archive_entry_missing", [])
     assert await told({"tables": {"t": "uploads/other/1"}}) == (422, "invalid_option", ["query.options.tables"])
-    assert await told({"clean": {}}) == (422, "invalid_option", ["query.options"])
+    assert await told({"clean": {}}) == (422, "invalid_option", ["query.options.clean"])
     assert await told("[]") == (422, "invalid_input", ["query.options"])
     assert await told(None, listed="10001") == (422, "invalid_input", ["query.listed"])
     assert await told(None, accept="image/png") == (406, "not_acceptable", [])

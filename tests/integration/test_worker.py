@@ -167,8 +167,8 @@ async def test_a_step_gets_its_options_and_an_empty_folder_that_is_gone_afterwar
     open_processor: OpenProcessor, tmp_path: Path
 ) -> None:
     async with open_processor(obedient=True) as processor:
-        job = await processor.run(b"")
-        assert job["result"] == {"options": {"kept": True}, "scratch_is_empty": True}
+        job = await processor.run(b"", options={"entry": "people.csv"})
+        assert job["result"] == {"options": {"entry": "people.csv"}, "scratch_is_empty": True}
         (scratch,) = (tmp_path / "scratch").iterdir()
         assert list(scratch.iterdir()) == []
     assert list((tmp_path / "scratch").iterdir()) == []

@@ -78,11 +78,32 @@ def test_what_is_no_recipe_is_refused(document: Any) -> None:
             "rules[0].values.a",
             "duplicate",
         ),
+        ({"rule": "range", "columns": ["a"], "min": 9, "max": 8.5}, "rules[0].min", "out_of_range"),
+        ({"rule": "range", "columns": ["a"], "min": "10", "max": "9"}, "rules[0].min", "out_of_range"),
+        (
+            {"rule": "range", "columns": ["a"], "min": "2021-04-03T00:01", "max": "2021-04-03"},
+            "rules[0].min",
+            "out_of_range",
+        ),
+        (
+            {"rule": "schema", "columns": {"a": {"min_length": 3, "max_length": 2}}},
+            "rules[0].columns.a.min_length",
+            "out_of_range",
+        ),
         ({"rule": "replace", "columns": ["a"], "pattern": "a", "by": "\0"}, "rules[0].by", "nul"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_told_before_a_table_is_there(rule: dict[str, Any], place: str, code: str) -> None:
     assert _problems(rule) == [(place, code)]
+
+
+@pytest.mark.parametrize("name", ["boolean", "date", "timestamp"])
+def test_a_language_whose_words_are_not_known_is_told_with_those_that_are(name: str) -> None:
+    document = {"version": 1, "rules": [{"rule": name, "columns": ["a"], "languages": ["en", "xx"]}]}
+    (problem,) = validate(document).problems
+    assert (problem.place, problem.code) == ("rules[0].languages[1]", "not_one_of")
+    assert "de, el, en" in problem.detail
+    assert not VALIDATOR.is_valid(document)
 
 
 def test_what_does_not_fit_the_table_is_told_with_its_place() -> None:
@@ -98,6 +119,36 @@ def test_what_does_not_fit_the_table_is_told_with_its_place() -> None:
         ("rules[2].columns[0]", "not_text"),
     ]
     assert "Did you mean name?" in wrong.value.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [(9, 9.0), ("9", "10"), ("2021-04-03T00:00", "2021-04-03"), ("9", "2021-04-03")]
+)
+def test_a_range_that_may_have_something_in_it_is_none_that_makes_no_sense(least: Any, most: Any) -> None:
+    assert _problems({"rule": "range", "columns": ["a"], "min": least, "max": most}) == []
+
+
+def test_what_a_condition_takes_is_told() -> None:
+    given: list[dict[str, Any]] = [
+        {"is": "in", "value": 1},
+        {"is": "less"},
+        {"is": "missing", "value": 1, "values": [1]},
+    ]
+    rule = {"rule": "drop_rows", "where": [{"column": "a", **condition} for condition in given]}
+    assert [problem.detail for problem in validate({"version": 1, "rules": [rule]}).problems] == [
+        "`in` takes no value.",
+        "`in` needs values.",
+        "`less` needs a value.",
+        "`missing` takes no value.",
+        "`missing` takes no values: only `in` does.",
+    ]
+
+
+def test_columns_that_all_go_are_told_with_their_place() -> None:
+    recipe = recipe_of({"rule": "drop_columns", "columns": ["name", "age"]})
+    with pytest.raises(WrongRecipe) as wrong:
+        compile_recipe(recipe, ["name", "age"])
+    assert [(one.place, one.code) for one in wrong.value.problems] == [("rules[0].columns", "no_columns")]
 
 
 def test_the_schema_needs_nothing_else_and_names_every_rule() -> None:

@@ -1,4 +1,4 @@
-"""What a clean is asked to do."""
+"""What a clean, and each step around it, is asked to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,21 +23,36 @@ class CleanOptions(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, str]  # blobs of other files, by the names that the recipe's rules call them
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ProfileOptions(msgspec.Struct, frozen=True, kw_only=True):
     entry: str | None = None  # which file of a zip is meant
+
+
+class SuggestOptions(ProfileOptions, frozen=True, kw_only=True):
+    reading: dict[str, Any] = msgspec.field(default_factory=dict)
+    most_rejects: float = 0.01  # the share of the rows that the rules may reject, all together
+    sample: int = 20_000  # rows that are looked at to have ideas
+
+
+class _Document(ProfileOptions, frozen=True, kw_only=True):
     reading: dict[str, Any] = msgspec.field(default_factory=dict)
     recipe: Any = None
     tables: Annotated[dict[str, str], Meta(max_length=_MOST_TABLES)] = msgspec.field(default_factory=dict)
+
+
+class PreviewOptions(_Document, frozen=True, kw_only=True):
+    rows: int = 100
+    spread: bool = False
 
 
 def clean_options(document: Mapping[str, Any]) -> CleanOptions:
     """Raises `StepError` that names the field that is wrong."""
     given = structured(document, _Document)
     recipe = recipe_from(_NOTHING_TO_DO if given.recipe is None else given.recipe)
-    return CleanOptions(reading=_reading(given.reading), recipe=recipe, tables=given.tables)
+    return CleanOptions(reading=reading_from(given.reading), recipe=recipe, tables=given.tables)
 
 
-def _reading(document: Mapping[str, Any]) -> Options:
+def reading_from(document: Mapping[str, Any]) -> Options:
+    """Raises `StepError` that names the field that is wrong, within `reading`."""
     try:
         return options_from(document)
     except StepError as wrong:

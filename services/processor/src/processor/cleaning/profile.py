@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from processor.cleaning.columns import ColumnFacts, Reader
+from processor.cleaning.options import ProfileOptions
 from processor.cleaning.reading.deciding import Decisions, decide
 from processor.cleaning.reading.kind import Kind
-from processor.cleaning.reading.options import options_from
+from processor.cleaning.reading.options import options_from, structured
 from processor.cleaning.reading.rows import Grammar
 from processor.cleaning.slices import WIDEST, Slice, cut
 from processor.cleaning.text import Encoding, convert_to_utf8, encoding_of
@@ -19,6 +20,7 @@ _OPENING = 0.3  # of the whole, if there is something to be opened
 
 
 def profile(task: Task, report: Report) -> dict[str, Any]:
+    structured(task.options, ProfileOptions)  # refuses what it does not know
     given, after = open_first(task, report, _OPENING)
     path, scratch = given.path, Path(task.scratch)
     progress = _Progress(after, given.bytes)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from processor.cleaning.reading.options import options_from
+from processor.cleaning.options import SuggestOptions, reading_from
+from processor.cleaning.reading.options import structured
 from processor.cleaning.room import room_of
 from processor.cleaning.suggesting.suggestion import Wish, suggest
 from processor.inputs.opening import open_first
@@ -12,8 +13,8 @@ _OPENING = 0.2  # of the whole, if there is something to be opened
 
 
 def suggest_step(task: Task, report: Report) -> dict[str, Any]:
-    reading = options_from(task.options.get("reading", {}))
-    asked = {name: task.options[name] for name in ("most_rejects", "sample") if name in task.options}
+    options = structured(task.options, SuggestOptions)
+    reading, wish = reading_from(options.reading), Wish(options.most_rejects, options.sample)
     given, after = open_first(task, report, _OPENING)
-    suggested = suggest(given.path, reading, Wish(**asked), room_of(task), after)
+    suggested = suggest(given.path, reading, wish, room_of(task), after)
     return {**suggested, "input": given.described()}

@@ -30,12 +30,12 @@ _MOST_COLUMNS = 100_000
 # A surrogate also stands for a byte that is not of the file's encoding.
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 Lines = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Options(msgspec.Struct, frozen=True):
     encoding: str | UnsetType = UNSET
     delimiter: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     quote: Annotated[str, Meta(min_length=1, max_length=1)] | UnsetType | None = UNSET  # null: there is none
@@ -55,6 +55,11 @@ def options_from(document: Mapping[str, Any]) -> Options:
 
 
 def structured(document: Mapping[str, Any], kind: type[T]) -> T:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    for name in document:
+        if name not in known:
+            detail = f"There is no option `{name:.100}`. There are: {', '.join(sorted(known))}."
+            raise StepError("invalid_option", detail, [Problem(name[:100], "invalid_option", detail)])
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as wrong:

@@ -36,8 +36,8 @@ _LONGEST_NAME = 1_000  # that a recipe may have
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    most_rejects: float = 0.01  # the share of the rows that the rules may reject, all together
-    sample: int = 20_000  # rows that are looked at to have ideas
+    most_rejects: float  # the share of the rows that the rules may reject, all together
+    sample: int  # rows that are looked at to have ideas
 
 
 class _Work:

@@ -46,8 +46,8 @@ class Boolean(Rule, frozen=True, tag="boolean"):
     columns: Names
     on_error: OnError = "reject"
     languages: Annotated[
-        tuple[str, ...],
-        Meta(max_length=50, extra_json_schema={"items": {"enum": sorted(WORDS)}}, description="Of them."),
+        tuple[Annotated[str, Meta(extra_json_schema={"enum": sorted(WORDS)})], ...],
+        Meta(max_length=50, description="Of them."),
     ] = ("en",)
     true: Annotated[Words, Meta(description="The words for true.")] = ()
     false: Annotated[Words, Meta(description="The words for false.")] = ()
@@ -65,7 +65,7 @@ class Boolean(Rule, frozen=True, tag="boolean"):
         if self.true:
             given: list[tuple[tuple[str, ...], tuple[str, ...]]] = [(self.true, self.false)]
         else:
-            given = [_ANYWHERE, *(WORDS[language] for language in self.languages if language in WORDS)]
+            given = [_ANYWHERE, *(WORDS[language] for language in self.languages)]
         yes, no = ({lowered(word) for pair in given for word in pair[side]} for side in (0, 1))
         return yes, no
 

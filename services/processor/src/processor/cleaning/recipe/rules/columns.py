@@ -18,8 +18,11 @@ class DropColumns(Rule, frozen=True, tag="drop_columns"):
     columns: Names
 
     def apply(self, sheet: Sheet) -> None:
-        for name in known(sheet, self.columns):
-            sheet.columns.pop(name, None)
+        gone = set(known(sheet, self.columns))
+        if len(gone) == len(sheet.columns):
+            raise WrongRule(("columns",), "no_columns", "These are all columns: at least one has to stay.")
+        for name in gone:
+            sheet.columns.pop(name)
 
 
 class Rename(Rule, frozen=True, tag="rename"):

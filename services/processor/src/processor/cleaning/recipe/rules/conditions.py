@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import Name, Names, Rule, Words, WrongRule, known, unknown
 from processor.cleaning.recipe.rules.text import Pattern, wrong_patterns
-from processor.cleaning.recipe.rules.values import Value, value_of
+from processor.cleaning.recipe.rules.values import Value, is_more, value_of
 from processor.cleaning.recipe.sheet import Sheet
 from processor.cleaning.sql import TEXT, literal, literals, missing, shown, written
 from processor.language.problems import Path
@@ -33,10 +33,13 @@ class DropRows(Rule, frozen=True, tag="drop_rows"):
 
     def check(self) -> Iterator[WrongRule]:
         for at, one in enumerate(self.where):
-            if (one.is_ in _COMPARED or one.is_ == "matches") != (one.value is not None):
-                yield WrongRule(("where", at, "value"), "wrong_value", f"{one.is_} takes a value, or takes none.")
+            needs_value = one.is_ in _COMPARED or one.is_ == "matches"
+            if needs_value != (one.value is not None):
+                what = "needs a value" if needs_value else "takes no value"
+                yield WrongRule(("where", at, "value"), "wrong_value", f"`{one.is_}` {what}.")
             if (one.is_ == "in") != bool(one.values):
-                yield WrongRule(("where", at, "values"), "wrong_value", "Only `in` takes values, and needs them.")
+                what = "needs values" if one.is_ == "in" else "takes no values: only `in` does"
+                yield WrongRule(("where", at, "values"), "wrong_value", f"`{one.is_}` {what}.")
             if one.is_ == "matches" and one.value is not None:
                 yield from wrong_patterns(str(one.value), ("where", at, "value"))
 
@@ -88,6 +91,8 @@ class Range(Rule, frozen=True, tag="range"):
     def check(self) -> Iterator[WrongRule]:
         if self.min is None and self.max is None:
             yield WrongRule(("min",), "one_of", "At least one of min and max must be given.")
+        if self.min is not None and self.max is not None and is_more(self.min, self.max):
+            yield WrongRule(("min",), "out_of_range", "Nothing is between them: min is more than max.")
 
     def apply(self, sheet: Sheet) -> None:
         for at, name in enumerate(known(sheet, self.columns)):
@@ -151,6 +156,10 @@ class Schema(Rule, frozen=True, tag="schema"):
         for name, expected in self.columns.items():
             if expected.pattern is not None:
                 yield from wrong_patterns(expected.pattern, ("columns", name, "pattern"))
+            least, most = expected.min_length, expected.max_length
+            if least is not None and most is not None and least > most:
+                detail = "No text has such a length: min_length is more than max_length."
+                yield WrongRule(("columns", name, "min_length"), "out_of_range", detail)
 
     def apply(self, sheet: Sheet) -> None:
         for name in self.columns:

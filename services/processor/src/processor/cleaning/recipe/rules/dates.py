@@ -31,8 +31,8 @@ class _Temporal(Rule, frozen=True):
     on_error: OnError = "reject"
     formats: Formats = ("iso",)
     languages: Annotated[
-        tuple[str, ...],
-        Meta(max_length=50, extra_json_schema={"items": {"enum": _LANGUAGES}}, description="Of the names of months."),
+        tuple[Annotated[str, Meta(extra_json_schema={"enum": _LANGUAGES})], ...],
+        Meta(max_length=50, description="Of the names of months."),
     ] = ("en",)
     two_digit_years: Annotated[
         int, Meta(ge=1000, le=9900, description="The first of the hundred years that %y may mean.")
@@ -46,7 +46,7 @@ class _Temporal(Rule, frozen=True):
                 yield WrongRule(("formats", at), "wrong_format", str(wrong))
         meanings: dict[str, int] = {}
         for at, language in enumerate(self.languages):
-            for word, month in months().get(language, {}).items():
+            for word, month in months()[language].items():
                 if meanings.setdefault(word, month) != month:
                     detail = f"{word} is another month in {language} than in a language before it."
                     yield WrongRule(("languages", at), "ambiguous", detail)

@@ -34,6 +34,21 @@ def value_of(column: Column, value: Value, path: Path, *, to_have: bool = False)
         raise WrongRule(path, "wrong_value", detail) from None
 
 
+def is_more(value: Value, other: Value) -> bool:
+    """Whether it is, in any column that has a type and can have both."""
+    try:
+        one, two = _ordered(value), _ordered(other)
+        return one > two  # type: ignore[operator]
+    except (ValueError, InvalidOperation, TypeError):
+        return False  # the column will tell which of them it cannot have
+
+
+def _ordered(value: Value) -> Decimal | datetime:
+    if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        return datetime.fromisoformat(value)
+    return Decimal(str(value) if isinstance(value, float) else value)
+
+
 def _in_sql(type_: str, written: str, to_have: bool) -> str:
     """Raises `ValueError` for what such a column cannot have."""
     match type_.partition("(")[0]:
