@@ -147,6 +147,24 @@ async def test_what_could_not_be_said_is_said_later(two: Two, pair: tuple[Presen
     assert await ours.of(CHANNEL) == [Present(client, "key:1")]
 
 
+async def test_who_was_forgotten_is_said_again_though_it_fails_at_first(
+    two: Two, pair: tuple[Presence, Presence]
+) -> None:
+    """A server that recovers may go once more between the answer that says that we were forgotten and what we say then:
+    the next beat finds us known, and nobody of ours was present any more."""
+    ours, _ = pair
+    client = new_id()
+    ours.join(CHANNEL, client, "key:1")
+    await ours.beat()
+    await two.connection.execute("TRUNCATE notifier.notifiers, notifier.present")
+    await two.connection.execute("ALTER TABLE notifier.present ADD CONSTRAINT nobody CHECK (client IS NULL)")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await ours.beat()
+    await two.connection.execute("ALTER TABLE notifier.present DROP CONSTRAINT nobody")
+    await ours.beat()
+    assert await ours.of(CHANNEL) == [Present(client, "key:1")]
+
+
 async def test_a_notifier_that_stops_takes_its_clients_with_it(two: Two, pair: tuple[Presence, Presence]) -> None:
     stays, stops = pair
     async with stops.leaving():

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fixtures.cohorts import PLAIN, A, Shelf, World, place
+from fixtures.cohorts import PLAIN, SILENT, A, Shelf, World, place
 from notifier import pages
 from notifier.cohort import Room
 from notifier.history import PAGE
@@ -62,10 +62,27 @@ async def test_a_page_that_two_rooms_have_read_at_once_counts_once(monkeypatch: 
     shelf.append("job:a", times=3 * PAGE)
     kept = Pages(shelf)
     (data, _), *_ = (await Pages(shelf).page(Room(A, 1), PLAIN, PAGE, conflate=False)).runs
-    monkeypatch.setattr(pages, "_KEPT_BYTES", 5 * len(data) // 2)
+    monkeypatch.setattr(pages, "_KEPT_BYTES", 5 * (len(data) + pages._PAGE_BYTES) // 2)
     await asyncio.gather(*(kept.page(Room(A, 1), PLAIN, 0, conflate=False) for _ in range(2)))
     await kept.page(Room(A, 1), PLAIN, PAGE, conflate=False)
     before = shelf.pages
     for after in (0, PAGE):
         await kept.page(Room(A, 1), PLAIN, after, conflate=False)
     assert shelf.pages == before
+
+
+async def test_pages_without_a_word_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They counted as nothing, so that all of them were kept: of a long log, and for each form that has no words."""
+    monkeypatch.setattr(pages, "_KEPT_BYTES", 2 * pages._PAGE_BYTES)
+    shelf = Shelf()
+    shelf.append("job:a", SILENT, times=4 * PAGE)
+    kept = Pages(shelf)
+
+    async def reads(after: int) -> int:
+        before = shelf.pages
+        await kept.page(Room(A, 1), PLAIN, after, conflate=False)
+        return shelf.pages - before
+
+    assert [await reads(after) for after in (0, PAGE, 2 * PAGE)] == [1, 1, 1]
+    assert [await reads(after) for after in (PAGE, 2 * PAGE)] == [0, 0]
+    assert await reads(0) == 1

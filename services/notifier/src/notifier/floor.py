@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -16,8 +16,6 @@ from notifier.session import Following
 from notifier.settings import NotifierSettings
 
 _LAST_SECONDS = 2.0  # for the last ones to hang up
-
-_GOODBYE = CloseCode.SERVICE_RESTART, "The service restarts. Connect again."
 
 # Connections looked at between two looks at everything else that the loop has to do.
 _SLICE = 200
@@ -65,7 +63,7 @@ class Floor:
         self._open.add(connection)
         self._connections.set(len(self._open))
         if self.draining:  # it was let in before, and the others have been told already
-            asyncio.get_running_loop().call_soon(connection.close, *_GOODBYE)
+            asyncio.get_running_loop().call_soon(self._tell, connection, _say_goodbye)
 
     def ended(self, connection: Guest, why: str) -> None:
         self._open.discard(connection)
@@ -77,8 +75,7 @@ class Floor:
     async def beat(self) -> bool:
         """Ping who is due; close who has expired, is gone, or does not read."""
         now, wall = asyncio.get_running_loop().time(), time.time()
-        async for connection in self._all():
-            connection.check(now, wall)
+        await self._tell_all(lambda guest: guest.check(now, wall))
         return False
 
     async def drain(self) -> None:
@@ -86,7 +83,7 @@ class Floor:
         self.draining = True
         if not self._open:
             return
-        goodbyes = [partial(connection.close, *_GOODBYE) for connection in self._open]
+        goodbyes = [partial(self._tell, connection, _say_goodbye) for connection in self._open]
         seconds = spread(goodbyes, within=self.settings.drain_seconds)
         try:
             async with asyncio.timeout(seconds + _LAST_SECONDS):
@@ -96,11 +93,22 @@ class Floor:
 
     async def clear(self, reason: str) -> None:
         """Send everybody away: they come again, with the cursor of what they have."""
-        async for connection in self._all():
-            connection.close(CloseCode.INTERNAL_ERROR, reason)
+        await self._tell_all(lambda guest: guest.close(CloseCode.INTERNAL_ERROR, reason))
 
-    async def _all(self) -> AsyncIterator[Guest]:
-        for number, connection in enumerate(tuple(self._open), 1):
-            yield connection
+    async def _tell_all(self, tell: Callable[[Guest], None]) -> None:
+        for number, guest in enumerate(tuple(self._open), 1):
+            self._tell(guest, tell)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
+
+    def _tell(self, guest: Guest, tell: Callable[[Guest], None]) -> None:
+        if guest not in self._open:
+            return  # it has left meanwhile
+        try:
+            tell(guest)
+        except Exception as error:  # whatever is wrong with one, all others are told
+            self.log.error("connection failed", exc_info=error)
+
+
+def _say_goodbye(guest: Guest) -> None:
+    guest.close(CloseCode.SERVICE_RESTART, "The service restarts. Connect again.")

@@ -14,6 +14,8 @@ from notifier.lines import Line, conflated, runs
 
 # Of pages that will never change, those that were asked for last are kept for whoever comes next.
 _KEPT_BYTES = 16 * 1024 * 1024
+# What a page costs beside what is written, which may be nothing at all: a form may have no words for any of its events.
+_PAGE_BYTES = 1024
 
 
 class Page(NamedTuple):
@@ -81,4 +83,4 @@ class Pages:
 
 
 def _size(page: Page) -> int:
-    return sum(len(data) for data, _ in page.runs)
+    return _PAGE_BYTES + sum(len(data) for data, _ in page.runs)

@@ -39,6 +39,7 @@ class Presence:
         self._me = new_id()
         self._here: dict[UUID, tuple[str, set[Channel]]] = {}  # by client
         self._news: dict[Member, str | None] = {}  # not said yet; None: left
+        self._all_is_said = True  # else what was said before may be forgotten
         self._saying = asyncio.Lock()
         self.changed = asyncio.Event()
 
@@ -101,9 +102,13 @@ class Presence:
         async with self._saying:
             news, self._news = self._news, {}
             try:
-                if await self._say(news.items()):
+                forgotten = await self._say(news.items())
+                if forgotten or not self._all_is_said:
                     await self._say(self._all())
+                self._all_is_said = True
             except BaseException:
+                # Whether we were forgotten is told once only, and that answer may be the one that did not come.
+                self._all_is_said = False
                 self._news = news | self._news
                 raise
 

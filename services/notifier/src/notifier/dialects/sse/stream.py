@@ -102,6 +102,7 @@ class EventStream(asyncio.Protocol):
         self._session.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._ending = True  # uvloop's transport raises when it is written to from now on
         self._connections.discard(self)
         if self._closing is not None:
             self._closing.cancel()
