@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import asyncpg
 import msgspec
+import pytest
 import pytest_asyncio
+from websockets.exceptions import InvalidStatus
 
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
@@ -15,6 +17,7 @@ from events.broker import Exchange, Message
 from events.broker_memory import MemoryBroker
 from events.brokers import open_broker
 from events.envelope import RecordedEvent, encode_batch
+from fixtures.centrifugo import ENDPOINT
 from fixtures.notifier import RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
 
@@ -180,6 +183,10 @@ async def _halts(notifier: RunningNotifier, sql: str, database: Database) -> Non
         finally:
             await connection.close()
         assert await socket.close_code() == 1011
+    for path in ("/ws", ENDPOINT):
+        with pytest.raises(InvalidStatus) as refused:  # the gateway tries elsewhere
+            await notifier.connecting(path)
+        assert refused.value.response.status_code == 503, path
     status, found, _ = await notifier.get("/readyz")
     assert (status, found["loop.feed"]) == (503, "down")
 
@@ -198,6 +205,15 @@ async def test_a_hole_in_the_log_ends_every_socket_loudly(
     await writer.job(3)
     async with open_notifier(database, open_parts_for, MemoryBroker(), feed_poll_seconds=0.05) as notifier:
         await _halts(notifier, "UPDATE events.head SET position = position + 1", database)
+
+
+async def test_whatever_else_ends_the_feed_for_good_ends_every_socket_loudly(
+    database: Database, open_parts_for: OpenParts, writer: Writer
+) -> None:
+    """They were pinged, and told nothing any more."""
+    await writer.job(3)
+    async with open_notifier(database, open_parts_for, MemoryBroker(), feed_poll_seconds=0.05) as notifier:
+        await _halts(notifier, "ALTER TABLE events.head RENAME TO lost", database)
 
 
 async def test_a_database_that_restarts_only_delays(

@@ -177,13 +177,18 @@ async def lasting(loop: Callable[[], Awaitable[None]], log: structlog.stdlib.Bou
         try:
             return await loop()
         except Exception as error:
-            if not (database_gone(error) or isinstance(error, Unavailable)):
+            if not passes(error):
                 raise
             if clock.time() - began > _RETRY_LONGEST_SECONDS:
                 pause = _RETRY_FIRST_SECONDS
             log.warning("loop interrupted", error=repr(error), cause=_cause_of(error), retry_in=round(pause, 2))
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
+
+
+def passes(error: Exception) -> bool:
+    """Whether a loop that failed so is started again."""
+    return database_gone(error) or isinstance(error, Unavailable)
 
 
 def _cause_of(error: Exception) -> str | None:

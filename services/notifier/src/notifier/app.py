@@ -6,8 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from events.errors import LogHole, WrongEpoch
-from events.lifecycle import Parts, Service, loops, ticking
+from events.lifecycle import Parts, Service, loops, passes, ticking
 from events.log import EventLog
 from events.web import new_app
 from notifier.connection import Connection
@@ -41,10 +40,11 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
     async def tell() -> None:
         try:
             await feed.run()
-        except (LogHole, WrongEpoch):
-            # Nothing that we could still say is certain: nobody may wait here in silence.
-            hub.end()
-            await floor.clear("The event log cannot be followed. Connect again.")
+        except Exception as error:
+            if not passes(error):
+                # Nobody will be told anything here any more, and nobody may wait for it in silence.
+                hub.end()
+                await floor.clear("The event log cannot be followed. Connect again.")
             raise
 
     def connection(*, server_state: Any, **_: Any) -> Connection:

@@ -263,7 +263,12 @@ class Connection(asyncio.Protocol):
                     raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
                 if self._floor.full:
                     raise Unavailable("Too many WebSockets are open. Try again.", headers={"Retry-After": "5"})
-                return principal, await dialect.admit(handshake, principal)
+                begin = await dialect.admit(handshake, principal)
+                if not self._floor.following.hub.begun:  # looked at last: the feed may have ended meanwhile
+                    raise Unavailable(
+                        "This notifier cannot follow the log. Connect again.", headers={"Retry-After": "1"}
+                    )
+                return principal, begin
         raise NotFound("There is no WebSocket at this path.")
 
     def _open(self, handshake: Handshake, request_id: str, principal: Principal, begin: Begin) -> None:
