@@ -335,6 +335,31 @@ async def test_whoever_guesses_is_not_greeted_for_a_while(database: Database, tm
         assert (await gateway.ask(f"GET {PATH}", *UPGRADE)).status == 429, "the next guess may be the right one"
 
 
+async def test_whoever_gives_up_while_his_introduction_lasts_has_not_guessed(
+    database: Database, tmp_path: Path
+) -> None:
+    """As all do at once where something is slow: they come by one proxy's address, maybe."""
+    asked: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def thinks(reader: Reader, _: Writer) -> None:
+        await read_head(reader)
+        left = asyncio.Event()
+        asked.put_nowait(left)
+        await reader.read()
+        left.set()
+
+    async with (
+        Upstream.open(thinks) as upstream,
+        open_gateway(database, tmp_path, upstream.url, limits=only("guess", "address", 3)) as gateway,
+        asyncio.timeout(PATIENCE),
+    ):
+        for _ in range(8):
+            async with greeted(gateway) as (wire, _):
+                wire.send(frame(connect(KEY)))
+                left = await asked.get()
+            await left.wait()
+
+
 @pytest_asyncio.fixture(scope="module")
 async def person(place: tuple[Gateway, Service], gateway_database: Database) -> Person:
     return await Person.come(place[0], gateway_database, "ada@example.org")

@@ -161,6 +161,24 @@ async def test_a_revocation_ends_a_stream_within_a_second_and_its_way_back(site:
         assert await other.versions(1) == [2]
 
 
+async def test_a_revocation_that_is_heard_while_a_stream_is_looked_up_counts(site: Site) -> None:
+    job_id = await site.writer.job(1, tenant="default")
+    async with AsyncExitStack() as stack:
+        client, path, cookie = await planted(site, stack, sse(f"job:{job_id}"), ended_by=["key:gone"])
+        other, *_ = await planted(site, stack, sse(f"job:{job_id}"), ended_by=["key:gone"])
+        client.hang_up()
+        locking = await stack.enter_async_context(connected(site.database))
+        async with locking.transaction():
+            await locking.execute("LOCK TABLE gateway.streams IN ACCESS EXCLUSIVE MODE")
+            again = asyncio.create_task(refusal(site.gateway, path, cookie))
+            async with asyncio.timeout(PATIENCE):
+                while not await site.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    pass
+            await site.revoke("key:gone")
+            assert why(await other.rest()) == REVOKED
+        assert await again == (401, "unauthenticated")
+
+
 async def test_a_stream_expires_with_its_credential(site: Site) -> None:
     job_id = await site.writer.job(1, tenant="default")
     async with AsyncExitStack() as stack:

@@ -181,10 +181,11 @@ class Door:
         self._origins.check(request.head, request.head.header(b"host"))
         request.terms += self._origins.allows_cookies(request.head)
         self._sockets.check_open()
-        ticket = ticket_of(request.head)
+        ticket, asked = ticket_of(request.head), asyncio.get_running_loop().time()
         before = None if ticket is None else await self._streams.find(request.head, ticket)
         if before is not None:
-            socket_id, identity, authenticated = before.socket, before.identity, asyncio.get_running_loop().time()
+            # Not later: what is revoked while the answer comes counts.
+            socket_id, identity, authenticated = before.socket, before.identity, asked
         else:
             socket_id, identity, authenticated = await self._bearer(request, request.head)
         await self._let_in(route, request, request.head, identity)

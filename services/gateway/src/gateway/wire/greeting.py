@@ -18,6 +18,7 @@ _STOPPING_SECONDS = 1.0  # the same when the replica stops
 class Outcome(StrEnum):
     OPENED = "opened"
     LEFT = "left"  # the client has, before it said anything
+    IMPATIENT = "impatient"  # the client has, while what it said was looked at
     STALE = "stale"  # it said nothing in time
     MALFORMED = "malformed"  # what it said is no first message
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - no secret
@@ -126,4 +127,4 @@ class Greeting(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         self.connections.discard(self)
-        self._over(self, self._outcome or Outcome.LEFT)
+        self._over(self, self._outcome or (Outcome.LEFT if self._task is None else Outcome.IMPATIENT))

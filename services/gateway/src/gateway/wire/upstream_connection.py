@@ -38,6 +38,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._request_complete = False
         self._paused = False
+        self._is_lost = False
         self._spare: socket.socket | None = None
 
     # What an exchange does with it
@@ -60,7 +61,9 @@ class UpstreamConnection(asyncio.Protocol):
     def expect_answer(self) -> None:
         """The request is complete: from now on the service must not stay silent."""
         self._request_complete = True
-        if self._response is None:
+        if self._is_lost:
+            self._loop.call_soon(self._fail, "it had closed the connection before it was asked")
+        elif self._response is None:
             self._waiting.start(self._timeout, self._silent)
 
     def pause_reading(self) -> None:
@@ -129,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._spare is not None
+        self._is_lost = True
         with self._spare as spare:
             if exc is not None and self._exchange is not None:
                 self._read_what_is_left(spare)
