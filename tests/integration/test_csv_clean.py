@@ -95,3 +95,4 @@ async def test_another_upload_can_be_looked_up_in_but_none_of_another_tenant(pro
         )
     )
     assert refused["error"]["code"] == "input_missing"
+    assert "`tables.people`" in refused["error"]["detail"]

@@ -10,6 +10,7 @@ from events.errors import BadRequest, FieldError, InvalidInput
 _FILENAME_CHARACTERS = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTIONS_DEPTH = 32
+_MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte ([0-9]+)\)")  # as msgspec says it
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,63}/[!#$&^_.+a-z0-9-]{1,63}")
 
 
@@ -40,11 +41,25 @@ def checked_media_type(media_type: str | None, field: str) -> str | None:
 def checked_options(text: str, field: str) -> dict[str, Any]:
     try:
         options: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-    except (ValueError, RecursionError):
-        raise invalid(field, "json_object", "The options must be a JSON object.") from None
+    except (ValueError, RecursionError) as wrong:
+        raise invalid(field, "json_object", f"The options must be a JSON object{_fault(text, wrong)}.") from None
     if not _is_plain(options):
         raise invalid(field, "json_object", f"Options hold no NUL, and are at most {_OPTIONS_DEPTH} deep.")
     return options
+
+
+def _fault(text: str, wrong: Exception) -> str:
+    """What is wrong with it and where, if it is no JSON at all."""
+    encoded = text.encode(errors="replace")
+    if (malformed := _MALFORMED.fullmatch(str(wrong))) is not None:
+        what, at = malformed[1], int(malformed[2])
+    elif str(wrong) == "Input data was truncated":
+        what, at = "it ends too early", len(encoded)
+    else:
+        return ""
+    before = encoded[:at].decode(errors="replace")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return f": {what} (line {line}, column {column})"
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

@@ -69,12 +69,16 @@ class StepFiles:
         part: Sequence[int] | None = parameters.get("range")
         wanted = [] if blob is None else [(blob, "input", part)]
         wanted += [(key, str(number), None) for number, key in enumerate(parameters.get("blobs", ()))]
-        found = await _all([self._fetch(*one, at_once) for one in wanted])
+        tables = parameters.get("options", {}).get("tables")
+        called = {}
+        if parameters.get("blobs") and isinstance(tables, dict):
+            called = {blob: f"tables.{name:.80}" for name, blob in tables.items() if isinstance(blob, str)}
+        found = await _all([self._fetch(*one, called.get(one[0]), at_once) for one in wanted])
         path, offset = ("", 0) if blob is None else found.pop(0)
         return Given(path, offset, tuple(path for path, _ in found))
 
     async def _fetch(
-        self, key: str, name: str, part: Sequence[int] | None, at_once: asyncio.Semaphore
+        self, key: str, name: str, part: Sequence[int] | None, option: str | None, at_once: asyncio.Semaphore
     ) -> tuple[str, int]:
         try:
             if not belongs_to(key, self._tenant):
@@ -92,7 +96,10 @@ class StepFiles:
             if key.startswith(f"{STAGED}/"):
                 detail = "What an earlier step had left for this one has been removed. Start the job anew."
                 raise StepError("staged_missing", detail) from None
-            raise StepError("input_missing", "The upload's bytes are not there any more.") from None
+            detail = "The upload's bytes are not there any more."
+            if option is not None:
+                detail = f"There is no blob of yours as the option `{option}` names it, or it is not there any more."
+            raise StepError("input_missing", detail) from None
 
     async def _copy(self, key: str, start: int, stop: int, into: Path, at_once: asyncio.Semaphore) -> None:
         """In pieces side by side: a store takes its time for each request, however little is asked for."""
