@@ -296,3 +296,31 @@ def _expected(world: World, channel: Channel, since: int) -> list[Place]:
         for event in world.log.of(channel)
         if place_in(channel)(event) > since and PLAIN.encode(event) is not None
     ]
+
+
+class Gone(Client):
+    """Its transport raises, even when a farewell is written."""
+
+    def write(self, frame: bytes) -> bool:
+        raise RuntimeError("The handler is closed.")
+
+    def fail(self, error: Exception) -> None:
+        raise RuntimeError("The handler is closed.")
+
+
+@pytest.mark.parametrize("channels", [(A,), (A, B)])
+async def test_a_connection_that_cannot_even_fail_keeps_nobody_else_from_being_told(
+    channels: tuple[Channel, ...],
+) -> None:
+    """The round died of it, and whoever it had not told yet was told what came next without that."""
+    world = World()
+    gone = Gone(world.following)
+    for channel in channels:
+        gone.session.follow(channel, 0, PLAIN)
+    await world.until(lambda: not gone.session.behind)
+    others = [await world.live(*channels) for _ in range(2)]
+    for stream in ("job:a", "job:b"):
+        world.log.append(stream)
+    await world.tell()
+    for client in others:
+        assert await client.has(len(channels)) == place("job:a", 1) + place("job:b", 1)[: len(channels) - 1]

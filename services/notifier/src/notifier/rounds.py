@@ -108,7 +108,7 @@ def _tell(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
             try:
                 written = follower.outlet.write(data)
             except Exception as error:
-                follower.outlet.fail(error)
+                _fail(follower.outlet, error, [(follower, due)])
                 continue
             if written:
                 yield count
@@ -124,13 +124,22 @@ def _tell_together(outlet: Outlet, told: list[tuple[Follower, Due]], packed: dic
     try:
         written = not told or outlet.write(_packed(tuple(due for _, due in told), packed))
     except Exception as error:
-        outlet.fail(error)
+        _fail(outlet, error, told)
         return 0
     if written:
         return sum(len(due.lines) for _, due in told)
     for follower, due in told:
         follower.fall_behind(due.after)
     return 0
+
+
+def _fail(outlet: Outlet, error: Exception, untold: list[tuple[Follower, Due]]) -> None:
+    try:
+        outlet.fail(error)
+    except Exception:  # it is gone: the round goes on, and whoever is still here is told no later event without these
+        for follower, due in untold:
+            if follower.live:
+                follower.fall_behind(due.after)
 
 
 def _packed(dues: tuple[Due, ...], packed: dict[tuple[Due, ...], bytes]) -> bytes:
