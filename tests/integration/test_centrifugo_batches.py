@@ -109,6 +109,22 @@ async def test_a_batch_waits_for_whoever_does_not_read_its_answers(
     await outlet.has(1 + 200)
 
 
+async def test_of_long_commands_fewer_wait(session: Session, outlet: Outlet) -> None:
+    """64 of 64 KiB each were kept for a client that reads nothing."""
+    has_room = asyncio.Event()
+    session.roomy = has_room.set
+    outlet.room = 0
+    taken = 1
+    while say(session, PING + " " * 9_000):
+        taken += 1
+    assert taken == 8
+    outlet.room = 2**30
+    session.resume()
+    async with asyncio.timeout(PATIENCE):
+        await has_room.wait()
+    await outlet.has(1 + taken)
+
+
 async def test_each_command_of_a_batch_counts_as_if_it_came_by_itself(
     database: Database, open_parts_for: OpenParts
 ) -> None:

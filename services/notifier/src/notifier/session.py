@@ -21,8 +21,9 @@ from notifier.hub import Hub
 from notifier.pages import Pages
 from notifier.subscription import Subscription
 
-# Commands that wait to be obeyed: of a client that sends faster, no more are read for now.
+# Commands that wait to be obeyed, and their length: of a client that sends faster, no more are read for now.
 WAITING_COMMANDS = 64
+WAITING_CHARACTERS = 64 * 1024
 
 # How long one session works until everybody else has a turn.
 _TURN_SECONDS = 0.005
@@ -77,6 +78,7 @@ class Session:
         "_following",
         "_outlet",
         "_subscriptions",
+        "_waiting",
         "_working",
         "codes",
         "left",
@@ -92,6 +94,7 @@ class Session:
         self._subscriptions: dict[Channel, Subscription] = {}
         self._behind: list[Subscription] = []
         self._commands: deque[str] = deque()
+        self._waiting = 0  # characters of these
         self._working: asyncio.Task[None] | None = None
         self._closed = False
         self.obey: Obey | None = None  # set by the dialect when it begins
@@ -157,8 +160,9 @@ class Session:
     def received(self, commands: Sequence[str]) -> bool:
         """Obey them in their turn. False if no more may come until it is `roomy` again."""
         self._commands.extend(commands)
+        self._waiting += sum(map(len, commands))
         self._work()
-        return len(self._commands) < WAITING_COMMANDS
+        return len(self._commands) < WAITING_COMMANDS and self._waiting < WAITING_CHARACTERS
 
     def resume(self) -> None:
         """The connection takes bytes again."""
@@ -210,11 +214,16 @@ class Session:
     async def _step(self) -> None:
         if self._commands:
             assert self.obey is not None
-            await self.obey(self._commands.popleft())
-            if len(self._commands) == WAITING_COMMANDS // 2 and self.roomy is not None:
+            command = self._commands.popleft()
+            self._waiting -= len(command)
+            await self.obey(command)
+            if self.roomy is not None and self._has_room():
                 self.roomy()
         else:
             await self._catch_up(self._behind[0])
+
+    def _has_room(self) -> bool:
+        return len(self._commands) <= WAITING_COMMANDS // 2 and self._waiting <= WAITING_CHARACTERS // 2
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""
