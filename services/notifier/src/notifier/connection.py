@@ -215,7 +215,10 @@ class Connection(asyncio.Protocol):
         match opcode:
             case Opcode.TEXT:
                 assert self._session is not None
-                if not self._session.received(payload.decode()):
+                commands = self._session.commands_of(payload.decode())
+                if not self._allowance.take(self._heard_at, len(commands) - 1):  # their frame was one already
+                    raise Violation(CloseCode.POLICY_VIOLATION, "Too many commands.")
+                if not self._session.received(commands):
                     self._full = True
                     self._transport.pause_reading()
             case Opcode.BINARY:

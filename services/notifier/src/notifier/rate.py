@@ -10,11 +10,11 @@ class Allowance:
         self._left = float(burst)
         self._counted_at = now
 
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed now."""
+    def take(self, now: float, count: int = 1) -> bool:
+        """Whether so many more are allowed now."""
         self._left = min(self._burst, self._left + (now - self._counted_at) * self._rate)
         self._counted_at = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True

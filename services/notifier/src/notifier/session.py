@@ -5,7 +5,9 @@ A task works only while there is something to do, so that an idle socket costs n
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Protocol
 
 from prometheus_client import Counter
@@ -19,8 +21,12 @@ from notifier.hub import Hub
 from notifier.pages import Pages
 from notifier.subscription import Subscription
 
-# Commands that wait to be obeyed: of a client that sends faster, no more are read for now.
+# Commands that wait to be obeyed, and their length: of a client that sends faster, no more are read for now.
 WAITING_COMMANDS = 64
+WAITING_CHARACTERS = 64 * 1024
+
+# How long one session works until everybody else has a turn.
+_TURN_SECONDS = 0.005
 
 _PING = ping_frame()
 _CODES: Mapping[CloseCode, CloseCode] = {}
@@ -44,7 +50,7 @@ class Outlet(Protocol):
         """Close: a `Violation` says why; else something of ours broke, and the client comes again."""
 
 
-# A client's message, in its dialect.
+# A client's command, in its dialect.
 Obey = Callable[[str], Awaitable[None]]
 
 
@@ -68,16 +74,18 @@ class Session:
     __slots__ = (
         "_behind",
         "_closed",
+        "_commands",
         "_following",
-        "_messages",
         "_outlet",
         "_subscriptions",
+        "_waiting",
         "_working",
         "codes",
         "left",
         "obey",
         "ping",
         "roomy",
+        "separator",
     )
 
     def __init__(self, following: Following, outlet: Outlet) -> None:
@@ -85,13 +93,15 @@ class Session:
         self._outlet = outlet
         self._subscriptions: dict[Channel, Subscription] = {}
         self._behind: list[Subscription] = []
-        self._messages: list[str] = []
+        self._commands: deque[str] = deque()
+        self._waiting = 0  # characters of these
         self._working: asyncio.Task[None] | None = None
         self._closed = False
         self.obey: Obey | None = None  # set by the dialect when it begins
         # A dialect may change these when it begins.
         self.ping = _PING
         self.codes: Mapping[CloseCode, CloseCode] = _CODES  # what the dialect says instead
+        self.separator: str | None = None  # of the commands in a message, where there may be several
         self.roomy: Callable[[], None] | None = None  # called when it can take messages again
         self.left: Callable[[], None] | None = None  # called when the session is over
 
@@ -144,11 +154,15 @@ class Session:
         """End it; a `Violation` tells the client why."""
         self._outlet.fail(error)
 
-    def received(self, message: str) -> bool:
-        """Obey it in its turn. False if no more may come until it is `roomy` again."""
-        self._messages.append(message)
+    def commands_of(self, message: str) -> Sequence[str]:
+        return (message,) if self.separator is None else message.split(self.separator)
+
+    def received(self, commands: Sequence[str]) -> bool:
+        """Obey them in their turn. False if no more may come until it is `roomy` again."""
+        self._commands.extend(commands)
+        self._waiting += sum(map(len, commands))
         self._work()
-        return len(self._messages) < WAITING_COMMANDS
+        return len(self._commands) < WAITING_COMMANDS and self._waiting < WAITING_CHARACTERS
 
     def resume(self) -> None:
         """The connection takes bytes again."""
@@ -173,14 +187,18 @@ class Session:
             self._working = asyncio.create_task(self._work_off())
 
     def _may_work(self) -> bool:
-        return not self._closed and self._outlet.writable and bool(self._messages or self._behind)
+        return not self._closed and self._outlet.writable and bool(self._commands or self._behind)
 
     async def _work_off(self) -> None:
         pause = _RETRY_FIRST_SECONDS
+        until = monotonic() + _TURN_SECONDS
         try:
             while self._may_work():
                 try:
                     await self._step()
+                    if monotonic() > until:
+                        await asyncio.sleep(0)
+                        until = monotonic() + _TURN_SECONDS
                     pause = _RETRY_FIRST_SECONDS
                 except Exception as error:
                     if not database_gone(error):
@@ -194,13 +212,18 @@ class Session:
             self._working = None
 
     async def _step(self) -> None:
-        if self._messages:
+        if self._commands:
             assert self.obey is not None
-            await self.obey(self._messages.pop(0))
-            if len(self._messages) == WAITING_COMMANDS // 2 and self.roomy is not None:
+            command = self._commands.popleft()
+            self._waiting -= len(command)
+            await self.obey(command)
+            if self.roomy is not None and self._has_room():
                 self.roomy()
         else:
             await self._catch_up(self._behind[0])
+
+    def _has_room(self) -> bool:
+        return len(self._commands) <= WAITING_COMMANDS // 2 and self._waiting <= WAITING_CHARACTERS // 2
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Tell one page of what it is behind; then it is live, or waits for its next turn."""

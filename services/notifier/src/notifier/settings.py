@@ -13,8 +13,10 @@ class NotifierSettings(ServiceSettings):
     max_connections: int = Field(default=20_000, ge=1)  # open WebSockets; one more is a 503
     max_subscriptions: int = Field(default=1000, ge=1)  # jobs that one connection may name
     max_message_bytes: int = Field(default=64 * 1024, ge=128)  # bytes of one message from a client
-    message_rate: float = Field(default=20.0, gt=0)  # frames per second that a client may send in the long run
-    message_burst: int = Field(default=1000, ge=1)  # frames that a client may send at once
+    message_rate: float = Field(
+        default=20.0, gt=0
+    )  # frames and commands per second that a client may send in the long run
+    message_burst: int = Field(default=2000, ge=1)  # frames and commands that a client may send at once
     ping_seconds: float = Field(default=25.0, gt=0)  # seconds between pings
     pong_seconds: float = Field(default=10.0, gt=0)  # seconds that a client has to answer one
     stall_seconds: float = Field(default=120.0, gt=0)  # seconds that a client may read nothing of what waits for it

@@ -87,22 +87,20 @@ class Conversation:
         self._client: UUID | None = None  # its id, once it is connected
         session.ping = _PING
         session.codes = _CODES
+        session.separator = "\n"
         session.left = self._left
         stale = Violation(CloseCode.STALE, "stale")
         self._deadline = asyncio.get_running_loop().call_later(CONNECT_SECONDS, session.fail, stale)
-
-    async def obey(self, message: str) -> None:
-        """Commands, a line each."""
-        for line in message.split("\n"):
-            if line and not line.isspace():
-                await self._obey(decode_command(line))
 
     def _left(self) -> None:
         self._deadline.cancel()
         if self._client is not None:
             self._shared.presence.gone(self._client)
 
-    async def _obey(self, command: Command) -> None:
+    async def obey(self, line: str) -> None:
+        if not line or line.isspace():
+            return
+        command = decode_command(line)
         if command.id == 0:
             if not command.is_unasked:
                 raise bad_request()
