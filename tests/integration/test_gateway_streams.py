@@ -308,6 +308,18 @@ async def test_a_service_that_breaks_off_ends_the_stream_and_one_that_is_away_do
         assert (await gateway.ask(f"GET {sse('x')}")).status == 503
 
 
+async def test_a_ticket_that_is_used_while_the_service_is_away_is_good_for_coming_again(
+    database: Database, tmp_path: Path
+) -> None:
+    async with open_gateway(database, tmp_path, "http://127.0.0.1:9") as gateway, connected(database) as connection:
+        path = sse("x", ticket=(await plant(connection)).text)
+        async with follow(gateway, path) as client:
+            assert why(await client.rest())[1] == "unavailable"
+            cookie = f"Cookie: {str(client.head.get('set-cookie')).partition(';')[0]}"
+        async with follow(gateway, path, cookie) as client:
+            assert why(await client.rest())[1] == "unavailable"
+
+
 @pytest.mark.parametrize("patient", [True, False])
 async def test_who_reads_slowly_is_waited_for_longer_than_for_an_answer_and_not_for_ever(
     database: Database, open_parts_for: OpenParts, tmp_path: Path, patient: bool

@@ -31,7 +31,8 @@ from gateway.wire.client_connection import ClientConnection
 from gateway.wire.events import EventForward
 from gateway.wire.forward import Forward
 from gateway.wire.goodbye import TRY_AGAIN_LATER, accept_and_close, can_be_accepted
-from gateway.wire.heads import Headers, RequestHead
+from gateway.wire.headers import encode
+from gateway.wire.heads import RequestHead
 from gateway.wire.own import OwnExchange
 from gateway.wire.pace import Pace
 from gateway.wire.pool import Pool
@@ -191,11 +192,11 @@ class Door:
         await self._let_in(route, request, request.head, identity)
         socket = self._sockets.enter(socket_id, identity, authenticated)
         pool, upstream = self._pools[route.service], None
-        cookies: Headers = []
         try:
             await self._sockets.keep_terms(socket)
             if ticket is not None and before is None:
-                cookies = await self._streams.keep(request.head, ticket, socket_id, identity)
+                # Whatever the answer is: who comes again after a farewell has no other credential.
+                request.terms += encode(await self._streams.keep(request.head, ticket, socket_id, identity))
             upstream = await pool.acquire_new()
             await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
         except BaseException:
@@ -211,7 +212,6 @@ class Door:
             upstream,
             self._log.warning,
             socket=socket,
-            cookies=cookies,
             unread_timeout=self._settings.unread_timeout,
             revoked=lambda: self._streams.forget(socket_id),
         )

@@ -33,13 +33,11 @@ class EventForward(Forward):
         warn: Warn,
         *,
         socket: Socket,
-        cookies: Headers,
         unread_timeout: float,
         revoked: Callable[[], None],
     ) -> None:
         super().__init__(client, request, pool, upstream, warn)
         self._socket = socket
-        self._cookies = cookies
         self._unread_timeout = unread_timeout
         self._revoked = revoked  # what to do if its credential is
         self._tail = b""  # the last two bytes; empty until the stream has begun
@@ -66,7 +64,7 @@ class EventForward(Forward):
         self._answered = self._request.served = True
         self._pool.breaker.succeeded()
         self._client.allow_unread(self._unread_timeout)
-        named = [*self._cookies, (b"x-socket-id", str(self._socket.id).encode())]
+        named = [(b"x-socket-id", str(self._socket.id).encode())]
         self._client.start_answer(200, headers.outwards(head.headers, head.connection) + named, head.content_length)
         self._tail = _BETWEEN
 
