@@ -10,7 +10,7 @@ from processor.cleaning.reading.chunks_counting import Counts, count
 from processor.cleaning.reading.records_grammar import Grammar
 from processor.cleaning.reading.records_units import as_ascii, unit_bytes
 
-CHUNK_BYTES = 11 << 20  # two processes with a chunk each take less than 400 MB
+CHUNK_BYTES = 9 << 20  # two processes with a chunk each take less than 400 MB
 MOST_CHUNK_ROWS = 1 << 20  # about; of rows with next to nothing in them, a chunk would take many times its bytes
 _PIECE_BYTES = 1 << 20
 _LONGEST_UNIT = 4
