@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import uvicorn
 
 Send = Callable[[str, str], Awaitable[None]]
 
@@ -26,3 +29,21 @@ async def fan(scope: Any, receive: Any, send: Any, to_channel: Send) -> None:
         body = json.dumps({"cpu_us": (time.process_time() - before) * 1e6}).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
+
+
+def serve(app: Any, to_channel: Send) -> None:
+    async def whole(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith("/socket.io/"):
+            await fan(scope, receive, send, to_channel)
+        else:
+            await app(scope, receive, send)
+
+    uvicorn.run(
+        whole,
+        host="127.0.0.1",
+        port=int(os.environ["MILLRACE_PORT"]),
+        loop="uvloop",
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        log_level="warning",
+    )

@@ -1,13 +1,10 @@
 """A fan-out as people write it with FastAPI: the path is the channel, and each socket is sent to in turn."""
 
-import os
 from collections import defaultdict
-from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
-from bench.peers.fanout_fan import fan
+from bench.peers.fanout_fan import serve
 
 app = FastAPI()
 channels: defaultdict[str, set[WebSocket]] = defaultdict(set)
@@ -29,19 +26,4 @@ async def to_channel(name: str, text: str) -> None:
         await socket.send_text(text)
 
 
-async def whole(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http":
-        await fan(scope, receive, send, to_channel)
-    else:
-        await app(scope, receive, send)
-
-
-uvicorn.run(
-    whole,
-    host="127.0.0.1",
-    port=int(os.environ["MILLRACE_PORT"]),
-    loop="uvloop",
-    ws_per_message_deflate=False,
-    ws_ping_interval=None,
-    log_level="warning",
-)
+serve(app, to_channel)
