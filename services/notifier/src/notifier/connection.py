@@ -5,7 +5,6 @@ bytes are bounded: beyond, the session reads from the log when there is room.
 """
 
 import asyncio
-import socket
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -29,11 +28,10 @@ from notifier.frames import (
 from notifier.handshake import Handshake
 from notifier.rate import Allowance
 from notifier.session import Session
+from notifier.unsent import bound_unsent
 
 # How long the other side has to take our last bytes and to hang up.
 CLOSING_SECONDS = 5.0
-
-_UNSENT_BYTES_IN_KERNEL = 64 * 1024
 
 
 class _State(Enum):
@@ -84,11 +82,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        limit = self._floor.settings.queue_bytes
-        self._transport.set_write_buffer_limits(high=limit, low=limit // 4)
-        # Else the kernel takes megabytes for a client that reads nothing, before we get to know that it does not.
-        raw: socket.socket = self._transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_IN_KERNEL)
+        bound_unsent(self._transport, self._floor.settings.queue_bytes)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -5,7 +5,6 @@ there is room.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +18,11 @@ from notifier.dialects.sse.server import take_over
 from notifier.floor import Floor
 from notifier.frames import CloseCode
 from notifier.session import Session
+from notifier.unsent import bound_unsent
 
 # How long the client has to take our last bytes.
 CLOSING_SECONDS = 5.0
 
-_UNSENT_BYTES_IN_KERNEL = 64 * 1024
 _HEAD = "HTTP/1.1 200 OK\r\n" + "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 _FRAMED = "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 _NO_MORE = b"0\r\n\r\n"
@@ -74,11 +73,7 @@ class EventStream(asyncio.Protocol):
         self._transport, self._connections = transport, connections
         transport.set_protocol(self)
         connections.add(self)
-        limit = self._floor.settings.queue_bytes
-        transport.set_write_buffer_limits(high=limit, low=limit // 4)
-        # Else the kernel takes megabytes for a client that reads nothing, before we get to know that it does not.
-        raw: socket.socket = transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_IN_KERNEL)
+        bound_unsent(transport, self._floor.settings.queue_bytes)
         self._session = Session(self._floor.following, self)
         self._floor.opened(self)
         transport.write(f"{_HEAD}X-Request-ID: {self._request_id}\r\n{_FRAMED}".encode())
