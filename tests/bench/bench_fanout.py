@@ -19,8 +19,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from bench.fanout_sides import BYTES, OTHER_CORE, PEERS, Side, millrace, peer
+from bench.fanout_sides import BYTES, OTHER_CORE, PEERS, Door, Millrace, Side, millrace, peer
 from bench.report import Aim, Result
+from events import garbage
 
 AIMS = {
     "coalesced_per_s": Aim(at_least=2_000_000),
@@ -40,6 +41,7 @@ ONE_BY_ONE = 100_000  # deliveries
 STEADY_SECONDS = 15
 STEADY_DELIVERIES_PER_S = 20_000
 STEADY_CHANNELS = 1_000
+STALLING_MESSAGES = 4_000  # some 1.5 MB, which neither a socket nor a notifier keeps for anybody
 RETURNING, MISSED = 1_000, 1_000  # clients, and the messages that each has missed
 _LOAD = Path(__file__).with_name("fanout_load.py")
 _PATIENCE_SECONDS = 120
@@ -74,13 +76,20 @@ class Load:
 
     async def open(self, side: Side, names: Sequence[str]) -> None:
         """A client for each of these channels."""
-        door = side.door()
+        await self._open(side, side.door(), names, stall=False)
+
+    async def open_stalled(self, side: Millrace, count: int) -> None:
+        """Clients that follow everything and stop reading at once."""
+        await self._open(side, side.door_to_all(), [""] * count, stall=True)
+
+    async def _open(self, side: Side, door: Door, names: Sequence[str], *, stall: bool) -> None:
         await self._do(
             "open",
             port=side.watched.port,
             paths=[door.path.replace("{}", name) for name in names],
             header=door.header,
             talks=[[(hears, says.replace("{}", name)) for hears, says in door.talk] for name in names],
+            stall=stall,
         )
 
     async def count(
@@ -161,6 +170,23 @@ async def _steady(load: Load, side: Side, connections: int, channels: int) -> To
     names = await side.channels(channels)
     followers = connections // channels
     await load.open(side, [name for name in names for _ in range(followers)])
+    return await _at_a_rate(load, side, names, followers)
+
+
+async def _steady_beside_stalled(load: Load, side: Millrace, connections: int, channels: int) -> Told:
+    """The same, where a tenth of all clients follow everything and have stopped to read, until no more can be written
+    to them."""
+    names = await side.channels(channels)
+    stalled = connections // 10
+    followers = (connections - stalled) // channels
+    await load.open_stalled(side, stalled)
+    await load.open(side, [name for name in names for _ in range(followers)])
+    await load.count(side, STALLING_MESSAGES * followers, lambda: side.send(names, STALLING_MESSAGES))
+    return await _at_a_rate(load, side, names, followers)
+
+
+async def _at_a_rate(load: Load, side: Side, names: Sequence[str], followers: int) -> Told:
+    channels = len(names)
     per_s = STEADY_DELIVERIES_PER_S / followers
     at_once = max(1, round(per_s * _SHORTEST_SECONDS))
     sendings = round(per_s * STEADY_SECONDS / at_once)
@@ -227,6 +253,8 @@ async def _ours(load: Load, folder: Path) -> dict[str, float]:
             kind = "10k" if channels > 1 else "10k_on_one"
             figures |= {f"{percent}_ms_{kind}": wait for percent, wait in told.waits_ms.items()}
             figures[f"steady_{kind}_cpu_us"] = told.cpu_us
+        told = await _steady_beside_stalled(load, side, max(CONNECTIONS), STEADY_CHANNELS)
+        figures |= {f"{percent}_ms_10k_tenth_stalled": wait for percent, wait in told.waits_ms.items()}
         back = await _catch_up(load, side)
         figures["catchup_mb_s"] = back.bytes / 1e6 / back.seconds
         figures["catchup_per_s"] = back.per_s
@@ -250,6 +278,7 @@ async def run() -> Result:
     if (os.cpu_count() or 1) < 2:
         raise RuntimeError("The server needs a core of its own, and its clients another one.")
     os.sched_setaffinity(0, {OTHER_CORE})
+    garbage.seldom()  # as the processor, whose part we play: who relays must not stand still either
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     found: dict[str, float] = {}

@@ -19,6 +19,7 @@ from typing import Any
 _MARK = b"|"  # not `~`, which stands in the head of a frame of some length
 _SENT_AT = re.compile(rb"\|(\d{12,19})\b")
 _BUFFER = 1 << 20
+_SMALL_BUFFER = 16 * 1024  # of a socket that stalls: its neighbours' memory is not what is measured
 _AT_ONCE = 100  # handshakes
 _KEY = base64.b64encode(bytes(16)).decode()
 
@@ -32,14 +33,21 @@ class Client:
 @dataclass
 class Load:
     clients: dict[int, Client] = field(default_factory=dict)
+    stalled: list[socket.socket] = field(default_factory=list)
 
-    def open(self, port: int, paths: list[str], header: str, talks: list[list[tuple[str, str]]]) -> dict[str, Any]:
-        """A WebSocket for each path, that then talks: it hears the one, and says the other."""
+    def open(
+        self, port: int, paths: list[str], header: str, talks: list[list[tuple[str, str]]], *, stall: bool = False
+    ) -> dict[str, Any]:
+        """A WebSocket for each path, that then talks: it hears the one, and says the other. Those that stall read
+        nothing more."""
         for begin in range(0, len(paths), _AT_ONCE):
             batch = []
             for number, path in enumerate(paths[begin : begin + _AT_ONCE], begin):
-                made = socket.create_connection(("127.0.0.1", port))
+                made = socket.socket()
+                if stall:
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
                 made.settimeout(60)
+                made.connect(("127.0.0.1", port))
                 made.sendall(_handshake(path, header))
                 batch.append((number, made))
             for number, made in batch:
@@ -50,7 +58,10 @@ class Load:
                     if says:
                         made.sendall(_text(says))
                 made.setblocking(False)
-                self.clients[made.fileno()] = Client(made)
+                if stall:
+                    self.stalled.append(made)
+                else:
+                    self.clients[made.fileno()] = Client(made)
         return {"open": len(self.clients)}
 
     def count(self, expected: int, seconds: float = 60, *, timed: bool = False) -> dict[str, Any]:
@@ -100,9 +111,10 @@ class Load:
         }
 
     def close(self) -> dict[str, Any]:
-        for client in self.clients.values():
-            client.socket.close()
+        for opened in (*(client.socket for client in self.clients.values()), *self.stalled):
+            opened.close()
         self.clients.clear()
+        self.stalled.clear()
         return {"open": 0}
 
 

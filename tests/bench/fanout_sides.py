@@ -75,8 +75,20 @@ class Millrace:
         return names
 
     def door(self) -> Door:
-        principal = self._signer.sign(Principal(_TENANT, "key:bench", frozenset({"jobs:read"})))
-        return Door("/ws/{}", f"{PRINCIPAL_HEADER}: {principal}\r\n")
+        return Door("/ws/{}", self._header())
+
+    def door_to_all(self) -> Door:
+        """How a client follows everything at once."""
+        talk = (
+            ("", '{"id":1,"connect":{"name":"bench"}}'),
+            ('"connect"', f'{{"id":2,"subscribe":{{"channel":"tenant:{_TENANT}"}}}}'),
+            ('"subscribe"', ""),
+        )
+        return Door("/connection/websocket", self._header(), talk)
+
+    def _header(self) -> str:
+        principal = self._signer.sign(Principal(_TENANT, "key:bench", frozenset({"jobs:read", "events:read"})))
+        return f"{PRINCIPAL_HEADER}: {principal}\r\n"
 
     async def send(self, names: Sequence[str], messages: int) -> None:
         """In requests of up to a hundred events, some at once."""

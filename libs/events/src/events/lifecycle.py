@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from events import garbage
 from events.blobs import Blobs, open_blobs
 from events.broker import Broker
 from events.brokers import open_broker
@@ -234,6 +235,7 @@ async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
         serve(service, settings.host, settings.port, grace=settings.shutdown_grace) as address,
     ):
         parts.telemetry.log.info("listening", host=address.host, port=address.port)
+        garbage.seldom()
         await stop.wait()
         parts.telemetry.log.info("stopping")
 

@@ -118,6 +118,7 @@ class Connection(asyncio.Protocol):
         self.writable = False
         if self._closing is not None:
             self._closing.cancel()
+            self._closing = None
         if self._handshaking is not None:
             self._handshaking.cancel()
         if self._session is not None:

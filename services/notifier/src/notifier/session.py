@@ -176,6 +176,8 @@ class Session:
             self.unfollow(channel)
         if self._working is not None:
             self._working.cancel()
+        # What refers to us is let go, so that all of it is freed now, not when Python looks for garbage next.
+        self.obey = self.roomy = self.left = None
 
     def _fell_behind(self, subscription: Subscription) -> None:
         self._following.demoted.inc()

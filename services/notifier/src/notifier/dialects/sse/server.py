@@ -21,6 +21,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {_EXTENSION: {"take_over": self._hand_over}}
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self.parser = cast(Any, None)  # it refers to us: nothing of us is to stay for as long as the WebSocket does
+
     def _hand_over(self, lasting: Lasting) -> None:
         transport = self.transport
         if transport.is_closing():
