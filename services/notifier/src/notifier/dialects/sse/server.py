@@ -23,7 +23,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
-        self.parser = cast(Any, None)  # it refers to us: nothing of us is to stay for as long as the WebSocket does
+        self._let_go()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of what refers to us: nothing of us is to stay for as long as a WebSocket does, or until Python looks for
+        garbage."""
+        self.parser = cast(Any, None)
+        self.scope = cast(Any, {})
+        self.cycle = cast(Any, None)
 
     def _hand_over(self, lasting: Lasting) -> None:
         transport = self.transport

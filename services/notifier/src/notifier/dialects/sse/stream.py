@@ -101,7 +101,9 @@ class EventStream(asyncio.Protocol):
         self._connections.discard(self)
         if self._closing is not None:
             self._closing.cancel()
+            self._closing = None
         self._session.close()
+        del self._session  # it refers to us
         self._floor.ended(self, self._why)
 
     def shutdown(self) -> None:
