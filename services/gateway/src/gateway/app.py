@@ -23,7 +23,7 @@ from gateway.limits.admission import Admission
 from gateway.limits.limiter import Limiter
 from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
-from gateway.sockets import Sockets
+from gateway.sockets.sockets import Sockets
 from gateway.tickets.routes import ticket_routes
 from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets

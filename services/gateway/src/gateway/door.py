@@ -22,7 +22,8 @@ from gateway.greetings import Greetings
 from gateway.limits.admission import Admission
 from gateway.origins import Origins, asks_before_sending
 from gateway.settings import GatewaySettings
-from gateway.sockets import CODES, Sockets, signed_for_socket
+from gateway.sockets.socket import CODES, signed_for_socket
+from gateway.sockets.sockets import Sockets
 from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import AUTHZ, OWN, Route, Routes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from events.errors import MillraceError, Unauthenticated, Unavailable, UpstreamUnavailable
 from events.event_stream import MEDIA_TYPE, farewell
-from gateway.sockets import CODES, Socket
+from gateway.sockets.socket import CODES, Socket
 from gateway.wire import headers
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward, Warn

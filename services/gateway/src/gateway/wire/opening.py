@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from events.errors import MillraceError, UpstreamTimeout, UpstreamUnavailable
-from gateway.sockets import Socket
+from gateway.sockets.socket import Socket
 from gateway.wire import headers
 from gateway.wire.forward import passed_on
 from gateway.wire.heads import ResponseHead

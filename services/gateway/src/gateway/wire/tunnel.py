@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gateway.sockets import Socket
+from gateway.sockets.socket import Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.boundaries import Boundaries, close_frame
