@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import aiohttp
@@ -67,6 +67,7 @@ async def open_service(
     async with (
         aiohttp.ClientSession() as session,
         limiter,
+        aclosing(sockets),
         loops(parts.telemetry) as running,
         _hearing(revocations, sockets),
         open_accounts(settings, parts, session, revocations, outbox) as accounts,

@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from events.identity import Principal, PrincipalSigner
+from events.ids import new_id
 from gateway.auth.credentials import Identity
 
 RESTARTS = "The service restarts. Connect again."
@@ -41,6 +42,7 @@ class Socket:
     codes: Codes
     tunnel: Tunnel | None = None  # None until the service has agreed
     ending: tuple[int, str] | None = None
+    opening: UUID = field(default_factory=new_id)  # a stream may be opened again under its id
 
     def opened(self, tunnel: Tunnel) -> None:
         self.tunnel = tunnel

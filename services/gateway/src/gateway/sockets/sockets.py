@@ -18,7 +18,7 @@ from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
 from gateway.settings import GatewaySettings
 from gateway.sockets.socket import CODES, RESTARTS, Codes, Socket
-from gateway.sockets.terms import CHANGED, Terms
+from gateway.sockets.terms import CHANGED, Lease, Terms
 
 OUT_OF_HEARING = "Revocations were out of hearing. Connect again."
 
@@ -49,7 +49,7 @@ class Sockets:
         self._of: dict[tuple[str, ...], set[Socket]] = {}  # by tenant, subject, and what ends them
         self._ended: dict[str, float] = {}  # when we heard of it, by our loop's clock
         self._missed_before = self._loop.time()  # what ended before this, we may not have heard of
-        self._closed: list[UUID] = []  # whose terms are to be forgotten
+        self._closed: list[Socket] = []  # whose terms are to be forgotten
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.draining = False
@@ -112,7 +112,11 @@ class Sockets:
 
     async def keep_terms(self, socket: Socket) -> None:
         """Let what expires be refreshed through any replica."""
-        await self._terms.keep(socket)
+        if _expires(socket):
+            asked = self._loop.time()  # not later: what is revoked while the answer comes counts
+            lease = await self._terms.keep(socket)
+            if (lease.expires_at, lease.ended_by) != (socket.expires_at, socket.identity.ended_by):
+                self._live_by(socket, lease, asked)  # it was refreshed since it was looked up
 
     def _was_revoked(self, identity: Identity, since: float) -> bool:
         return any(self._ended.get(name, since) > since for name in identity.ended_by)
@@ -127,9 +131,13 @@ class Sockets:
         await self._terms.refresh(socket_id, identity)
 
     async def _read_terms(self, socket: Socket) -> None:
-        asked = self._loop.time()  # not later: what is revoked while the answer comes counts
+        asked = self._loop.time()
         lease = await self._terms.read(socket.id)
-        if lease is None or socket.id not in self._open:
+        if lease is not None:
+            self._live_by(socket, lease, asked)
+
+    def _live_by(self, socket: Socket, lease: Lease, asked: float) -> None:
+        if self._open.get(socket.id) is not socket:
             return
         self._unindex(socket)
         socket.identity = Identity(socket.identity.principal, lease.ended_by)
@@ -169,9 +177,15 @@ class Sockets:
     async def sweep(self) -> bool:
         """Forget the terms of what has closed."""
         closed, self._closed = self._closed, []
-        over = [socket_id for socket_id in closed if socket_id not in self._open]
-        await self._terms.forget(over)
+        try:
+            await self._terms.sweep(closed)
+        except BaseException:
+            self._closed += closed
+            raise
         return False
+
+    async def aclose(self) -> None:
+        await self._terms.aclose()
 
     async def drain(self) -> None:
         """Let nobody in any more, and send everybody away."""
@@ -203,8 +217,8 @@ class Sockets:
         del self._open[socket.id]
         self._unindex(socket)
         self._count.set(len(self._open))
-        if socket.identity.principal.expires_at is not None:
-            self._closed.append(socket.id)
+        if _expires(socket):
+            self._closed.append(socket)
         if self.draining and not self._open:
             self._empty.set()
 
@@ -232,6 +246,11 @@ class Sockets:
             remaining.discard(socket)
             if not remaining:
                 del self._of[key]
+
+
+def _expires(socket: Socket) -> bool:
+    """Whether it has terms: by the credential that it was opened with."""
+    return socket.identity.principal.expires_at is not None
 
 
 def _tenant(identity: Identity) -> tuple[str, ...]:
