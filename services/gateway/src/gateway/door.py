@@ -214,6 +214,7 @@ class Door:
             self._log.warning,
             socket=socket,
             unread_timeout=self._settings.unread_timeout,
+            silence_timeout=self._settings.upstream_timeout,
             revoked=lambda: self._streams.forget(socket_id),
         )
         forward.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
