@@ -183,21 +183,16 @@ class Door:
         self._origins.check(request.head, request.head.header(b"host"))
         request.terms += self._origins.allows_cookies(request.head)
         self._sockets.check_open()
-        ticket, asked = ticket_of(request.head), asyncio.get_running_loop().time()
-        before = None if ticket is None else await self._streams.find(request.head, ticket)
-        if before is not None:
-            # Not later: what is revoked while the answer comes counts.
-            socket_id, identity, authenticated = before.socket, before.identity, asked
-        else:
+        ticket = ticket_of(request.head)
+        if ticket is None:
             socket_id, identity, authenticated = await self._bearer(request, request.head)
+        else:
+            socket_id, identity, authenticated = await self._follower(request, ticket)
         await self._let_in(route, request, request.head, identity)
         socket = self._sockets.enter(socket_id, identity, authenticated)
         pool, upstream = self._pools[route.service], None
         try:
             await self._sockets.keep_terms(socket)
-            if ticket is not None and before is None:
-                # Whatever the answer is: who comes again after a farewell has no other credential.
-                request.terms += encode(await self._streams.keep(request.head, ticket, socket_id, identity))
             upstream = await pool.acquire_new()
             await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
         except BaseException:
@@ -270,6 +265,16 @@ class Door:
             socket_id, identity = redeemed.socket, redeemed.identity
             authenticated -= redeemed.age
         return socket_id, identity, authenticated
+
+    async def _follower(self, request: Request, ticket: str) -> tuple[UUID, Identity, float]:
+        """The same of a stream that a ticket opens, or has opened before. What is revoked has neither any more."""
+        authenticated = asyncio.get_running_loop().time()  # not later: what is revoked while the answer comes counts
+        opened = await self._streams.find(request.head, ticket)
+        if opened is None:
+            opened, cookies = await self._unless_guessed(request, lambda: self._streams.begin(request.head, ticket))
+            # Whatever the answer is: who is refused for now and comes again has no other credential.
+            request.terms += encode(cookies)
+        return opened.socket, opened.identity, authenticated
 
     async def _unless_guessed(self, request: Request, authenticate: Callable[[], Awaitable[T]]) -> T:
         """Count what does not authenticate, and listen to nobody who guesses."""
