@@ -151,6 +151,7 @@ class Door:
     async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
         self._origins.check(request.head, request.head.header(b"host"))
         self._sockets.check_open()
+        self._limits.tell_service(request)
         if route.centrifugo and not shows_credential(request.head) and can_be_accepted(request.head):
             self._limits.refuse_guesser(request)
             self._greetings.greet(client, request, route, _target(route, request))

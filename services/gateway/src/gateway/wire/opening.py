@@ -36,7 +36,7 @@ class Opening:
     async def open(self, request: Request, target: bytes, principal: str, socket: Socket, *, timeout: float) -> None:
         """Returns when `switched` has been called, else it raises."""
         passed = [field for field in passed_on(request, self._pool, principal) if field[0] not in _AGREED]
-        fields = headers.encode(passed + upgrading(socket))
+        fields = headers.encode(passed + upgrading(socket, request))
         self._upstream.send_request(self, b"GET", b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields), timeout=timeout)
         self._upstream.flush()
         self._upstream.expect_answer()
