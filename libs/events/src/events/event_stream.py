@@ -12,6 +12,8 @@ from events.web import problem_body
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
 HEARTBEAT = b":\n\n"
+# About how many seconds pass between two: so who stands between the two ends can tell when one of them is gone.
+HEARTBEAT_HEADER = "X-Millrace-Heartbeat"
 
 # How long a client waits before it comes again. All of them may have to at once.
 _SOONEST_SECONDS, _LATEST_SECONDS = 1.0, 3.0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import aiohttp
@@ -23,7 +23,7 @@ from gateway.limits.admission import Admission
 from gateway.limits.limiter import Limiter
 from gateway.routes import public_routes
 from gateway.settings import GatewaySettings
-from gateway.sockets import Sockets
+from gateway.sockets.sockets import Sockets
 from gateway.tickets.routes import ticket_routes
 from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
@@ -67,6 +67,7 @@ async def open_service(
     async with (
         aiohttp.ClientSession() as session,
         limiter,
+        aclosing(sockets),
         loops(parts.telemetry) as running,
         _hearing(revocations, sockets),
         open_accounts(settings, parts, session, revocations, outbox) as accounts,

@@ -12,7 +12,7 @@ import msgspec
 
 from events.errors import MillraceError
 from gateway.auth.claims import TokenExpired
-from gateway.sockets import Codes
+from gateway.sockets.socket import Codes
 
 SHUTDOWN, EXPIRED = 3001, 3005
 INVALID_TOKEN, BAD_REQUEST, STALE = 3500, 3501, 3502

@@ -22,7 +22,8 @@ from gateway.greetings import Greetings
 from gateway.limits.admission import Admission
 from gateway.origins import Origins, asks_before_sending
 from gateway.settings import GatewaySettings
-from gateway.sockets import CODES, Sockets, signed_for_socket
+from gateway.sockets.socket import CODES, signed_for_socket
+from gateway.sockets.sockets import Sockets
 from gateway.tickets.streams import Streams
 from gateway.tickets.tickets import Tickets
 from gateway.upstreams import AUTHZ, OWN, Route, Routes
@@ -150,6 +151,7 @@ class Door:
     async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
         self._origins.check(request.head, request.head.header(b"host"))
         self._sockets.check_open()
+        self._limits.tell_service(request)
         if route.centrifugo and not shows_credential(request.head) and can_be_accepted(request.head):
             self._limits.refuse_guesser(request)
             self._greetings.greet(client, request, route, _target(route, request))
@@ -182,21 +184,16 @@ class Door:
         self._origins.check(request.head, request.head.header(b"host"))
         request.terms += self._origins.allows_cookies(request.head)
         self._sockets.check_open()
-        ticket, asked = ticket_of(request.head), asyncio.get_running_loop().time()
-        before = None if ticket is None else await self._streams.find(request.head, ticket)
-        if before is not None:
-            # Not later: what is revoked while the answer comes counts.
-            socket_id, identity, authenticated = before.socket, before.identity, asked
-        else:
+        ticket = ticket_of(request.head)
+        if ticket is None:
             socket_id, identity, authenticated = await self._bearer(request, request.head)
+        else:
+            socket_id, identity, authenticated = await self._follower(request, ticket)
         await self._let_in(route, request, request.head, identity)
         socket = self._sockets.enter(socket_id, identity, authenticated)
         pool, upstream = self._pools[route.service], None
         try:
             await self._sockets.keep_terms(socket)
-            if ticket is not None and before is None:
-                # Whatever the answer is: who comes again after a farewell has no other credential.
-                request.terms += encode(await self._streams.keep(request.head, ticket, socket_id, identity))
             upstream = await pool.acquire_new()
             await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
         except BaseException:
@@ -213,6 +210,7 @@ class Door:
             self._log.warning,
             socket=socket,
             unread_timeout=self._settings.unread_timeout,
+            silence_timeout=self._settings.upstream_timeout,
             revoked=lambda: self._streams.forget(socket_id),
         )
         forward.start(_target(route, request), signed, timeout=self._settings.handshake_timeout)
@@ -268,6 +266,16 @@ class Door:
             socket_id, identity = redeemed.socket, redeemed.identity
             authenticated -= redeemed.age
         return socket_id, identity, authenticated
+
+    async def _follower(self, request: Request, ticket: str) -> tuple[UUID, Identity, float]:
+        """The same of a stream that a ticket opens, or has opened before. What is revoked has neither any more."""
+        authenticated = asyncio.get_running_loop().time()  # not later: what is revoked while the answer comes counts
+        opened = await self._streams.find(request.head, ticket)
+        if opened is None:
+            opened, cookies = await self._unless_guessed(request, lambda: self._streams.begin(request.head, ticket))
+            # Whatever the answer is: who is refused for now and comes again has no other credential.
+            request.terms += encode(cookies)
+        return opened.socket, opened.identity, authenticated
 
     async def _unless_guessed(self, request: Request, authenticate: Callable[[], Awaitable[T]]) -> T:
         """Count what does not authenticate, and listen to nobody who guesses."""

@@ -20,7 +20,8 @@ from gateway.auth.credentials import Identity
 from gateway.centrifugo import Close, Connect, WrongCommand
 from gateway.limits.admission import Admission
 from gateway.settings import GatewaySettings
-from gateway.sockets import RESTARTS, Socket, Sockets, TooManySockets, signed_for_socket
+from gateway.sockets.socket import RESTARTS, Socket, signed_for_socket
+from gateway.sockets.sockets import Sockets, TooManySockets
 from gateway.upstreams import Route
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.frames import masked_text_frame

@@ -38,7 +38,9 @@ class Revocations:
             await end(self._task)
 
     async def announce(self, connection: Connection, *names: str) -> None:
-        """Say what ends, in the transaction that ends it. Nobody comes back to a stream that lived by it."""
+        """Say what ends, in the transaction that ends it. Its tickets open nothing any more, and nobody comes back to a
+        stream that lived by it."""
+        await connection.execute(self._queries["end_tickets"], names)
         await connection.execute(self._queries["end_streams"], names)
         for name in names:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, name)

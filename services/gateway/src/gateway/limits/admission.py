@@ -13,10 +13,12 @@ from gateway.limits.address import Addresses
 from gateway.limits.headers import Bucket, limit_line, policy_line
 from gateway.limits.limiter import Limiter
 from gateway.limits.policy import RouteClass, classes
+from gateway.limits.sealed_address import HEADER, SealedAddresses
 from gateway.settings import GatewaySettings
 from gateway.wire.goodbye import can_be_accepted
 from gateway.wire.requests import Request
 
+_FOR_CLIENTS = "/api/v1/auth/sockets"  # where a service asks what its client has asked it for
 _KNOWN_SENDERS = 10_000
 _MOST_GUESSERS = 10_000
 _LONGEST_NAME = 500
@@ -27,6 +29,7 @@ class Admission:
         self._classes = classes(settings.limits, settings.limits_connects)
         self._policies = {name: policy_line(limited) for name, limited in self._classes.items()}
         self._addresses = Addresses(settings.trusted_proxies)
+        self._sealed = SealedAddresses(settings.key_pepper.get_secret_value())
         self._limiter = limiter
         self._buckets = lru_cache(_KNOWN_SENDERS)(self._buckets_of)
         self._guessers: dict[str, float] = {}  # address → until when nothing that it shows is even looked at
@@ -38,6 +41,12 @@ class Admission:
 
     def locate(self, peer: str, request: Request) -> None:
         request.address = self._addresses.of(peer, request.head)
+        if request.route == _FOR_CLIENTS and (sealed := request.head.header(HEADER)) is not None:
+            request.address = self._sealed.open(sealed) or request.address
+
+    def tell_service(self, request: Request) -> None:
+        """Let the service behind a socket say later for whom it asks."""
+        request.sealed_address = self._sealed.seal(request.address)
 
     async def admit(self, request: Request, limited_as: str, principal: Principal | None) -> None:
         """Count the request, or refuse it. Its answer says what is left."""

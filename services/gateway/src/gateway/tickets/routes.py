@@ -11,7 +11,7 @@ from events.envelope import STREAM_PATTERN
 from events.errors import NotFound
 from events.openapi import example, problems
 from gateway.auth.credentials import IdentityOf
-from gateway.sockets import Sockets
+from gateway.sockets.sockets import Sockets
 from gateway.tickets.channels import MOST_CHANNELS, checked_channels
 from gateway.tickets.tickets import Tickets
 

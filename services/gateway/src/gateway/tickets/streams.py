@@ -15,7 +15,8 @@ from uuid import UUID
 from events.database import Pool, load_queries
 from events.identity import Principal
 from gateway.auth.credentials import Identity
-from gateway.tickets.tickets import Redeemed
+from gateway.tickets import tickets
+from gateway.tickets.tickets import Redeemed, hash_ticket, redeemed
 from gateway.wire.heads import Headers, RequestHead
 
 # A stream that was lost may be opened again for so long.
@@ -57,23 +58,17 @@ class Streams:
         self._secure = "; Secure" if https_only else ""
         self._forgetting: set[asyncio.Task[str]] = set()
 
-    async def keep(self, head: RequestHead, ticket: str, socket: UUID, identity: Identity) -> Headers:
-        """Let the browser that has used the ticket come back: by the headers of its answer."""
-        cookies, secret, principal = Cookies.of(head, ticket), secrets.token_urlsafe(32), identity.principal
-        await self._pool.execute(
-            self._queries["keep_stream"],
-            _hash(ticket, secret),
-            socket,
-            principal.tenant,
-            principal.subject,
-            sorted(principal.scopes),
-            None if principal.channels is None else sorted(principal.channels),
-            principal.expires_at,
-            sorted(identity.ended_by),
+    async def begin(self, head: RequestHead, ticket: str) -> tuple[Redeemed, Headers]:
+        """Use the ticket up, and let its browser come back, by these headers of whatever it is answered. Raises
+        Unauthenticated."""
+        cookies, secret = Cookies.of(head, ticket), secrets.token_urlsafe(32)
+        row = await self._pool.fetchrow(
+            self._queries["begin_stream"], hash_ticket(ticket), _hash(ticket, secret), tickets.GOOD_FOR_SECONDS
         )
+        begun = redeemed(row)
         terms = f"; Path={head.path}; HttpOnly; SameSite=Strict{self._secure}"
         made = [f"{cookies.name}={secret}{terms}", *(f"{name}=; Max-Age=0{terms}" for name in cookies.forgotten)]
-        return [(b"set-cookie", cookie.encode()) for cookie in made]
+        return begun, [(b"set-cookie", cookie.encode()) for cookie in made]
 
     async def find(self, head: RequestHead, ticket: str) -> Redeemed | None:
         """The stream that this browser had opened with the ticket."""

@@ -1,8 +1,19 @@
 -- Streams of events that a ticket has opened.
 
--- name: keep_stream
-INSERT INTO gateway.streams (hash, socket, tenant, subject, scopes, channels, credential_expires_at, ended_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+-- name: begin_stream
+-- Uses the ticket $1 up and keeps its stream, or neither. $3: seconds that a ticket is good for.
+WITH used AS (
+    DELETE FROM gateway.tickets
+    WHERE hash = $1
+    RETURNING socket, tenant, subject, scopes, channels, credential_expires_at, ended_by,
+        extract(epoch FROM now() - made_at)::float8 AS age, made_at > now() - make_interval(secs => $3) AS fresh
+), kept AS (
+    INSERT INTO gateway.streams (hash, socket, tenant, subject, scopes, channels, credential_expires_at, ended_by)
+    SELECT $2, socket, tenant, subject, scopes, channels, credential_expires_at, ended_by
+    FROM used
+    WHERE fresh
+)
+SELECT * FROM used;
 
 -- name: find_stream
 -- $2: seconds that it may have been closed.
@@ -20,8 +31,13 @@ WHERE socket = ANY ($1::uuid[]) AND seen_at < now() - interval '1 minute';
 DELETE FROM gateway.streams
 WHERE seen_at <= now() - make_interval(secs => $1) OR credential_expires_at < extract(epoch FROM now());
 
+-- name: end_tickets
+-- Of whatever is revoked. Before its streams end: a ticket that is being used up meanwhile is waited for, and what it
+-- has become is among the streams then.
+DELETE FROM gateway.tickets
+WHERE ended_by && $1::text[];
+
 -- name: end_streams
--- Of whatever is revoked.
 DELETE FROM gateway.streams
 WHERE ended_by && $1::text[];
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from events.database import Pool, load_queries
 from events.errors import Unauthenticated
 from events.identity import Principal
@@ -44,7 +46,7 @@ class Tickets:
         text, socket, principal = _PREFIX + secrets.token_urlsafe(32), new_id(), identity.principal
         made_at: datetime = await self._pool.fetchval(
             self._queries["keep_ticket"],
-            _hash(text),
+            hash_ticket(text),
             socket,
             principal.tenant,
             principal.subject,
@@ -57,16 +59,7 @@ class Tickets:
 
     async def redeem(self, text: str) -> Redeemed:
         """Its maker's identity, once. Raises Unauthenticated."""
-        if not _FORMAT.fullmatch(text):
-            raise Unauthenticated(f"The ticket is malformed. {MAKE_ONE}")
-        row = await self._pool.fetchrow(self._queries["redeem_ticket"], _hash(text), GOOD_FOR_SECONDS)
-        if row is None or not row["fresh"]:
-            raise Unauthenticated(f"The ticket is unknown, used or expired. {MAKE_ONE}")
-        channels = None if row["channels"] is None else frozenset(row["channels"])
-        principal = Principal(
-            row["tenant"], row["subject"], frozenset(row["scopes"]), row["credential_expires_at"], channels
-        )
-        return Redeemed(Identity(principal, frozenset(row["ended_by"])), row["socket"], row["age"])
+        return redeemed(await self._pool.fetchrow(self._queries["redeem_ticket"], hash_ticket(text), GOOD_FOR_SECONDS))
 
     async def sweep(self) -> bool:
         """Forget the expired ones."""
@@ -74,5 +67,19 @@ class Tickets:
         return False
 
 
-def _hash(text: str) -> bytes:
+def hash_ticket(text: str) -> bytes:
+    """What is kept of it. Raises Unauthenticated if it is none."""
+    if not _FORMAT.fullmatch(text):
+        raise Unauthenticated(f"The ticket is malformed. {MAKE_ONE}")
     return hashlib.sha256(text.encode()).digest()
+
+
+def redeemed(row: asyncpg.Record | None) -> Redeemed:
+    """What was found of a ticket that is used up by that. Raises Unauthenticated."""
+    if row is None or not row["fresh"]:
+        raise Unauthenticated(f"The ticket is unknown, used or expired. {MAKE_ONE}")
+    channels = None if row["channels"] is None else frozenset(row["channels"])
+    principal = Principal(
+        row["tenant"], row["subject"], frozenset(row["scopes"]), row["credential_expires_at"], channels
+    )
+    return Redeemed(Identity(principal, frozenset(row["ended_by"])), row["socket"], row["age"])

@@ -3,11 +3,12 @@ says why: between two messages, since a client would take what is cut off for a 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
-from events.errors import MillraceError, Unauthenticated, Unavailable, UpstreamUnavailable
-from events.event_stream import MEDIA_TYPE, farewell
-from gateway.sockets import CODES, Socket
+from events.errors import MillraceError, Unauthenticated, Unavailable, UpstreamTimeout, UpstreamUnavailable
+from events.event_stream import HEARTBEAT_HEADER, MEDIA_TYPE, farewell
+from gateway.sockets.socket import CODES, Socket
 from gateway.wire import headers
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward, Warn
@@ -17,6 +18,8 @@ from gateway.wire.requests import Request
 from gateway.wire.upstream_connection import UpstreamConnection
 
 _BETWEEN = b"\n\n"
+_HEARTBEAT = HEARTBEAT_HEADER.lower().encode()
+_MISSED_HEARTBEATS = 2  # after which a service is taken for gone
 
 # How long the service may take to finish the message that it is in when we end the stream, and the client to read all.
 _LAST_MESSAGE_SECONDS = 0.5
@@ -34,11 +37,13 @@ class EventForward(Forward):
         *,
         socket: Socket,
         unread_timeout: float,
+        silence_timeout: float,
         revoked: Callable[[], None],
     ) -> None:
         super().__init__(client, request, pool, upstream, warn)
         self._socket = socket
         self._unread_timeout = unread_timeout
+        self._silence_timeout = silence_timeout  # of a service that does not say how often it is heard of
         self._revoked = revoked  # what to do if its credential is
         self._tail = b""  # the last two bytes; empty until the stream has begun
         self._last: bytes | None = None  # what the client hears instead of the next message
@@ -64,6 +69,7 @@ class EventForward(Forward):
         self._answered = self._request.served = True
         self._pool.breaker.succeeded()
         self._client.allow_unread(self._unread_timeout)
+        self._upstream.allow_silence(_longest_silence(head) or self._silence_timeout)
         named = [(b"x-socket-id", str(self._socket.id).encode())]
         self._client.start_answer(200, headers.outwards(head.headers, head.connection) + named, head.content_length)
         self._tail = _BETWEEN
@@ -83,8 +89,20 @@ class EventForward(Forward):
             super().upstream_lost(reason)
             return
         self._warn("service lost", service=self._pool.service, reason=reason, request_id=self._request.id)
+        self._break_off(UpstreamUnavailable(f"The {self._pool.service} broke off. Connect again."))
+
+    def upstream_silent(self) -> None:
+        """Else the client of a service that hangs, or that the network has lost, would wait for ever."""
+        if not self._tail or self._over:
+            super().upstream_silent()
+            return
+        self._warn("service silent", service=self._pool.service, request_id=self._request.id)
+        self._break_off(UpstreamTimeout(f"The {self._pool.service} was silent for too long. Connect again."))
+
+    def _break_off(self, error: MillraceError) -> None:
+        """Nothing more comes of the service."""
         if self._last is None and self._tail == _BETWEEN:
-            self._end(UpstreamUnavailable(f"The {self._pool.service} broke off. Connect again."))
+            self._end(error)
         else:
             self._give_up()
 
@@ -121,3 +139,13 @@ class EventForward(Forward):
     def _finish(self) -> None:
         super()._finish()
         self._socket.leave()
+
+
+def _longest_silence(head: ResponseHead) -> float | None:
+    """In seconds, by what the service says of its heartbeats."""
+    told = next((value for name, value in head.headers if name == _HEARTBEAT), b"")
+    try:
+        seconds = float(told)
+    except ValueError:
+        return None
+    return _MISSED_HEARTBEATS * seconds if 0 < seconds < math.inf else None

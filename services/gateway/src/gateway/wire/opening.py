@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from events.errors import MillraceError, UpstreamTimeout, UpstreamUnavailable
-from gateway.sockets import Socket
+from gateway.sockets.socket import Socket
 from gateway.wire import headers
 from gateway.wire.forward import passed_on
 from gateway.wire.heads import ResponseHead
@@ -36,7 +36,7 @@ class Opening:
     async def open(self, request: Request, target: bytes, principal: str, socket: Socket, *, timeout: float) -> None:
         """Returns when `switched` has been called, else it raises."""
         passed = [field for field in passed_on(request, self._pool, principal) if field[0] not in _AGREED]
-        fields = headers.encode(passed + upgrading(socket))
+        fields = headers.encode(passed + upgrading(socket, request))
         self._upstream.send_request(self, b"GET", b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields), timeout=timeout)
         self._upstream.flush()
         self._upstream.expect_answer()

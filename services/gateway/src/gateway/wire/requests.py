@@ -25,6 +25,7 @@ class Request:
     route: str = "unmatched"  # the route's prefix: paths hold ids, and a label must be bounded
     tenant: str | None = None
     address: str = "local"  # of whom its limits by address count
+    sealed_address: bytes = b""  # the same for the service behind a socket, which can't read it
     limits: bytes = b""  # what its answer says of them: header lines, empty while nothing was counted
     terms: bytes = b""  # what its answer says besides: header lines for other origins, of the version
     wants_events: bool = False  # its client comes again where a stream ends, and never where it is refused

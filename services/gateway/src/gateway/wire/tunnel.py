@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gateway.sockets import Socket
+from gateway.sockets.socket import Socket
 from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.boundaries import Boundaries, close_frame
@@ -44,7 +44,7 @@ class Handshake(Forward):
         self._socket = socket
 
     def _headers(self, principal: str | None) -> Headers:
-        return super()._headers(principal) + upgrading(self._socket)
+        return super()._headers(principal) + upgrading(self._socket, self._request)
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
         self._pool.breaker.succeeded()
@@ -66,10 +66,10 @@ class Handshake(Forward):
         self._socket.leave()
 
 
-def upgrading(socket: Socket) -> Headers:
+def upgrading(socket: Socket, request: Request) -> Headers:
     """What a service is told of a socket: by this name it can have it refreshed, when its client asks it in its own
-    protocol; and until when it has to be, in unix seconds."""
-    told = [(b"x-socket-id", str(socket.id).encode())]
+    protocol; for whom it asks then; and until when it has to be, in unix seconds."""
+    told = [(b"x-socket-id", str(socket.id).encode()), (b"x-socket-client", request.sealed_address)]
     if socket.expires_at is not None:
         told.append((b"x-socket-expires", b"%d" % socket.expires_at))
     return told + _UPGRADE

@@ -66,6 +66,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._response is None:
             self._waiting.start(self._timeout, self._silent)
 
+    def allow_silence(self, seconds: float) -> None:
+        """From now on, instead of what was said with the request: the answer is one that lasts."""
+        self._timeout = seconds
+
     def pause_reading(self) -> None:
         self._waiting.stop()
         if not self._paused and not self.transport.is_closing():
@@ -207,8 +211,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._exchange.response_ended()
 
     def _expect_body(self) -> None:
-        """A stream of events may be silent for as long as nothing happens."""
-        if self._response is not None and (b"content-type", b"text/event-stream") not in self._response.headers:
+        if self._response is not None:
             self._waiting.start(self._timeout, self._silent)
 
     def _silent(self) -> None:

@@ -37,6 +37,7 @@ class CentrifugoDialect:
 def _lease(handshake: Handshake) -> Lease | None:
     """What the gateway says of a socket that is its own."""
     try:
-        return Lease(UUID(handshake.headers["x-socket-id"]), int(handshake.headers["x-socket-expires"]))
+        told = handshake.headers
+        return Lease(UUID(told["x-socket-id"]), int(told["x-socket-expires"]), told.get("x-socket-client", ""))
     except (KeyError, ValueError):
         return None

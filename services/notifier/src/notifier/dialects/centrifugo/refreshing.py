@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
@@ -13,6 +13,7 @@ import msgspec
 from events.errors import Unavailable
 from notifier.frames import CloseCode, Violation
 
+_CLIENT_HEADER = "X-Socket-Client"
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0, sock_connect=2.0)
 
 
@@ -22,6 +23,7 @@ class Lease:
 
     socket: UUID  # what it calls it
     expires_at: float  # unix seconds
+    client: str = ""  # whose it is, as the gateway has sealed it: wrong tokens count for that address, and not for ours
 
 
 class _Terms(msgspec.Struct):
@@ -39,10 +41,11 @@ class Refreshing:
 
     async def refresh(self, lease: Lease, token: str) -> Lease | None:
         """What it is from now on, None for no end. Raise a `Violation` if the token is no good for this socket."""
+        headers = {"Authorization": f"Bearer {token}", _CLIENT_HEADER: lease.client}
         try:
             async with self._session.post(
                 f"{self._url}/api/v1/auth/sockets/{lease.socket}/refresh",
-                headers={"Authorization": f"Bearer {token}"},
+                headers=headers,
                 allow_redirects=False,
             ) as answer:
                 return _read(lease, HTTPStatus(answer.status), await answer.read())
@@ -63,7 +66,7 @@ async def open_refreshing(gateway_url: str | None) -> AsyncIterator[Refreshing |
 def _read(lease: Lease, status: HTTPStatus, body: bytes) -> Lease | None:
     if status is HTTPStatus.OK:
         expires_at = msgspec.json.decode(body, type=_Terms).expires_at
-        return None if expires_at is None else Lease(lease.socket, expires_at.timestamp())
+        return None if expires_at is None else replace(lease, expires_at=expires_at.timestamp())
     if status is HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _unavailable()
     if msgspec.json.decode(body, type=_Problem).code == "token_expired":

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from events.errors import InternalError, MillraceError, Unauthenticated, Unavailable
-from events.event_stream import HEADERS, HEARTBEAT, farewell
+from events.event_stream import HEADERS, HEARTBEAT, HEARTBEAT_HEADER, farewell
 from notifier.dialects.sse.form import as_chunk
 from notifier.dialects.sse.server import take_over
 from notifier.floor import Floor
@@ -76,7 +76,8 @@ class EventStream(asyncio.Protocol):
         bound_unsent(transport, self._floor.settings.queue_bytes)
         self._session = Session(self._floor.following, self)
         self._floor.opened(self)
-        transport.write(f"{_HEAD}X-Request-ID: {self._request_id}\r\n{_FRAMED}".encode())
+        named = f"X-Request-ID: {self._request_id}\r\n{HEARTBEAT_HEADER}: {self._floor.settings.ping_seconds:g}\r\n"
+        transport.write(f"{_HEAD}{named}{_FRAMED}".encode())
         begin, self._begin = self._begin, None
         try:
             assert begin is not None

@@ -5,25 +5,21 @@ A socket lives by its credential: it is closed when that expires or is revoked, 
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from events.database import load_queries
-from events.errors import MillraceError, NotFound, Unauthenticated, Unavailable
+from events.errors import MillraceError, Unauthenticated, Unavailable
 from events.goodbyes import spread
-from events.identity import Principal, PrincipalSigner
 from events.lifecycle import Parts
 from gateway.auth.claims import TokenExpired
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
 from gateway.settings import GatewaySettings
+from gateway.sockets.socket import CODES, RESTARTS, Codes, Socket
+from gateway.sockets.terms import CHANGED, Lease, Terms
 
-RESTARTS = "The service restarts. Connect again."
 OUT_OF_HEARING = "Revocations were out of hearing. Connect again."
 
 _MISSED_SECONDS = 5.0  # within which those are closed whose revocation we may have missed
@@ -31,8 +27,6 @@ _LAST_SECONDS = 4.0  # for the last ones to hang up
 # What ended is remembered for longer than a ticket is good for and a handshake may take.
 _MEMORY_SECONDS = 120.0
 _RETRY_AFTER = {"Retry-After": "5"}
-
-_SOCKET = "socket:"  # announced like a revocation: the socket's terms have changed
 
 
 class TooManySockets(MillraceError):
@@ -45,68 +39,17 @@ class NotHeard(Unauthenticated):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """What a socket is closed with, in its protocol's own numbers."""
-
-    revoked: int
-    expired: int
-    restarts: int
-
-
-# 4401 is ours (RFC 6455, section 7.4.2): what would be a 401.
-CODES = Codes(revoked=4401, expired=4401, restarts=1012)
-
-
-class Tunnel(Protocol):
-    def hang_up(self, code: int, reason: str) -> None:
-        """Close both ends; the client hears the code and the reason."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Socket:
-    """A place among the open sockets, from before the handshake until both ends are gone."""
-
-    id: UUID
-    identity: Identity
-    left: Callable[["Socket"], None] = field(repr=False)
-    expires_at: int | None
-    codes: Codes
-    tunnel: Tunnel | None = None  # None until the service has agreed
-    ending: tuple[int, str] | None = None
-
-    def opened(self, tunnel: Tunnel) -> None:
-        self.tunnel = tunnel
-        if self.ending is not None:
-            tunnel.hang_up(*self.ending)
-
-    def end(self, code: int, reason: str) -> None:
-        if self.ending is None:
-            self.ending = code, reason
-            if self.tunnel is not None:
-                self.tunnel.hang_up(code, reason)
-
-    def restart(self) -> None:
-        self.end(self.codes.restarts, RESTARTS)
-
-    def leave(self) -> None:
-        self.left(self)
-
-
 class Sockets:
     def __init__(self, parts: Parts, settings: GatewaySettings, revocations: Revocations) -> None:
-        self._pool = parts.pool
         self._log = parts.telemetry.log
-        self._revocations = revocations
+        self._terms = Terms(parts.pool, revocations)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._queries = load_queries("gateway", "tickets/queries.sql")
         self._open: dict[UUID, Socket] = {}
         self._of: dict[tuple[str, ...], set[Socket]] = {}  # by tenant, subject, and what ends them
         self._ended: dict[str, float] = {}  # when we heard of it, by our loop's clock
         self._missed_before = self._loop.time()  # what ended before this, we may not have heard of
-        self._closed: list[UUID] = []  # whose terms are to be forgotten
+        self._closed: list[Socket] = []  # whose terms are to be forgotten
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.draining = False
@@ -169,9 +112,11 @@ class Sockets:
 
     async def keep_terms(self, socket: Socket) -> None:
         """Let what expires be refreshed through any replica."""
-        principal = socket.identity.principal
-        if principal.expires_at is not None:
-            await self._pool.execute(self._queries["keep_socket"], socket.id, *_terms(socket.identity))
+        if _expires(socket):
+            asked = self._loop.time()  # not later: what is revoked while the answer comes counts
+            lease = await self._terms.keep(socket)
+            if (lease.expires_at, lease.ended_by) != (socket.expires_at, socket.identity.ended_by):
+                self._live_by(socket, lease, asked)  # it was refreshed since it was looked up
 
     def _was_revoked(self, identity: Identity, since: float) -> bool:
         return any(self._ended.get(name, since) > since for name in identity.ended_by)
@@ -183,31 +128,24 @@ class Sockets:
 
     async def refresh(self, socket_id: UUID, identity: Identity) -> None:
         """Let a socket live by this credential from now on, whichever replica holds it."""
-        tenant, subject, scopes, expires_at, ended_by = _terms(identity)
-        async with self._pool.acquire() as connection, connection.transaction():
-            found = await connection.fetchval(
-                self._queries["refresh_socket"], socket_id, tenant, subject, scopes, expires_at, ended_by
-            )
-            if found is None:
-                raise NotFound(
-                    "You have no such open WebSocket that could expire, or this credential may do less than the one "
-                    "that opened it."
-                )
-            await connection.execute(self._queries["refresh_stream"], socket_id, expires_at, ended_by)
-            await self._revocations.announce(connection, f"{_SOCKET}{socket_id}")
+        await self._terms.refresh(socket_id, identity)
 
     async def _read_terms(self, socket: Socket) -> None:
-        asked = self._loop.time()  # not later: what is revoked while the answer comes counts
-        row = await self._pool.fetchrow(self._queries["socket_terms"], socket.id)
-        if row is None or socket.id not in self._open:
+        asked = self._loop.time()
+        lease = await self._terms.read(socket.id)
+        if lease is not None:
+            self._live_by(socket, lease, asked)
+
+    def _live_by(self, socket: Socket, lease: Lease, asked: float) -> None:
+        if self._open.get(socket.id) is not socket:
             return
         self._unindex(socket)
-        socket.identity = Identity(socket.identity.principal, frozenset(row["ended_by"]))
-        socket.expires_at = row["expires_at"]
+        socket.identity = Identity(socket.identity.principal, lease.ended_by)
+        socket.expires_at = lease.expires_at
         self._index(socket)
-        if self._was_revoked(socket.identity, asked - row["age"]):
+        if self._was_revoked(socket.identity, asked - lease.age):
             self._revoked(socket)
-        elif self._was_out_of_hearing(socket.identity, asked - row["age"]):
+        elif self._was_out_of_hearing(socket.identity, asked - lease.age):
             self._not_heard(socket)
 
     # Going
@@ -220,8 +158,8 @@ class Sockets:
             revocable = [socket for socket in self._open.values() if socket.identity.ended_by]
             goodbyes = [partial(self._not_heard, each) for each in revocable]
             spread(goodbyes, within=_MISSED_SECONDS)
-        elif name.startswith(_SOCKET):
-            self._terms_changed(name.removeprefix(_SOCKET))
+        elif name.startswith(CHANGED):
+            self._terms_changed(name.removeprefix(CHANGED))
         else:
             self._ended[name] = now
             for socket in tuple(self._of.get(("ended_by", name), ())):
@@ -239,9 +177,15 @@ class Sockets:
     async def sweep(self) -> bool:
         """Forget the terms of what has closed."""
         closed, self._closed = self._closed, []
-        over = [socket_id for socket_id in closed if socket_id not in self._open]
-        await self._pool.execute(self._queries["forget_sockets"], over)
+        try:
+            await self._terms.sweep(closed)
+        except BaseException:
+            self._closed += closed
+            raise
         return False
+
+    async def aclose(self) -> None:
+        await self._terms.aclose()
 
     async def drain(self) -> None:
         """Let nobody in any more, and send everybody away."""
@@ -273,8 +217,8 @@ class Sockets:
         del self._open[socket.id]
         self._unindex(socket)
         self._count.set(len(self._open))
-        if socket.identity.principal.expires_at is not None:
-            self._closed.append(socket.id)
+        if _expires(socket):
+            self._closed.append(socket)
         if self.draining and not self._open:
             self._empty.set()
 
@@ -304,9 +248,9 @@ class Sockets:
                 del self._of[key]
 
 
-def signed_for_socket(signer: PrincipalSigner, principal: Principal) -> str:
-    """Without an expiry: the gateway ends a socket, and when its credential expires it may have been refreshed."""
-    return signer.sign(replace(principal, expires_at=None))
+def _expires(socket: Socket) -> bool:
+    """Whether it has terms: by the credential that it was opened with."""
+    return socket.identity.principal.expires_at is not None
 
 
 def _tenant(identity: Identity) -> tuple[str, ...]:
@@ -319,14 +263,3 @@ def _subject(identity: Identity) -> tuple[str, ...]:
 
 def _keys(identity: Identity) -> list[tuple[str, ...]]:
     return [_tenant(identity), _subject(identity), *(("ended_by", name) for name in identity.ended_by)]
-
-
-def _terms(identity: Identity) -> tuple[str, str, list[str], int | None, list[str]]:
-    principal = identity.principal
-    return (
-        principal.tenant,
-        principal.subject,
-        sorted(principal.scopes),
-        principal.expires_at,
-        sorted(identity.ended_by),
-    )

@@ -1,0 +1,10 @@
+"""Says of each open socket which gateway holds it."""
+
+from events.migrate import run_sql
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    run_sql(__file__)

@@ -1,0 +1,1 @@
+"""Open WebSockets and streams: how many there may be, and when they end."""
