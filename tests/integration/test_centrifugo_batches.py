@@ -50,6 +50,9 @@ class Outlet:
     def fail(self, error: Exception) -> None:
         raise error
 
+    def abort(self) -> None:
+        raise AssertionError("Nothing should have failed.")
+
     async def has(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE):
             while len(self.answers) < count:

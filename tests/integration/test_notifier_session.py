@@ -66,6 +66,9 @@ class Client:
     def fail(self, error: Exception) -> None:
         raise error
 
+    def abort(self) -> None:
+        raise AssertionError("Nothing should have failed.")
+
     async def has(self, count: int) -> list[int]:
         async with asyncio.timeout(PATIENCE):
             while len(self.versions) < count:
