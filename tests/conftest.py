@@ -27,6 +27,7 @@ pytest_plugins = [
     "fixtures.gateway",
     "fixtures.limits",
     "fixtures.processor",
+    "fixtures.notifier",
     "fixtures.killable",
     "fixtures.ingest",
     "fixtures.tus",

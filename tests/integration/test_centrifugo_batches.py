@@ -10,7 +10,7 @@ from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.telemetry import Telemetry
 from fixtures.centrifugo import open_client
-from fixtures.notifier import PATIENCE, READER, Writer, open_notifier, open_writer
+from fixtures.notifier import PATIENCE, READER, Writer, open_notifier
 from fixtures.parts import OpenParts
 from notifier.dialects.centrifugo.conversation import Conversation, Shared
 from notifier.dialects.centrifugo.reading import Reading
@@ -20,12 +20,6 @@ from notifier.presence import Presence
 from notifier.session import Following, Session
 
 PING = '{"id":2,"ping":{}}'
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
 
 
 @dataclass
@@ -49,6 +43,9 @@ class Outlet:
 
     def fail(self, error: Exception) -> None:
         raise error
+
+    def abort(self) -> None:
+        raise AssertionError("Nothing should have failed.")
 
     async def has(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE):

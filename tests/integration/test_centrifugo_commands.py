@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -14,27 +13,11 @@ from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import Principal
 from fixtures.centrifugo import ENDPOINT, Client, open_client, say
-from fixtures.notifier import STRANGER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import STRANGER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
 
 REJECT_UNRECOVERED = 2
 ADA = Principal("acme", "user:ada", frozenset({"jobs:read", "events:read"}))
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
-
-
-@pytest_asyncio.fixture
-async def notifier(database: Database, open_parts_for: OpenParts, writer: Writer) -> AsyncIterator[RunningNotifier]:
-    broker = MemoryBroker()
-    async with (
-        writer.relaying(broker),
-        open_notifier(database, open_parts_for, broker, max_subscriptions=3) as notifier,
-    ):
-        yield notifier
 
 
 @pytest_asyncio.fixture

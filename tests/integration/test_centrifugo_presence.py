@@ -165,6 +165,34 @@ async def test_who_was_forgotten_is_said_again_though_it_fails_at_first(
     assert await ours.of(CHANNEL) == [Present(client, "key:1")]
 
 
+_FEW = """
+CREATE FUNCTION notifier.few() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM said) > 500 THEN
+        RAISE 'so many at once';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER few AFTER INSERT ON notifier.present
+REFERENCING NEW TABLE AS said FOR EACH STATEMENT EXECUTE FUNCTION notifier.few();
+"""
+
+
+async def test_however_many_are_here_only_some_are_said_at_once(two: Two, pair: tuple[Presence, Presence]) -> None:
+    """After the server had gone, each notifier said all of its thousands in one go, and did nothing else meanwhile."""
+    await two.connection.execute(_FEW)
+    ours, _ = pair
+    clients = [new_id() for _ in range(1_100)]
+    for client in clients:
+        ours.join(CHANNEL, client, "key:1")
+    assert await ours.count(CHANNEL) == (1_100, 1)
+    await two.connection.execute("TRUNCATE notifier.notifiers, notifier.present")
+    ours.gone(clients[0])
+    await ours.beat()
+    assert await ours.count(CHANNEL) == (1_099, 1)
+
+
 async def test_a_notifier_that_stops_takes_its_clients_with_it(two: Two, pair: tuple[Presence, Presence]) -> None:
     stays, stops = pair
     async with stops.leaving():

@@ -9,13 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import pytest_asyncio
 from websockets.frames import Opcode
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
-from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
 from fixtures.raw_websockets import RawClient, frame
 from fixtures.raw_websockets import raw_client as opened
@@ -25,12 +24,6 @@ LAZY: dict[str, Any] = {
     "max_queue": 1,
     "close_timeout": 0.1,
 }  # a client that reads from its socket only what is asked for
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
 
 
 @asynccontextmanager

@@ -1,33 +1,12 @@
 """What a client can ask for on an open socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
-from deploy.provision import Database
-from events.broker_memory import MemoryBroker
-from fixtures.notifier import STRANGER, RunningNotifier, Writer, open_notifier, open_writer
-from fixtures.parts import OpenParts
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
-
-
-@pytest_asyncio.fixture
-async def notifier(database: Database, open_parts_for: OpenParts, writer: Writer) -> AsyncIterator[RunningNotifier]:
-    broker = MemoryBroker()
-    async with (
-        writer.relaying(broker),
-        open_notifier(database, open_parts_for, broker, max_subscriptions=3) as notifier,
-    ):
-        yield notifier
+from fixtures.notifier import STRANGER, RunningNotifier, Writer
 
 
 async def test_a_socket_on_all_jobs_hears_every_job_of_its_tenant_and_no_other(
@@ -39,6 +18,24 @@ async def test_a_socket_on_all_jobs_hears_every_job_of_its_tenant_and_no_other(
         assert [frame["job_id"] for frame in await theirs.take(1)] == [foreign]
         assert await ours.is_silent()
         assert await theirs.is_silent()
+
+
+async def test_all_jobs_are_the_channel_of_their_category_and_nothing_else_is_read_for_them(
+    notifier: RunningNotifier, writer: Writer
+) -> None:
+    """It was the tenant's whole log, of which everything else was read and left out again for each socket."""
+    job_id = await writer.job(2)
+    for _ in range(3):
+        await writer.note()
+    await notifier.until_told(writer)
+    async with notifier.open("/ws?after=0") as socket:
+        assert socket.greeting["channel"] == "job:*"
+        assert [frame["job_id"] for frame in await socket.take(2)] == [job_id, job_id]
+        await writer.note()
+        await writer.append(job_id)
+        assert await socket.versions(1) == [3]
+        assert await socket.is_silent()
+    assert (await notifier.metrics())["millrace_notifier_catch_up_events_total"] == 2
 
 
 async def test_the_first_job_that_is_named_narrows_the_socket_to_named_jobs(
@@ -119,6 +116,21 @@ async def test_what_cannot_be_done_is_answered_and_the_socket_lives_on(
             answer = await socket.next()
             assert (answer["type"], answer["code"]) == ("error", "invalid_input")
         assert await socket.is_silent()
+
+
+@pytest.mark.parametrize("head", ['{"x":', '{"action":"subscribe","x":', '{"action":"subscribe","job_id":'])
+async def test_a_command_that_is_nested_deeper_than_can_be_read_is_answered(
+    notifier: RunningNotifier, head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was taken for a fault of ours: it wrote a traceback into the log and closed the socket, as often as a client
+    liked."""
+    async with notifier.open("/ws") as socket:
+        for opening in ("[", '{"a":'):
+            await socket.raw.send(head + opening * 10_000)
+            answer = await socket.next()
+            assert (answer["type"], answer["code"]) == ("error", "invalid_input")
+        assert await socket.is_silent()
+    assert "connection failed" not in capsys.readouterr().out
 
 
 async def test_a_refused_subscription_does_not_narrow_the_socket(notifier: RunningNotifier, writer: Writer) -> None:

@@ -1,13 +1,11 @@
 """The feed may repeat itself, leave something out, or be gone: that delays, and nothing else."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
 import msgspec
 import pytest
-import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
 from deploy.postgres import PostgresServer
@@ -18,16 +16,10 @@ from events.broker_memory import MemoryBroker
 from events.brokers import open_broker
 from events.envelope import RecordedEvent, encode_batch
 from fixtures.centrifugo import ENDPOINT
-from fixtures.notifier import RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
 
 NEVER = 3600.0  # no look at the log's head happens in a test
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
 
 
 class Feed:
@@ -108,6 +100,9 @@ async def test_a_batch_that_lies_or_cannot_be_read_is_replaced_by_the_log(
         await writer.append(job_id, 3)
         true = await feed.message(5, 7)
         await told_despite(3, replace(true, body=(await feed.message(5, 6)).body))
+        await writer.append(job_id, 2)
+        true = await feed.message(8, 9)
+        await told_despite(2, replace(true, body=b'[{"data":' + b"[" * 10_000))
         assert await socket.is_silent()
 
 

@@ -1,32 +1,19 @@
 """Who may open a socket, and what everybody else is told: an HTTP problem, before the upgrade."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
-from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
-
-
-@pytest_asyncio.fixture
-async def notifier(database: Database, open_parts_for: OpenParts, writer: Writer) -> AsyncIterator[RunningNotifier]:
-    async with open_notifier(database, open_parts_for, MemoryBroker()) as notifier:
-        yield notifier
 
 
 async def refusal(
@@ -67,6 +54,13 @@ async def test_a_credential_without_the_scope_is_refused(notifier: RunningNotifi
     uploader = replace(READER, scopes=frozenset({"uploads:write"}))
     for path in ("/ws", f"/ws/{await writer.job(1)}"):
         status, problem = await refusal(notifier, path, uploader)
+        assert (status, problem["code"]) == (403, "forbidden")
+
+
+async def test_a_ticket_that_is_bound_to_no_job_opens_no_progress(notifier: RunningNotifier) -> None:
+    """Its socket opened, and was told nothing for ever."""
+    for bound in (f"upload:{uuid4()}", f"tenant:{READER.tenant}"):
+        status, problem = await refusal(notifier, "/ws", replace(READER, channels=frozenset({bound})))
         assert (status, problem["code"]) == (403, "forbidden")
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-import pytest_asyncio
 from websockets.frames import Opcode
 
 from deploy.provision import Database
@@ -13,15 +12,9 @@ from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
 from fixtures.event_streams import following, sse
 from fixtures.log import as_owner
-from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
 from fixtures.raw_websockets import raw_client
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
 
 
 @asynccontextmanager
@@ -67,6 +60,27 @@ async def test_who_was_let_in_before_a_restart_and_opened_during_it_is_sent_away
         assert await late.close_code() == 1012
         await clients.aclose()
         await stopping
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_who_was_let_in_before_the_feed_ended_and_opened_after_it_is_sent_away_too(
+    database: Database, open_parts_for: OpenParts, writer: Writer, several: bool
+) -> None:
+    """All others had been sent away by then. Its stream opened, and was told nothing for ever."""
+    jobs = [await writer.job(1) for _ in range(1 + several)]
+    async with open_notifier(database, open_parts_for, MemoryBroker(), feed_poll_seconds=0.05) as notifier:
+        place = notifier.address.host, notifier.address.port
+        path = sse(*(f"job:{job_id}" for job_id in jobs))
+        async with AsyncExitStack() as clients:
+            async with nobody_is_let_in(database, 1) as until_it_waits:
+                streaming = following(*place, path, signed(notifier))
+                opening = asyncio.create_task(clients.enter_async_context(streaming))
+                await until_it_waits()
+                async with as_owner(database) as owner:
+                    await owner.execute("UPDATE events.head SET epoch = gen_random_uuid()")
+                await notifier.until_halted()
+            (farewell,) = await (await opening).rest()
+            assert (farewell.event, farewell.data["code"]) == ("error", "unavailable")
 
 
 async def test_who_leaves_before_the_answer_is_no_error(

@@ -2,28 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
-import pytest_asyncio
-
-from deploy.provision import Database
-from events.broker_memory import MemoryBroker
-from fixtures.notifier import RunningNotifier, Writer, open_notifier, open_writer
-from fixtures.parts import OpenParts
+from fixtures.notifier import RunningNotifier, Writer
 from notifier.history import PAGE
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
-
-
-@pytest_asyncio.fixture
-async def notifier(database: Database, open_parts_for: OpenParts, writer: Writer) -> AsyncIterator[RunningNotifier]:
-    broker = MemoryBroker()
-    async with writer.relaying(broker), open_notifier(database, open_parts_for, broker) as notifier:
-        yield notifier
 
 
 async def test_appends_that_race_with_a_subscriber_reach_it_once_and_in_order(

@@ -3,17 +3,12 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest_asyncio
-
-from deploy.provision import Database
 from events.envelope import RecordedEvent, stream_name
 from events.log import EventLog
 from events.telemetry import Telemetry
-from fixtures.notifier import PATIENCE, READER, Writer, open_writer
-from fixtures.parts import OpenParts
+from fixtures.notifier import PATIENCE, READER, Writer
 from notifier.dialects.progress import PROGRESS
 from notifier.form import Channel
 from notifier.history import PAGE, History
@@ -66,6 +61,9 @@ class Client:
     def fail(self, error: Exception) -> None:
         raise error
 
+    def abort(self) -> None:
+        raise AssertionError("Nothing should have failed.")
+
     async def has(self, count: int) -> list[int]:
         async with asyncio.timeout(PATIENCE):
             while len(self.versions) < count:
@@ -92,12 +90,6 @@ async def seam(writer: Writer, history: History) -> Seam:
     hub = Hub(telemetry)
     hub.begin(await writer.log.head())
     return Seam(writer, hub, history, telemetry)
-
-
-@pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
 
 
 async def test_what_is_told_while_the_log_is_being_read_is_not_lost(writer: Writer) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,7 @@ from events.envelope import encode_json
 from events.identity import PRINCIPAL_HEADER, Principal
 from events.ids import new_id
 from fixtures.event_streams import EventClient, Refused, Said, following, sse
-from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier, open_writer
+from fixtures.notifier import PATIENCE, READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts
 
 ALL_OF_IT = Principal("acme", "key:1", frozenset({"jobs:read", "events:read", "ops"}))
@@ -52,16 +51,8 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def writer(database: Database, open_parts_for: OpenParts) -> AsyncIterator[Writer]:
-    async with open_writer(database, open_parts_for) as writer:
-        yield writer
-
-
-@pytest_asyncio.fixture
-async def world(database: Database, open_parts_for: OpenParts, writer: Writer) -> AsyncIterator[World]:
-    broker = MemoryBroker()
-    async with writer.relaying(broker), open_notifier(database, open_parts_for, broker) as notifier:
-        yield World(notifier, writer)
+async def world(notifier: RunningNotifier, writer: Writer) -> World:
+    return World(notifier, writer)
 
 
 async def test_what_was_comes_first_and_then_what_comes_each_with_the_id_to_go_on_after(world: World) -> None:

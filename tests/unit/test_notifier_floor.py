@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from events.lifecycle import Parts
 from events.telemetry import Telemetry
 from fixtures.cohorts import PATIENCE, World
-from notifier import floor as floors
+from notifier import turn
 from notifier.dialects.sse.stream import EventStream
 from notifier.floor import Floor
 from notifier.frames import CloseCode
@@ -30,6 +30,9 @@ class Guest:
 
     def close(self, code: CloseCode, reason: str) -> None:
         self._tell(f"close {int(code)}")
+
+    def abort(self) -> None:
+        self.told.append("abort")
 
     def _tell(self, what: str) -> None:
         self.told.append(what)
@@ -54,17 +57,18 @@ def broken() -> None:
 
 
 async def test_one_that_breaks_keeps_no_other_from_being_looked_after_and_sent_away() -> None:
+    """And it is hung up on: it was told again each second, and broke again, for as long as its client liked."""
     floor = new_floor()
     guests = [Guest(broken) for _ in range(3)]
     for guest in guests:
         floor.opened(guest)
     assert await floor.beat() is False
     await floor.clear("The log is another one.")
-    assert [guest.told for guest in guests] == 3 * [["check", "close 1011"]]
+    assert [guest.told for guest in guests] == 3 * [["check", "abort", "close 1011", "abort"]]
 
 
 async def test_who_has_left_while_others_were_told_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floors, "_SLICE", 1)
+    monkeypatch.setattr(turn, "TURN_SECONDS", -1.0)
     floor = new_floor()
     guests: list[Guest] = []
 

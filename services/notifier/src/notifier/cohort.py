@@ -12,15 +12,9 @@ from typing import Protocol
 from events.envelope import RecordedEvent
 from notifier.form import Channel, Form, Written, is_stream
 from notifier.lines import Line, conflated
+from notifier.outlet import Outlet
 
 _place = attrgetter("place")
-
-
-class Outlet(Protocol):
-    def write(self, frame: bytes) -> bool:
-        """Whether there was room."""
-
-    def fail(self, error: Exception) -> None: ...
 
 
 class Follower(Protocol):
@@ -47,12 +41,13 @@ class Follower(Protocol):
 class Due:
     """What some followers are told next, all from the same place on."""
 
-    __slots__ = ("_packed", "after", "form", "lines")
+    __slots__ = ("_packed", "after", "form", "lines", "torn")
 
-    def __init__(self, after: int, form: Form, lines: list[Line]) -> None:
+    def __init__(self, after: int, form: Form, lines: list[Line], *, torn: bool = False) -> None:
         self.after = after
         self.form = form
         self.lines = lines
+        self.torn = torn  # something is missing behind the lines: it cannot be told, only read from the log
         self._packed: bytes | None = None
 
     @property
@@ -63,13 +58,13 @@ class Due:
 
 
 class Cohort:
-    __slots__ = ("_after", "_ahead", "_lines", "_members", "_told", "conflate", "form", "size", "torn")
+    __slots__ = ("_after", "_ahead", "_lines", "_members", "_told", "_torn", "conflate", "form", "size")
 
     def __init__(self, form: Form, told: int, *, conflate: bool) -> None:
         self.form = form
         self.conflate = conflate
         self.size = 0  # bytes that are due
-        self.torn = False  # something is missing behind the lines: all must read the log
+        self._torn = False  # something is missing behind the lines: all must read the log
         self._lines: list[Line] = []
         self._told = told  # the place of what came last
         self._after = told  # up to here all members have been told; what came since is due
@@ -89,6 +84,11 @@ class Cohort:
         self._members.pop(follower, None)
         self._ahead.pop(follower, None)
 
+    @property
+    def due(self) -> bool:
+        """Whether anything is."""
+        return bool(self._lines) or self._torn
+
     def hear(self, line: Line) -> None:
         self._told = line.place
         self._lines.append(line)
@@ -97,13 +97,21 @@ class Cohort:
     def skip(self, place: int) -> None:
         """Something came that the form has no words for."""
         self._told = place
-        if not self._lines:
+        if not self.due:
             self._after = place
+
+    def tear(self, place: int) -> None:
+        """Something came that cannot be told, or something before it did not come."""
+        self._told = place
+        self._torn = True
 
     def take(self) -> list[tuple[Due, list[Follower]]]:
         """What is due, and to whom; from now on they have been told."""
-        lines, after = self._lines, self._after
-        self._lines, self.size, self._after = [], 0, self._told
+        lines, after, torn = self._lines, self._after, self._torn
+        self._lines, self.size, self._after, self._torn = [], 0, self._told, False
+        if torn:
+            torn_off = [*self._members, *self._ahead]
+            return [(Due(after, self.form, lines, torn=True), torn_off)] if torn_off else []
         groups = {0: list(self._members)}  # by how many of the lines they have had
         for follower, cursor in tuple(self._ahead.items()):
             groups.setdefault(bisect_right(lines, cursor, key=_place), []).append(follower)
@@ -116,11 +124,6 @@ class Cohort:
             if rest and followers:
                 taken.append((Due(told, self.form, conflated(rest) if self.conflate else rest), followers))
         return taken
-
-    def disband(self) -> None:
-        """Send all to the log."""
-        for follower in (*self._members, *self._ahead):
-            follower.fall_behind(self._after)
 
 
 class Room:
@@ -162,21 +165,20 @@ class Room:
                 del self._cohorts[key]
 
     def hear(self, event: RecordedEvent, written: Written) -> Iterator[Cohort]:
-        """Take what comes next. Those to whom something is due since."""
+        """Take what comes next: each cohort in its turn. Whoever joins before it is at that has read the event."""
         place, told = self.place(event), self.told
         if told is not None and place <= told:
             return
         torn = self._dense and told is not None and place != told + 1
         self.told = place
-        for cohort in self._cohorts.values():
-            cohort.torn = cohort.torn or torn or not _is_written(event, cohort.form, written)
-            if cohort.torn:
-                yield cohort
+        for cohort in tuple(self._cohorts.values()):
+            if torn or not _is_written(event, cohort.form, written):
+                cohort.tear(place)
             elif (text := written[cohort.form]) is not None:
                 cohort.hear(Line(event, place, text))
-                yield cohort
             else:
                 cohort.skip(place)
+            yield cohort
 
 
 def _is_written(event: RecordedEvent, form: Form, written: Written) -> bool:

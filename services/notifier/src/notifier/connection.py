@@ -11,7 +11,7 @@ from typing import Any, cast
 import structlog
 from opentelemetry.trace import SpanKind
 
-from events.errors import MillraceError, NotFound, Unavailable
+from events.errors import MillraceError, NotFound
 from events.identity import PRINCIPAL_HEADER, Principal
 from events.web import as_millrace_error
 from notifier.dialects import Begin
@@ -165,6 +165,9 @@ class Connection(asyncio.Protocol):
         self._say_goodbye(str(int(code)))
         self._transport.write_eof()
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def check(self, now: float, wall: float) -> None:
         """Called about once a second."""
         settings = self._floor.settings
@@ -176,7 +179,7 @@ class Connection(asyncio.Protocol):
             # Its pong may wait behind what it has not read: only reading tells that it is alive.
             if now - self._paused_at > settings.stall_seconds:
                 self._why = "stalled"
-                self._transport.abort()
+                self.abort()
         elif self._full:
             pass  # its pong may wait behind what we have not read
         elif self._pinged_at > self._heard_at and now - self._pinged_at > settings.pong_seconds:
@@ -257,15 +260,11 @@ class Connection(asyncio.Protocol):
         for dialect in self._floor.dialects:
             if dialect.speaks(handshake.path):
                 handshake.check()
-                if self._floor.draining:
-                    raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
-                if self._floor.full:
-                    raise Unavailable("Too many WebSockets are open. Try again.", headers={"Retry-After": "5"})
+                self._floor.check_room()
+                hub = self._floor.following.hub
+                epoch = hub.epoch
                 begin = await dialect.admit(handshake, principal)
-                if not self._floor.following.hub.begun:  # looked at last: the feed may have ended meanwhile
-                    raise Unavailable(
-                        "This notifier cannot follow the log. Connect again.", headers={"Retry-After": "1"}
-                    )
+                hub.check(epoch)  # at last: the feed may have ended meanwhile
                 return principal, begin
         raise NotFound("There is no WebSocket at this path.")
 
@@ -282,7 +281,7 @@ class Connection(asyncio.Protocol):
         try:
             self._session.obey = begin(self._session)
         except Exception as error:
-            self.fail(error)
+            self._session.fail(error)
         self._transport.resume_reading()
 
     def _refuse(self, handshake: Handshake, request_id: str, raised: Exception) -> None:

@@ -54,7 +54,7 @@ class Feed:
             epoch = UUID(message.headers["epoch"])
             first, last = int(message.headers["first"]), int(message.headers["last"])
             batch = decode_batch(message.body) if last > self._hub.position else []
-        except (KeyError, ValueError, msgspec.MsgspecError) as malformed:
+        except (KeyError, ValueError, RecursionError, msgspec.MsgspecError) as malformed:
             self._logger.warning("feed message not understood", message_id=message.id, error=repr(malformed))
             await self._read_up_to_head()
             return

@@ -8,17 +8,16 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
+from events.errors import Unavailable
 from events.goodbyes import spread
 from events.lifecycle import Parts
 from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
+from notifier.turn import Turn
 
 _LAST_SECONDS = 2.0  # for the last ones to hang up
-
-# Connections looked at between two looks at everything else that the loop has to do.
-_SLICE = 200
 
 
 class Guest(Protocol):
@@ -28,6 +27,8 @@ class Guest(Protocol):
         """Called about once a second, with the loop's time and the wall clock's."""
 
     def close(self, code: CloseCode, reason: str) -> None: ...
+    def abort(self) -> None:
+        """Hang up without a word."""
 
 
 class Floor:
@@ -55,9 +56,12 @@ class Floor:
             "millrace_notifier_handshakes_refused_total", "Upgrades refused, by status.", ["status"], registry=registry
         )
 
-    @property
-    def full(self) -> bool:
-        return len(self._open) >= self.settings.max_connections
+    def check_room(self) -> None:
+        """Raise `Unavailable` if nobody is let in now."""
+        if self.draining:
+            raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
+        if len(self._open) >= self.settings.max_connections:
+            raise Unavailable("Too many clients are connected. Try again.", headers={"Retry-After": "5"})
 
     def opened(self, connection: Guest) -> None:
         self._open.add(connection)
@@ -96,10 +100,11 @@ class Floor:
         await self._tell_all(lambda guest: guest.close(CloseCode.INTERNAL_ERROR, reason))
 
     async def _tell_all(self, tell: Callable[[Guest], None]) -> None:
-        for number, guest in enumerate(tuple(self._open), 1):
+        turn = Turn()
+        for guest in tuple(self._open):
             self._tell(guest, tell)
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
+            if turn.over:
+                await turn.pass_on()
 
     def _tell(self, guest: Guest, tell: Callable[[Guest], None]) -> None:
         if guest not in self._open:
@@ -108,6 +113,7 @@ class Floor:
             tell(guest)
         except Exception as error:  # whatever is wrong with one, all others are told
             self.log.error("connection failed", exc_info=error)
+            guest.abort()
 
 
 def _say_goodbye(guest: Guest) -> None:

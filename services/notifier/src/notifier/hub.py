@@ -1,6 +1,5 @@
 """Who follows what. The hub hears each event once, in the log's order, and tells it to everybody who follows it."""
 
-import asyncio
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -13,9 +12,7 @@ from events.telemetry import Telemetry
 from notifier.cohort import Room
 from notifier.form import Channel, Written
 from notifier.rounds import Rounds
-
-# Events heard between two looks at everything else that the loop has to do.
-_SLICE = 100
+from notifier.turn import Turn
 
 
 class Hub:
@@ -27,7 +24,8 @@ class Hub:
         registry = telemetry.registry
         self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
         self._rounds = Rounds(
-            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry)
+            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry),
+            telemetry.log,
         )
 
     @property
@@ -51,6 +49,11 @@ class Hub:
         """Admit nobody any more: what the log says cannot be relied on."""
         self._epoch = None
 
+    def check(self, epoch: UUID) -> None:
+        """Raise `Unavailable` if it does not, or not any more, tell what that log says."""
+        if self._epoch != epoch:
+            raise Unavailable("This notifier cannot follow the log. Connect again.", headers={"Retry-After": "1"})
+
     def enter(self, channel: Channel) -> Room:
         """Hear from now on what comes in the channel."""
         room = self._rooms.get(channel)
@@ -66,18 +69,23 @@ class Hub:
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
         """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
-        for number, event in enumerate(batch, 1):
+        turn = Turn()
+        for event in batch:
             self.position = event.position
             written: Written = {}
             for channel in _channels(event):
                 room = self._rooms.get(channel)
-                if room is not None:
-                    for cohort in room.hear(event, written):
+                if room is None:
+                    continue
+                for cohort in room.hear(event, written):
+                    if cohort.due:
                         self._rounds.add(cohort)
+                    if turn.over:  # there may be a form for each client
+                        await turn.pass_on()
             if self._rounds.full:
                 await self._rounds.roomy()
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
+            if turn.over:
+                await turn.pass_on()
         self._heard.set(self.position)
 
 

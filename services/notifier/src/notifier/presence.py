@@ -5,9 +5,10 @@ asked for here is asked after all of our own is said. It beats, so that the othe
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 from uuid import UUID
 
@@ -22,6 +23,9 @@ SWEEP_SECONDS = 60.0
 
 # How long who comes or leaves waits for others who do.
 _GATHERING_SECONDS = 0.05
+
+# Of these, so many are said at once: each is a row, and the loop has other things to do.
+_AT_ONCE = 500
 
 Member: TypeAlias = tuple[Channel, UUID]
 
@@ -112,14 +116,22 @@ class Presence:
                 self._news = news | self._news
                 raise
 
-    def _all(self) -> list[tuple[Member, str]]:
-        return [
-            ((channel, client), subject) for client, (subject, channels) in self._here.items() for channel in channels
-        ]
+    def _all(self) -> Iterator[tuple[Member, str]]:
+        """Whoever comes or leaves before their turn is in the next news as well."""
+        for client in tuple(self._here):
+            if client in self._here:
+                subject, channels = self._here[client]
+                for channel in tuple(channels):
+                    yield (channel, client), subject
 
     async def _say(self, news: Iterable[tuple[Member, str | None]]) -> bool:
         """Whether what we have said before is forgotten."""
-        said = [(channel[0], name_of(channel), client, subject) for (channel, client), subject in news]
-        columns = [list(column) for column in zip(*said, strict=True)] or [[], [], [], []]
-        forgotten: bool = await self._pool.fetchval(self._queries["beat"], self._me, *columns)
-        return forgotten
+        forgotten, left = False, iter(news)
+        while True:
+            some = islice(left, _AT_ONCE)
+            said = [(channel[0], name_of(channel), client, subject) for (channel, client), subject in some]
+            columns = [list(column) for column in zip(*said, strict=True)] or [[], [], [], []]
+            if await self._pool.fetchval(self._queries["beat"], self._me, *columns):
+                forgotten = True
+            if len(said) < _AT_ONCE:
+                return forgotten

@@ -11,20 +11,22 @@ from itertools import groupby, islice
 from operator import itemgetter
 
 from prometheus_client import Counter
+from structlog.stdlib import BoundLogger
 
-from notifier.cohort import Cohort, Due, Follower, Outlet
+from notifier.cohort import Cohort, Due, Follower
 from notifier.lines import RUN_BYTES
+from notifier.outlet import Outlet, give_up
+from notifier.turn import Turn
 
 _LONGEST_REST_SECONDS = 0.02
 
-# How long connections are written to between two looks at everything else that the loop has to do.
-_SLICE_SECONDS = 0.005
 _WRITES_BETWEEN_LOOKS = 32  # at the clock
 
 
 class Rounds:
-    def __init__(self, frames: Counter) -> None:
+    def __init__(self, frames: Counter, log: BoundLogger) -> None:
         self._frames = frames
+        self._log = log
         self._due: dict[Cohort, None] = {}
         self._under_way: asyncio.Task[None] | None = None
         self._full = asyncio.Event()  # as much is due to a cohort as is written at once
@@ -65,81 +67,84 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
-        told = _tell(self._take())
-        time = asyncio.get_running_loop().time
-        frames, until = 0, time() + _SLICE_SECONDS
+        turn = Turn()
+        told, frames = _tell(await self._take(turn), self._log), 0
         while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
             frames += sum(writes)
-            if time() > until:
-                await asyncio.sleep(0)
-                until = time() + _SLICE_SECONDS
+            if turn.over:
+                await turn.pass_on()
         self._frames.inc(frames)
 
-    def _take(self) -> list[tuple[Due, list[Follower]]]:
+    async def _take(self, turn: Turn) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}
         self._full.clear()
-        self._roomy.set()
+        # Else what comes meanwhile would be told in this round by some of a connection's channels, and by others not.
+        self._roomy.clear()
         taken = []
         for cohort in cohorts:
-            if cohort.torn:
-                cohort.disband()
-            else:
-                taken += cohort.take()
+            taken += cohort.take()
+            if turn.over:
+                await turn.pass_on()
+        self._roomy.set()
         return taken
 
 
-def _tell(taken: list[tuple[Due, list[Follower]]]) -> Iterator[int]:
+def _tell(taken: list[tuple[Due, list[Follower]]], log: BoundLogger) -> Iterator[int]:
     """Tell all of it, one write after the other. How many events each write told."""
     together: dict[Outlet, list[tuple[Follower, Due]]] = {}  # to whom something is due in several channels
     for due, followers in taken:
-        try:
-            data, count = due.packed, len(due.lines)
-        except Exception:  # it fails in what they read from the log as well, and there it is theirs alone
-            for follower in followers:
-                if follower.live:
-                    follower.fall_behind(due.after)
-            continue
+        data, count = _data(due), len(due.lines)
         for follower in followers:
             if not follower.live:  # it has left meanwhile
                 continue
+            if data is None:
+                follower.fall_behind(due.after)
+                yield 0
+                continue
             if not follower.alone and len(taken) > 1:
                 together.setdefault(follower.outlet, []).append((follower, due))
+                yield 0
                 continue
             try:
                 written = follower.outlet.write(data)
             except Exception as error:
-                _fail(follower.outlet, error, [(follower, due)])
-                continue
+                written = False
+                give_up(follower.outlet, error, log)
             if written:
                 yield count
-            else:
+                continue
+            if follower.live:
                 follower.fall_behind(due.after)
-                yield 0
+            yield 0
     packed: dict[tuple[Due, ...], bytes] = {}
     for outlet, told in together.items():
-        yield _tell_together(outlet, [(follower, due) for follower, due in told if follower.live], packed)
+        yield _tell_together(outlet, [(follower, due) for follower, due in told if follower.live], packed, log)
 
 
-def _tell_together(outlet: Outlet, told: list[tuple[Follower, Due]], packed: dict[tuple[Due, ...], bytes]) -> int:
+def _data(due: Due) -> bytes | None:
+    """None if it must be read from the log. Where it fails, it fails there as well, and there it is theirs alone."""
+    if due.torn:
+        return None
+    try:
+        return due.packed
+    except Exception:
+        return None
+
+
+def _tell_together(
+    outlet: Outlet, told: list[tuple[Follower, Due]], packed: dict[tuple[Due, ...], bytes], log: BoundLogger
+) -> int:
     try:
         written = not told or outlet.write(_packed(tuple(due for _, due in told), packed))
     except Exception as error:
-        _fail(outlet, error, told)
-        return 0
+        written = False
+        give_up(outlet, error, log)
     if written:
         return sum(len(due.lines) for _, due in told)
     for follower, due in told:
-        follower.fall_behind(due.after)
+        if follower.live:
+            follower.fall_behind(due.after)
     return 0
-
-
-def _fail(outlet: Outlet, error: Exception, untold: list[tuple[Follower, Due]]) -> None:
-    try:
-        outlet.fail(error)
-    except Exception:  # it is gone: the round goes on, and whoever is still here is told no later event without these
-        for follower, due in untold:
-            if follower.live:
-                follower.fall_behind(due.after)
 
 
 def _packed(dues: tuple[Due, ...], packed: dict[tuple[Due, ...], bytes]) -> bytes:

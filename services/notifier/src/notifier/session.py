@@ -7,8 +7,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from time import monotonic
-from typing import Protocol
 
 from prometheus_client import Counter
 
@@ -18,37 +16,20 @@ from notifier.form import Channel, Form, is_stream
 from notifier.frames import CloseCode, ping_frame
 from notifier.history import History
 from notifier.hub import Hub
+from notifier.outlet import Outlet, give_up
 from notifier.pages import Pages
 from notifier.subscription import Subscription
+from notifier.turn import Turn
 
 # Commands that wait to be obeyed, and their length: of a client that sends faster, no more are read for now.
 WAITING_COMMANDS = 64
 WAITING_CHARACTERS = 64 * 1024
-
-# How long one session works until everybody else has a turn.
-_TURN_SECONDS = 0.005
 
 _PING = ping_frame()
 _CODES: Mapping[CloseCode, CloseCode] = {}
 
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
-
-
-class Outlet(Protocol):
-    """The connection, as far as a session needs it."""
-
-    @property
-    def writable(self) -> bool: ...
-    def write(self, frame: bytes) -> bool:
-        """Write if `writable`; whether it was."""
-
-    def send(self, frame: bytes) -> None:
-        """Write, room or not."""
-
-    def fail(self, error: Exception) -> None:
-        """Close: a `Violation` says why; else something of ours broke, and the client comes again."""
-
 
 # A client's command, in its dialect.
 Obey = Callable[[str], Awaitable[None]]
@@ -152,7 +133,7 @@ class Session:
 
     def fail(self, error: Exception) -> None:
         """End it; a `Violation` tells the client why."""
-        self._outlet.fail(error)
+        give_up(self._outlet, error, self._following.log)
 
     def commands_of(self, message: str) -> Sequence[str]:
         return (message,) if self.separator is None else message.split(self.separator)
@@ -193,14 +174,13 @@ class Session:
 
     async def _work_off(self) -> None:
         pause = _RETRY_FIRST_SECONDS
-        until = monotonic() + _TURN_SECONDS
+        turn = Turn()
         try:
             while self._may_work():
                 try:
                     await self._step()
-                    if monotonic() > until:
-                        await asyncio.sleep(0)
-                        until = monotonic() + _TURN_SECONDS
+                    if turn.over:
+                        await turn.pass_on()
                     pause = _RETRY_FIRST_SECONDS
                 except Exception as error:
                     if not database_gone(error):
@@ -209,7 +189,7 @@ class Session:
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                     pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
         except Exception as error:
-            self._outlet.fail(error)
+            self.fail(error)
         finally:
             self._working = None
 

@@ -7,8 +7,9 @@ back: it reads from the log at its own pace, and nobody else notices.
 
 from collections.abc import Callable
 
-from notifier.cohort import Outlet, Room
+from notifier.cohort import Room
 from notifier.form import Channel, Form
+from notifier.outlet import Outlet
 from notifier.pages import Page, Pages
 
 

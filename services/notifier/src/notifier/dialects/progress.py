@@ -5,7 +5,9 @@ An event's frame is spliced: our own fields, and the payload's bytes behind them
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
 
@@ -18,8 +20,9 @@ from events.errors import Conflict, CursorExpired, FieldError, Forbidden, Invali
 from events.identity import Principal
 from events.log import EventLog
 from events.web import as_millrace_error
+from notifier.channels import channel_of, name_of
 from notifier.dialects import Begin
-from notifier.form import Channel
+from notifier.form import Channel, is_stream
 from notifier.frames import text_frame
 from notifier.handshake import Handshake
 from notifier.hub import Hub
@@ -28,6 +31,8 @@ from notifier.session import Session
 _PATH = re.compile(r"(?:/api/v1)?/ws(?:/([^/]+))?")
 _CATEGORY = "job"
 _PREFIX = f"{_CATEGORY}:"
+_ALL_JOBS = f"{_CATEGORY}:*"
+_KNOWN_FORMS = 1000
 
 # What a command may meet without harm to its socket.
 _REFUSALS: tuple[type[Exception], ...] = (MillraceError, *DATABASE_GONE)
@@ -43,13 +48,13 @@ class _FrameHead(msgspec.Struct, omit_defaults=True):
 
 
 class ProgressForm:
-    """What is about jobs, a message each; of some channels only, if a ticket is bound to them."""
+    """A job's event, as a message; of some jobs only, if a ticket is bound to them."""
 
     def __init__(self, only: frozenset[str] | None = None) -> None:
-        self._only = only
+        self._only = only  # their streams
 
     def encode(self, event: RecordedEvent) -> bytes | None:
-        if not event.subject.startswith(_PREFIX) or (self._only is not None and event.subject not in self._only):
+        if self._only is not None and event.subject not in self._only:
             return None
         job_id = event.subject[len(_PREFIX) :]
         head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
@@ -60,6 +65,12 @@ class ProgressForm:
 
 
 PROGRESS = ProgressForm()
+
+
+@lru_cache(_KNOWN_FORMS)
+def progress_of(only: frozenset[str]) -> ProgressForm:
+    """For tickets that are bound to the same jobs: all of their sockets get the same bytes."""
+    return ProgressForm(only)
 
 
 class AlreadySubscribed(Conflict):
@@ -102,8 +113,6 @@ class ProgressDialect:
         return _PATH.fullmatch(path) is not None
 
     async def admit(self, handshake: Handshake, principal: Principal) -> Begin:
-        if "jobs:read" not in principal.scopes:
-            raise Forbidden("This needs the scope jobs:read, which your credential does not have.")
         match = _PATH.fullmatch(handshake.path)
         assert match is not None
         epoch = self.hub.epoch
@@ -111,19 +120,14 @@ class ProgressDialect:
         after = after_of(asked["after"], epoch) if "after" in asked else None
         conflate = _is_true(asked.get("conflate", "false"))
         if match[1] is not None:
-            channel: Channel = (principal.tenant, stream_name(_CATEGORY, _job_id(match[1])))
-            self.check_bound(channel, principal)
+            channel = channel_of(stream_name(_CATEGORY, _job_id(match[1])), principal)
+            only = None
             after = after or 0
             await self.check_job(channel, after)
         else:
-            channel = (principal.tenant, None)
+            channel, only = _all_jobs(principal)
             await self._check_position(after)
-        return lambda session: Conversation(self, session, principal, channel, after, conflate=conflate).obey
-
-    def check_bound(self, channel: Channel, principal: Principal) -> None:
-        """Raise if the principal's ticket is bound to other channels."""
-        if channel[1] is not None and not principal.may_follow(channel[1]):
-            raise Forbidden("The ticket is bound to other channels.")
+        return lambda session: Conversation(self, session, principal, channel, only, after, conflate=conflate).obey
 
     async def check_job(self, channel: Channel, after: int) -> None:
         """Raise if the tenant has no such job, or the cursor lies beyond its last event."""
@@ -143,7 +147,7 @@ class ProgressDialect:
 class Conversation:
     """What is said on one socket besides events: on `/ws` first where it begins, and an answer to each command."""
 
-    __slots__ = ("_dialect", "_everything", "_principal", "_session", "_tenant")
+    __slots__ = ("_all", "_dialect", "_principal", "_session")
 
     def __init__(
         self,
@@ -151,6 +155,7 @@ class Conversation:
         session: Session,
         principal: Principal,
         channel: Channel,
+        only: frozenset[str] | None,
         after: int | None,
         *,
         conflate: bool,
@@ -158,16 +163,13 @@ class Conversation:
         self._dialect = dialect
         self._session = session
         self._principal = principal
-        self._tenant, stream = channel
-        self._everything = stream is None  # until the first job is named
-        bound = principal.channels if self._everything else None
-        form = PROGRESS if bound is None else ProgressForm(bound)
+        self._all = None if is_stream(channel) else channel  # until the first job is named
+        form = PROGRESS if only is None else progress_of(only)
         begin = session.follow(channel, after, form, conflate=conflate)
-        if self._everything:
-            only = {} if bound is None else {"only": sorted(bound)}
-            channel_name = f"tenant:{self._tenant}"
+        if self._all is not None:
+            bound = {} if only is None else {"only": sorted(only)}
             self._say(
-                {"type": "connected", "channel": channel_name, **only, "epoch": dialect.hub.epoch, "after": begin}
+                {"type": "connected", "channel": name_of(channel), **bound, "epoch": dialect.hub.epoch, "after": begin}
             )
 
     async def obey(self, message: str) -> None:
@@ -183,24 +185,24 @@ class Conversation:
                     self._unsubscribe(command)
                 case Ping():
                     self._say({"type": "pong"})
-        except msgspec.MsgspecError as wrong:
-            self._say({"type": "error", "code": InvalidInput.code, "detail": str(wrong)})
+        except (msgspec.MsgspecError, RecursionError) as wrong:
+            detail = "The command is nested too deeply." if isinstance(wrong, RecursionError) else str(wrong)
+            self._say({"type": "error", "code": InvalidInput.code, "detail": detail})
         except _REFUSALS as refused:
             error = as_millrace_error(refused)
             self._say({"type": "error", "code": error.code, "detail": error.detail, **about})
 
     async def _subscribe(self, command: Subscribe) -> None:
         channel = self._channel(command.job_id)
-        self._dialect.check_bound(channel, self._principal)
         after = after_of(str(command.after), self._dialect.hub.epoch, field="after")
         if channel in self._session:
             raise AlreadySubscribed("This job is subscribed already.")
         if len(self._session) >= self._dialect.max_subscriptions:
             raise TooManySubscriptions(f"A socket may have {self._dialect.max_subscriptions} subscriptions.")
         await self._dialect.check_job(channel, after)
-        if self._everything:
-            self._everything = False
-            self._session.unfollow((self._tenant, None))
+        if self._all is not None:
+            self._session.unfollow(self._all)
+            self._all = None
         # The answer comes before the first event: it says where the events begin.
         self._say({"type": "subscribed", "job_id": command.job_id, "after": after})
         self._session.follow(channel, after, PROGRESS, conflate=command.conflate)
@@ -211,10 +213,21 @@ class Conversation:
         self._say({"type": "unsubscribed", "job_id": command.job_id})
 
     def _channel(self, job_id: UUID) -> Channel:
-        return self._tenant, stream_name(_CATEGORY, job_id)
+        return channel_of(stream_name(_CATEGORY, job_id), self._principal)
 
     def _say(self, answer: dict[str, object]) -> None:
         self._session.say(text_frame(encode_json(answer)))
+
+
+def _all_jobs(principal: Principal) -> tuple[Channel, frozenset[str] | None]:
+    """All of the tenant's; of these only some, if the ticket is bound to them."""
+    channel = channel_of(_ALL_JOBS, replace(principal, channels=None))
+    if principal.channels is None:
+        return channel, None
+    only = frozenset(name for name in principal.channels if name.startswith(_PREFIX))
+    if not only:
+        raise Forbidden("The ticket is bound to other channels.")
+    return channel, only
 
 
 def _is_true(text: str) -> bool:

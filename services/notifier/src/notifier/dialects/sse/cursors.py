@@ -20,28 +20,28 @@ class Cursors:
     """The places of one stream's channels."""
 
     def __init__(self, epoch: UUID, names: Sequence[str]) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
         self._digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
         self.places = [0] * len(names)
 
     @property
     def id(self) -> str:
         if len(self.places) == 1:
-            return cursor_of(self._epoch, self.places[0])
-        return f"{self._epoch}.{self._digest}.{'-'.join(map(str, self.places))}"
+            return cursor_of(self.epoch, self.places[0])
+        return f"{self.epoch}.{self._digest}.{'-'.join(map(str, self.places))}"
 
     def read(self, cursor: str, field: str) -> list[int]:
         """The places after which to go on. Raise `CursorExpired` if they are another log's, `InvalidInput` if they are
         not of these channels."""
         if len(self.places) == 1:
-            return [after_of(cursor, self._epoch, field=field)]
+            return [after_of(cursor, self.epoch, field=field)]
         if cursor == _BEGINNING:
             return [0] * len(self.places)
         found = _SEVERAL.fullmatch(cursor)
         if found is None or found["epoch"] is None:
             raise _not_of_these(field)
         places = found["places"].split("-")
-        numbers = [after_of(f"{found['epoch']}.{place}", self._epoch, field=field) for place in places]
+        numbers = [after_of(f"{found['epoch']}.{place}", self.epoch, field=field) for place in places]
         if found["names"] != self._digest or len(numbers) != len(self.places):
             raise _not_of_these(field)
         return numbers

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from events.answers import no_unknown_parameters
 from events.database import DATABASE_GONE
 from events.envelope import encode_json
-from events.errors import BadRequest, CursorExpired, FieldError, InvalidInput, MillraceError, NotFound, Unavailable
+from events.errors import BadRequest, CursorExpired, FieldError, InvalidInput, MillraceError, NotFound
 from events.event_stream import HEADERS, MEDIA_TYPE, come_again, farewell, message, wants_events
 from events.identity import Principal
 from events.log import EventLog
@@ -84,7 +84,8 @@ class Following:
         self._gaps[number] = why
 
     def begin(self, session: Session) -> bytes:
-        """Subscribe, and say where that begins."""
+        """Subscribe, and say where that begins. Raise `Unavailable` if the feed has ended since it was admitted."""
+        self._hub.check(self.cursors.epoch)
         for number, (channel, begin) in enumerate(zip(self.channels, self.begins, strict=True)):
             form = self._form(number)
             self.cursors.places[number] = session.follow(channel, begin, form, conflate=self._conflate)
@@ -143,10 +144,7 @@ def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
         principal: Principal, names: list[str], after: str | None, last_id: str | None, *, conflate: bool
     ) -> Following:
         channels = _channels(names, principal)
-        if floor.draining:
-            raise Unavailable("This notifier is stopping. Connect again.", headers={"Retry-After": "1"})
-        if floor.full:
-            raise Unavailable("Too many clients are connected. Try again.", headers={"Retry-After": "5"})
+        floor.check_room()
         cursors = Cursors(hub.epoch, names)
         following = Following(channels, cursors, hub, hidden_from(principal), conflate=conflate)
         wanted, why = _wanted(cursors, after, last_id)

@@ -27,7 +27,7 @@ _HEAD = "HTTP/1.1 200 OK\r\n" + "".join(f"{name}: {value}\r\n" for name, value i
 _FRAMED = "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 _NO_MORE = b"0\r\n\r\n"
 
-# Subscribes a session; what it returns is said first.
+# Subscribes a session; what it returns is said first. Raises `Unavailable` if that cannot be had any more.
 Begin = Callable[[Session], bytes]
 # Turns what forms have written for several channels into what the client gets.
 Stamp = Callable[[bytes], bytes]
@@ -82,8 +82,10 @@ class EventStream(asyncio.Protocol):
         try:
             assert begin is not None
             self.send(begin(self._session))
+        except Unavailable as error:
+            self.close(CloseCode.INTERNAL_ERROR, error.detail)
         except Exception as error:
-            self.fail(error)
+            self._session.fail(error)
 
     # What the transport says
 
@@ -138,6 +140,9 @@ class EventStream(asyncio.Protocol):
     def close(self, code: CloseCode, reason: str) -> None:
         self._end(str(int(code)), Unavailable(reason))
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def check(self, now: float, wall: float) -> None:
         """Called about once a second."""
         settings = self._floor.settings
@@ -148,7 +153,7 @@ class EventStream(asyncio.Protocol):
         elif self._paused_at is not None:
             if now - self._paused_at > settings.stall_seconds:
                 self._why = "stalled"
-                self._transport.abort()
+                self.abort()
         elif now - self._pinged_at >= settings.ping_seconds:
             self._pinged_at = now
             self.send(HEARTBEAT)
