@@ -18,7 +18,7 @@ from websockets.frames import Opcode
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
-from fixtures.event_streams import following, sse
+from fixtures.event_streams import following, sse, with_key
 from fixtures.gateway import KEY, PATIENCE, open_gateway
 from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
@@ -104,12 +104,14 @@ async def test_a_stream_of_events_leaves_nothing_in_the_notifier(
 
 
 @pytest.mark.usefixtures("nobody_looks")
-async def test_a_websocket_leaves_nothing_in_the_gateway(
+async def test_neither_a_websocket_nor_a_stream_leaves_anything_in_the_gateway(
     database: Database, open_parts_for: OpenParts, writer: Writer, tmp_path: Path
 ) -> None:
+    job_id = await writer.job(1, tenant="default")
     async with (
         open_notifier(database, open_parts_for, MemoryBroker()) as notifier,
         open_gateway(database, tmp_path, notifier.address.url) as gateway,
+        following(gateway.host, gateway.port, sse(f"job:{job_id}", after="0"), with_key()),  # what all share stays
         leaving_nothing(),
     ):
         for _ in range(_CLIENTS):
@@ -118,3 +120,5 @@ async def test_a_websocket_leaves_nothing_in_the_gateway(
                 session.ws_connect(f"{gateway.url}/ws") as client,
             ):
                 await client.receive(PATIENCE)
+            async with following(gateway.host, gateway.port, sse(f"job:{job_id}", after="0"), with_key()) as stream:
+                await stream.next()

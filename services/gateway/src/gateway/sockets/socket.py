@@ -60,6 +60,7 @@ class Socket:
 
     def leave(self) -> None:
         self.left(self)
+        self.tunnel = None
 
 
 def signed_for_socket(signer: PrincipalSigner, principal: Principal) -> str:

@@ -189,6 +189,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading.close()
         self._writing.close()
         self.connections.discard(self)
+        self._receive = _nothing  # it refers to us: nothing of us stays for as long as the transport does
         return self._unparsed
 
     # What the transport tells it
@@ -212,6 +213,7 @@ class ClientConnection(asyncio.Protocol):
         self._writing.close()
         self._wait_no_more()
         self._leave()
+        self._receive = _nothing
 
     def pause_writing(self) -> None:
         self._full = True
@@ -402,3 +404,7 @@ class ClientConnection(asyncio.Protocol):
             pieces, self._unsent = (self._unsent, *pieces), b""
         if pieces and not self.transport.is_closing():
             self.transport.writelines(pieces)
+
+
+def _nothing(_data: bytes) -> None:
+    pass

@@ -72,7 +72,7 @@ class ChunkedBody:
         self._pending = b""  # an unfinished line
         self._left = 0  # bytes of the current chunk still to come
         self._between = True  # two chunks: a size comes next
-        self._expects = self._size_line
+        self._expects = ChunkedBody._size_line  # not bound: it would refer to us
         self._trailer_bytes = 0
 
     def feed(self, data: bytes) -> Sequence[bytes]:
@@ -104,7 +104,7 @@ class ChunkedBody:
                 return payload
             if data[end - 1 : end] != b"\r" or end == at:
                 raise BadRequest("A line between the body's chunks does not end in CRLF.")
-            self._expects(data[at : end - 1])
+            self._expects(self, data[at : end - 1])
             at = end + 1
         if self.done:
             self.rest = data[at:]
@@ -130,12 +130,12 @@ class ChunkedBody:
         self._left = int(size[1], 16)
         self._between = False
         self.chunks += 1
-        self._expects = self._chunk_end if self._left else self._trailer_line
+        self._expects = ChunkedBody._chunk_end if self._left else ChunkedBody._trailer_line
 
     def _chunk_end(self, line: bytes) -> None:
         if line:
             raise BadRequest("A chunk of the body is longer than its size says.")
-        self._expects = self._size_line
+        self._expects = ChunkedBody._size_line
         self._between = True
 
     def _trailer_line(self, line: bytes) -> None:

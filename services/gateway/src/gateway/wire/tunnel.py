@@ -176,7 +176,10 @@ class TunnelEnd(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._closing is not None:
             self._closing.cancel()
-        self._lost()
+            self._closing = None
+        # Each end refers to the other: what they have used is let go now, not when Python looks for garbage next.
+        lost, self._lost = self._lost, _nothing
+        lost()
         peer, self._peer = self._peer, None
         if peer is not None:
             peer.peer_lost()
@@ -191,6 +194,10 @@ class ClientEnd(TunnelEnd):
     def __init__(self, transport: asyncio.Transport, *, lost: Callable[[], None], stops: Callable[[], None]) -> None:
         super().__init__(transport, lost=lost)
         self._stops = stops
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stops = _nothing
 
     def shutdown(self) -> None:
         """uvicorn stops, and the draining has not reached this one."""
@@ -239,3 +246,7 @@ class ServiceEnd(TunnelEnd):
         if not self._deaf and self._peer is not None:
             self._peer.abort()
             self.abort()
+
+
+def _nothing() -> None:
+    pass
