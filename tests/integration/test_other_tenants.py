@@ -242,6 +242,13 @@ async def unfollowed(millrace: Run, door: Gateway, channel: str, id_: str) -> tu
     return same
 
 
+# Of a stream of one's own that may come to be.
+NOBODY_IS_THERE = (
+    '{"presence": {"presence": {}}}',
+    '{"presence_stats": {"num_clients": 0, "num_users": 0}}',
+)
+
+
 async def test_another_tenants_streams_are_no_channels_to_centrifugos_clients(
     millrace: Run, door: Gateway, victim: Victim
 ) -> None:
@@ -261,10 +268,10 @@ async def test_another_tenants_streams_are_no_channels_to_centrifugos_clients(
             for category, name in {**foreign, "tenant": victim.tenant, "user": victim.user}.items():
                 told = []
                 for id_ in (name, str(new_id())):
-                    error = (await client.ask(**wish(f"{category}:{id_}")))["error"]
-                    told.append((error["code"], error["message"].replace(id_, "")))
+                    reply = await client.ask(**wish(f"{category}:{id_}"))
+                    told.append(json.dumps(reply).replace(id_, ""))
                 assert told[0] == told[1], category
-                assert told[0][0] == (102 if category in foreign else 103), category
+                assert told[0] in NOBODY_IS_THERE or reply["error"]["code"] == (102 if category in foreign else 103)
 
 
 @pytest.mark.parametrize("channel", ["job:*", "tenant:default"])
