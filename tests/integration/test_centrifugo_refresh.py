@@ -44,8 +44,8 @@ async def test_a_connection_lives_by_the_token_that_refreshes_it(
             assert refreshed == {"client": told["client"], "version": "millrace"}
             assert await connection.fetchval("SELECT expires_at FROM gateway.sockets") is None
             assert await client.refused(refresh={"token": KEY}) == 108
-        for terms, token in (({}, "mr_live_no"), ({"subject": "user:ada"}, KEY)):
-            async with opened(gateway, connection, **terms) as (client, _):
+        for subject, token in ((ADMIN, "mr_live_no"), ("user:ada", KEY)):
+            async with opened(gateway, connection, subject=subject) as (client, _):
                 await client.send({"refresh": {"token": token}})
                 assert await client.closed() == (3500, "invalid token")
         async with opened(gateway, connection, expires_at=None) as (client, told):

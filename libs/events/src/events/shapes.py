@@ -21,7 +21,7 @@ class Shape:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         text = {**handler(source), "pattern": self.pattern}
-        return core_schema.no_info_wrap_validator_function(self._validate, text)  # type: ignore[arg-type]  # one of a str
+        return core_schema.no_info_wrap_validator_function(self._validate, text)
 
     def _validate(self, text: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         try:

@@ -205,7 +205,7 @@ _CLEARER = {"model_attributes_type": "Send a JSON object, with Content-Type: app
 def _detail(error: dict[str, Any]) -> str:
     if "pattern" in error.get("ctx", {}):  # of no `Shape`: a regular expression is no answer
         return "This has another form than the OpenAPI document asks for, at /docs."
-    return _CLEARER.get(error["type"], error["msg"])
+    return _CLEARER.get(error["type"]) or str(error["msg"])
 
 
 def as_millrace_error(raised: Exception) -> MillraceError:
