@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from aiohttp import web
 from websockets.asyncio.client import connect
 
 from deploy.provision import Database
 from events.broker_memory import MemoryBroker
+from fixtures.accounts import register
 from fixtures.centrifugo import ENDPOINT, Client
-from fixtures.gateway import KEY, open_gateway
+from fixtures.gateway import KEY, Gateway, open_gateway
+from fixtures.limits import COUNTED, only
 from fixtures.notifier import RunningNotifier, open_notifier
 from fixtures.parts import OpenParts
 from fixtures.sockets import ADMIN, connected, plant
 from fixtures.way import Way
+from gateway.limits.sealed_address import SealedAddresses
 
 
 async def test_a_connection_lives_by_the_token_that_refreshes_it(
@@ -33,28 +37,66 @@ async def test_a_connection_lives_by_the_token_that_refreshes_it(
     ):
         to_gateway.server_port = gateway.port
 
-        @asynccontextmanager
-        async def opened(**terms: Any) -> AsyncIterator[tuple[Client, dict[str, Any]]]:
-            ticket = await plant(connection, **{"expires_at": int(time.time()) + 60, "subject": ADMIN, **terms})
-            url = gateway.url.replace("http", "ws")
-            async with connect(f"{url}{ENDPOINT}?ticket={ticket.text}", compression=None, proxy=None) as raw:
-                client = Client(raw)
-                yield client, (await client.ask(connect={}))["connect"]
-
-        async with opened() as (client, told):
+        async with opened(gateway, connection) as (client, told):
             assert told["expires"]
             assert 40 <= told["ttl"] <= 45
             (refreshed,) = (await client.ask(refresh={"token": KEY})).values()
             assert refreshed == {"client": told["client"], "version": "millrace"}
             assert await connection.fetchval("SELECT expires_at FROM gateway.sockets") is None
             assert await client.refused(refresh={"token": KEY}) == 108
-        for terms, token in (({}, "mr_live_no"), ({"subject": "user:ada"}, KEY)):
-            async with opened(**terms) as (client, _):
+        for subject, token in ((ADMIN, "mr_live_no"), ("user:ada", KEY)):
+            async with opened(gateway, connection, subject=subject) as (client, _):
                 await client.send({"refresh": {"token": token}})
                 assert await client.closed() == (3500, "invalid token")
-        async with opened(expires_at=None) as (client, told):
+        async with opened(gateway, connection, expires_at=None) as (client, told):
             assert "expires" not in told
             assert await client.refused(refresh={"token": KEY}) == 108
+
+
+@pytest.mark.parametrize("by_token", [False, True], ids=["opened with a ticket", "opened with a token"])
+async def test_wrong_tokens_count_for_the_address_of_their_client_and_not_for_the_notifiers(
+    database: Database, open_parts_for: OpenParts, data_dir: Path, by_token: bool
+) -> None:
+    """The gateway hears all of them from the notifier: a few clients with old tokens kept everybody from refreshing."""
+    settings: dict[str, Any] = {"trusted_proxies": ["127.0.0.1/32"], "limits": only("guess", "address", 3), **COUNTED}
+    async with (
+        Way.to("http://127.0.0.1:1") as to_gateway,
+        open_notifier(database, open_parts_for, MemoryBroker(), gateway_url=to_gateway.url) as notifier,
+        open_gateway(database, data_dir, notifier.address.url, **settings) as gateway,
+        connected(database) as connection,
+    ):
+        to_gateway.server_port = gateway.port
+        ada = (await register(gateway, "ada@example.org")).access
+        token = {"token": ada} if by_token else None
+        async with opened(gateway, connection, address="203.0.113.8", token=token) as (patient, _):
+            for _ in range(3):
+                async with opened(gateway, connection, address="203.0.113.7", token=token) as (client, _):
+                    await client.send({"refresh": {"token": "mr_live_no"}})
+                    assert await client.closed() == (3500, "invalid token")
+            async with opened(gateway, connection, address="203.0.113.7", token=token) as (client, _):
+                assert await client.refused(refresh={"token": "mr_live_no"}) == 100, (
+                    "a guesser is not heard for a while"
+                )
+            good = ada if by_token else KEY
+            assert "refresh" in await patient.ask(refresh={"token": good})
+        for address, status in (("203.0.113.7", 429), ("203.0.113.8", 401)):
+            refused = await gateway.ask("GET /api/v1/jobs", f"X-Forwarded-For: {address}", key="mr_live_no")
+            assert refused.status == status
+
+
+async def test_nobody_can_lay_wrong_tokens_at_anothers_door(
+    database: Database, data_dir: Path, any_service: str
+) -> None:
+    settings: dict[str, Any] = {"trusted_proxies": ["127.0.0.1/32"], "limits": only("guess", "address", 1), **COUNTED}
+    stolen = SealedAddresses("the pepper of another installation").seal("203.0.113.8").decode()
+    async with open_gateway(database, data_dir, any_service, **settings) as gateway:
+        heard = []
+        for client in ("X-Socket-Client: 203.0.113.8", f"X-Socket-Client: {stolen}"):
+            path = f"POST /api/v1/auth/sockets/{uuid4()}/refresh"
+            answer = await gateway.ask(path, "X-Forwarded-For: 203.0.113.7", client, key="mr_live_no")
+            heard.append(answer.status)
+        assert heard == [401, 429]
+        assert (await gateway.ask("GET /api/v1/jobs", "X-Forwarded-For: 203.0.113.8", key=None)).status == 401
 
 
 @pytest.mark.parametrize(
@@ -74,7 +116,7 @@ async def test_what_the_gateway_refuses_for_now_may_be_asked_for_again(
 
     async def refuse(request: web.Request) -> web.Response:
         assert request.path == f"/api/v1/auth/sockets/{socket}/refresh"
-        assert request.headers["Authorization"] == "Bearer x"
+        assert (request.headers["Authorization"], request.headers["X-Socket-Client"]) == ("Bearer x", "sealed")
         assert status is not None
         return web.Response(status=status, body=json.dumps({"code": code}))
 
@@ -83,6 +125,7 @@ async def test_what_the_gateway_refuses_for_now_may_be_asked_for_again(
     async with serving(app) as url:
         gateway_url = "http://127.0.0.1:1" if status is None else url
         terms = {"X-Socket-Id": str(socket), "X-Socket-Expires": str(int(time.time()) + 60)}
+        terms["X-Socket-Client"] = "sealed"
         async with (
             open_notifier(database, open_parts_for, MemoryBroker(), gateway_url=gateway_url) as notifier,
             client_of(notifier, terms) as client,
@@ -93,6 +136,27 @@ async def test_what_the_gateway_refuses_for_now_may_be_asked_for_again(
             else:
                 await client.send({"refresh": {"token": "x"}})
                 assert await client.closed() == heard
+
+
+@asynccontextmanager
+async def opened(
+    gateway: Gateway,
+    connection: asyncpg.Connection,
+    *,
+    address: str = "203.0.113.1",
+    token: dict[str, str] | None = None,
+    **terms: Any,
+) -> AsyncIterator[tuple[Client, dict[str, Any]]]:
+    """A client that has connected with this token, or else by a ticket of these terms; and what it was told."""
+    query = ""
+    if token is None:
+        ticket = await plant(connection, **{"expires_at": int(time.time()) + 60, "subject": ADMIN, **terms})
+        query = f"?ticket={ticket.text}"
+    url = f"{gateway.url.replace('http', 'ws')}{ENDPOINT}{query}"
+    seen = {"X-Forwarded-For": address}
+    async with connect(url, compression=None, proxy=None, additional_headers=seen) as raw:
+        client = Client(raw)
+        yield client, (await client.ask(connect=token or {}))["connect"]
 
 
 @asynccontextmanager

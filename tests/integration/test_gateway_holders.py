@@ -117,7 +117,7 @@ async def test_a_gateway_that_stops_takes_what_it_held_with_it(
     await opened(stops, new_id(), her(60))
     await opened(lives, stays := new_id(), her(60))
     await stops.aclose()
-    assert await connection.fetch("SELECT id FROM gateway.sockets") == [(stays,)]
+    assert await connection.fetchval("SELECT array_agg(id) FROM gateway.sockets") == [stays]
 
 
 async def test_when_the_database_was_away_nobody_is_taken_for_dead_who_had_no_time_to_come_back(

@@ -15,10 +15,12 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
+from events.database import load_queries
 from fixtures.event_streams import EventClient, Refused, Said, following, sse, with_key
 from fixtures.gateway import PATIENCE, Gateway, Upstream, open_gateway, read_head
 from fixtures.parts import OpenParts
 from fixtures.sockets import ADMIN, Site, connected, open_site, plant
+from gateway.tickets.tickets import hash_ticket
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 JSON = "Content-Type: application/json"
@@ -184,7 +186,7 @@ async def test_a_stream_expires_with_its_credential(site: Site) -> None:
     async with AsyncExitStack() as stack:
         client, path, cookie = await planted(site, stack, sse(f"job:{job_id}"), expires_at=int(time.time()) + 2)
         assert why(await client.rest()) == ("error", "unauthenticated", "Credential expired.")
-        assert await refusal(site.gateway, path, cookie) == (401, "unauthenticated")
+        assert (await refusal(site.gateway, path, cookie))[0] == 401, "expired, or forgotten already"
 
 
 async def test_a_stream_that_is_refreshed_lives_by_the_new_credential_and_so_does_its_way_back(site: Site) -> None:
@@ -318,6 +320,94 @@ async def test_a_ticket_that_is_used_while_the_service_is_away_is_good_for_comin
             cookie = f"Cookie: {str(client.head.get('set-cookie')).partition(';')[0]}"
         async with follow(gateway, path, cookie) as client:
             assert why(await client.rest())[1] == "unavailable"
+
+
+async def test_a_ticket_that_is_refused_for_now_is_good_for_coming_again(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path
+) -> None:
+    """It was used up before its stream was refused for want of a place, and its cookie was made only afterwards."""
+    async with open_site(database, open_parts_for, tmp_path, max_sockets_per_subject=1) as site:
+        job_id = await site.writer.job(1, tenant="default")
+        first, second = [(await site.plant(subject="user:her")).text for _ in range(2)]
+        async with follow(site.gateway, sse(f"job:{job_id}", ticket=first)) as client:
+            await client.until_begun()
+            path = sse(f"job:{job_id}", after="0", ticket=second)
+            async with follow(site.gateway, path) as turned_away:
+                assert why(await turned_away.rest())[1] == "too_many_sockets"
+                cookie = f"Cookie: {str(turned_away.head.get('set-cookie')).partition(';')[0]}"
+            assert await refusal(site.gateway, path) == (401, "unauthenticated"), "it is used up all the same"
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                async with follow(site.gateway, path, cookie) as again:
+                    if again.head.get("x-socket-id") is not None:
+                        assert await again.versions(1) == [1]
+                        break
+
+
+async def test_a_ticket_of_a_revoked_credential_opens_no_stream_where_the_revocation_was_not_heard(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path
+) -> None:
+    async with open_site(database, open_parts_for, tmp_path) as site:
+        path = sse(f"job:{await site.writer.job(1, tenant='default')}")
+        tickets = list[str]()
+        for _ in range(2):
+            made = await site.gateway.ask("POST /api/v1/keys", JSON, body=b'{"name":"page","scopes":["jobs:read"]}')
+            key = json.loads(made.body)
+            ticket = json.loads((await site.gateway.ask("POST /api/v1/auth/tickets", key=key["key"])).body)["ticket"]
+            tickets.append(f"{path}&ticket={ticket}")
+        assert (await site.gateway.ask(f"DELETE /api/v1/keys/{key['id']}")).status == 204
+        async with open_gateway(database, tmp_path / "new", site.notifier.address.url) as fresh:
+            good, revoked = tickets
+            assert await refusal(fresh, revoked) == (401, "unauthenticated")
+            async with follow(fresh, good) as client:
+                await client.until_begun()
+
+
+async def test_a_ticket_that_is_used_up_while_its_credential_is_revoked_leaves_no_way_back(
+    site: Site, database: Database
+) -> None:
+    """A revocation that had ended the streams before this one was kept had left it open for an hour."""
+    made = await site.gateway.ask("POST /api/v1/keys", JSON, body=b'{"name":"page","scopes":["jobs:read"]}')
+    key = json.loads(made.body)
+    ticket = json.loads((await site.gateway.ask("POST /api/v1/auth/tickets", key=key["key"])).body)["ticket"]
+    begin = load_queries("gateway", "tickets/streams.sql")["begin_stream"]
+    async with connected(database) as using_it:
+        async with using_it.transaction():
+            assert await using_it.fetchrow(begin, hash_ticket(ticket), b"h" * 32, 30.0) is not None
+            revoking = asyncio.create_task(site.gateway.ask(f"DELETE /api/v1/keys/{key['id']}"))
+            async with asyncio.timeout(PATIENCE):
+                while not await site.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    pass
+        assert (await revoking).status == 204
+        assert await using_it.fetchval("SELECT count(*) FROM gateway.streams") == 0
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of heartbeats", "of nothing"])
+@pytest.mark.parametrize("whole", [True, False], ids=["between two messages", "in a message"])
+async def test_a_service_that_is_silent_for_too_long_ends_the_stream_and_its_client_is_told(
+    database: Database, tmp_path: Path, told: bool, whole: bool
+) -> None:
+    """Nothing told a client that the service behind its stream hung: it waited for events that never came."""
+
+    async def hangs(reader: Reader, writer: Writer) -> None:
+        await read_head(reader)
+        head = HEAD.replace(b"\r\n\r\n", b"\r\nX-Millrace-Heartbeat: 0.2\r\n\r\n") if told else HEAD
+        writer.write(head + chunk(BEGUN if whole else BEGUN + b'id: e.2\ndata: {"half":'))
+        await reader.read()
+
+    async with (
+        Upstream.open(hangs) as upstream,
+        open_gateway(database, tmp_path, upstream.url, upstream_timeout=600.0 if told else 0.4) as gateway,
+        follow(gateway, sse("x"), with_key()) as client,
+    ):
+        said = await client.rest()
+        assert (client.last_id, client.ended) == ("e.1", whole)
+        assert client.head.get("x-millrace-heartbeat") is None
+        if whole:
+            assert why(said) == ("error", "upstream_timeout", "The notifier was silent for too long. Connect again.")
+            assert client.retry != 1000, "not with all others"
+        else:
+            assert said == [], "half a message is none"
 
 
 @pytest.mark.parametrize("patient", [True, False])

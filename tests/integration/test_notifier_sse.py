@@ -249,6 +249,7 @@ async def test_a_silent_stream_has_heartbeats_and_who_leaves_makes_room(
         world = World(notifier, writer)
         job_id = await writer.job(1)
         async with world.follow(f"job:{job_id}") as client:
+            assert client.head.get("x-millrace-heartbeat") == "0.1", "so who stands between can tell that it has gone"
             await client.until_commented()
             async with world.follow(f"job:{job_id}") as turned_away:
                 (error,) = await turned_away.rest()

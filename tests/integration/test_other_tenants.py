@@ -7,14 +7,17 @@ Part of the attack table, see test_attacks.py.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from events.ids import new_id
+from fixtures.centrifugo import ENDPOINT
+from fixtures.centrifugo import Client as CentrifugoClient
 from fixtures.client import Client
+from fixtures.event_streams import following, sse, with_key
 from fixtures.gateway import Gateway
 from fixtures.millrace import Document, Run, operations
 from fixtures.sockets import answers, connecting, received, refusal
@@ -71,7 +74,7 @@ UNDOCUMENTED = {
     "/ws": "below",
     "/connection": "answers nothing yet",
     "/connection/sse": "the same as /api/v1/connection/sse",
-    "/connection/websocket": "WebSockets only: test_gateway_greetings.py",
+    "/connection/websocket": "below",
     "/api/v1/connection/websocket": "the same",
     "/files": "the same as /api/v1/files",
     "/clean": "the same as /api/v1/clean",
@@ -211,6 +214,93 @@ async def test_another_tenants_job_is_no_job_to_a_socket(
             told.append({k: str(v).replace(id_, "") for k, v in (await received(socket)).items()})
         assert told[0] == told[1]
         assert (told[0]["type"], told[0]["code"]) == ("error", "not_found")
+
+
+async def test_another_tenants_streams_are_no_channels_to_server_sent_events(
+    millrace: Run, door: Gateway, victim: Victim
+) -> None:
+    for category in ("job", "upload"):
+        told = [
+            await unfollowed(millrace, door, f"{category}:{id_}", id_)
+            for id_ in (victim.ids[f"{category}_id"], str(new_id()))
+        ]
+        assert told[0] == told[1]
+        assert told[0][:2] == (404, "not_found")
+    for category, name in (("tenant", victim.tenant), ("user", victim.user)):
+        told = [await unfollowed(millrace, door, f"{category}:{id_}", id_) for id_ in (name, str(new_id()))]
+        assert told[0] == told[1]
+        assert told[0][:2] == (403, "forbidden")
+
+
+async def unfollowed(millrace: Run, door: Gateway, channel: str, id_: str) -> tuple[int, str, str]:
+    """How a stream of events is refused, from wherever, without what was asked for."""
+    told = set()
+    for path in (sse(channel), sse(channel, after="0"), sse(channel, after="1000")):
+        answer = await door.ask(f"GET {path}", "Accept: text/event-stream", key=millrace.admin_key)
+        told.add((*said(answer), json.loads(answer.body)["detail"].replace(id_, "")))
+    (same,) = told
+    return same
+
+
+# Of a stream of one's own that may come to be.
+NOBODY_IS_THERE = (
+    '{"presence": {"presence": {}}}',
+    '{"presence_stats": {"num_clients": 0, "num_users": 0}}',
+)
+
+
+async def test_another_tenants_streams_are_no_channels_to_centrifugos_clients(
+    millrace: Run, door: Gateway, victim: Victim
+) -> None:
+    wishes: list[Callable[[str], dict[str, Any]]] = [
+        lambda channel: {"subscribe": {"channel": channel}},
+        lambda channel: {"subscribe": {"channel": channel, "recover": True, "offset": 1}},
+        lambda channel: {"history": {"channel": channel, "limit": 10}},
+        lambda channel: {"presence": {"channel": channel}},
+        lambda channel: {"presence_stats": {"channel": channel}},
+        lambda channel: {"rpc": {"method": "snapshot", "data": {"channel": channel}}},
+    ]
+    foreign = {"job": victim.ids["job_id"], "upload": victim.ids["upload_id"]}
+    async with connecting(door, ENDPOINT) as socket:
+        client = CentrifugoClient(socket)
+        assert "connect" in await client.ask(connect={"token": millrace.admin_key})
+        for wish in wishes:
+            for category, name in {**foreign, "tenant": victim.tenant, "user": victim.user}.items():
+                told = []
+                for id_ in (name, str(new_id())):
+                    reply = await client.ask(**wish(f"{category}:{id_}"))
+                    told.append(json.dumps(reply).replace(id_, ""))
+                assert told[0] == told[1], category
+                assert told[0] in NOBODY_IS_THERE or reply["error"]["code"] == (102 if category in foreign else 103)
+
+
+@pytest.mark.parametrize("channel", ["job:*", "tenant:default"])
+async def test_who_follows_everything_is_told_nothing_of_another_tenant(
+    millrace: Run, door: Gateway, victim: Victim, channel: str
+) -> None:
+    """From the beginning of the log, which is the victim's, until a job of the stranger's own has ended."""
+    async with Client(millrace.url, millrace.admin_key) as client:
+        own = (await client.upload(CSV))["job_id"]
+        await client.watch(own)
+    async with following(door.host, door.port, sse(channel, after="0"), with_key(millrace.admin_key)) as stream:
+        assert traces_in(await heard_of(own, stream.next), victim) == []
+    async with connecting(door, ENDPOINT) as socket:
+        follower = CentrifugoClient(socket)
+        assert "connect" in await follower.ask(connect={"token": millrace.admin_key})
+        await follower.subscribe(channel, recover=True, offset=0)
+        assert traces_in(await heard_of(own, follower.next), victim) == []
+
+
+async def heard_of(job_id: str, hear: Callable[[], Awaitable[object]]) -> str:
+    """All that is told until this job is done."""
+    heard = [""]
+    while not (job_id in heard[-1] and "job.completed" in heard[-1]):
+        heard.append(str(await hear()))
+    return "".join(heard)
+
+
+def traces_in(heard: str, victim: Victim) -> list[str]:
+    return [trace for trace in victim.traces if trace in heard]
 
 
 async def test_a_socket_on_all_jobs_is_told_nothing_of_another_tenant(

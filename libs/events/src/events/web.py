@@ -202,15 +202,19 @@ def problem_body(error: MillraceError, *, instance: str, request_id: str) -> byt
 _CLEARER = {"model_attributes_type": "Send a JSON object, with Content-Type: application/json."}
 
 
+def _detail(error: dict[str, Any]) -> str:
+    if "pattern" in error.get("ctx", {}):  # of no `Shape`: a regular expression is no answer
+        return "This has another form than the OpenAPI document asks for, at /docs."
+    return _CLEARER.get(error["type"]) or str(error["msg"])
+
+
 def as_millrace_error(raised: Exception) -> MillraceError:
     """What a client may know of an exception."""
     match raised:
         case MillraceError():
             return raised
         case RequestValidationError():
-            errors = [
-                FieldError(_place(e["loc"]), e["type"], _CLEARER.get(e["type"], e["msg"])) for e in raised.errors()
-            ]
+            errors = [FieldError(_place(e["loc"]), e["type"], _detail(e)) for e in raised.errors()]
             return InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors), errors=errors)
         case HTTPException(status_code=404):
             return NotFound("There is nothing at this path.")

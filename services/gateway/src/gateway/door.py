@@ -272,7 +272,8 @@ class Door:
         authenticated = asyncio.get_running_loop().time()  # not later: what is revoked while the answer comes counts
         opened = await self._streams.find(request.head, ticket)
         if opened is None:
-            opened, cookies = await self._unless_guessed(request, lambda: self._streams.begin(request.head, ticket))
+            begun = await self._unless_guessed(request, lambda: self._streams.begin(request.head, ticket))
+            opened, cookies = begun
             # Whatever the answer is: who is refused for now and comes again has no other credential.
             request.terms += encode(cookies)
         return opened.socket, opened.identity, authenticated

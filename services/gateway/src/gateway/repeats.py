@@ -12,10 +12,11 @@ from fastapi import Header
 from events.envelope import encode_json
 from events.errors import IdempotencyKeyReused
 from events.identity import Principal
+from events.shapes import IDEMPOTENCY_KEY
 
 IdempotencyKey = Annotated[
-    str | None,
-    Header(pattern=r"^[\x21-\x7e]{1,255}$", description="The same key and body again gives the first answer again."),
+    Annotated[str, IDEMPOTENCY_KEY] | None,
+    Header(description="The same key and body again gives the first answer again."),
 ]
 
 

@@ -25,6 +25,7 @@ from events.fields import checked_filename, checked_options
 from events.identity import Principal
 from events.openapi import Page, answers, links, problems
 from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
+from events.shapes import IDEMPOTENCY_KEY, Shape
 from events.web import require
 from events.wrapping import refuse_codings
 from ingest.settings import IngestSettings
@@ -33,6 +34,9 @@ from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_
 
 Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
+_WORKFLOW = Shape(
+    r"^[a-z][a-z0-9-]{0,63}$", "a workflow's name: a small letter, then up to 63 small letters, digits or -"
+)
 
 _BODY: dict[str, Any] = {
     "parameters": [
@@ -90,10 +94,10 @@ def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRoute
     async def upload(
         request: Request,
         principal: Uploader,
-        workflow: Annotated[str, Query(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "csv-profile",
+        workflow: Annotated[str, Query(), _WORKFLOW] = "csv-profile",
         options: Annotated[str, Query(max_length=16_384, include_in_schema=False)] = "{}",
         filename: str | None = None,
-        idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")] = None,
+        idempotency_key: Annotated[Annotated[str, IDEMPOTENCY_KEY] | None, Header()] = None,
     ) -> Response:
         """Upload a file as the raw body, or as the multipart part `file`. Starts a job for it."""
         refuse_codings(request)

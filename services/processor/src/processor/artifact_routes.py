@@ -12,12 +12,17 @@ from events.blobs import Blobs
 from events.errors import Gone, NotFound
 from events.openapi import Page, Responses, answers, problems
 from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
+from events.shapes import Shape
 from processor.artifact_views import ARTIFACTS, Artifacts, ArtifactView, place_of
 from processor.artifacts import NAME_PATTERN
+from processor.shapes import ARTIFACT_NAME, STEP_NAME, STEP_PATTERN
 from processor.workflows.jobs import Jobs
-from processor.workflows.routes import STEP_PATTERN, JobReader
+from processor.workflows.routes import JobReader
 
-_CURSOR_PATTERN = STEP_PATTERN.removesuffix("$") + "/(-1|[0-9]{1,9})/" + NAME_PATTERN.removeprefix("^")
+_CURSOR = Shape(
+    STEP_PATTERN.removesuffix("$") + "/(-1|[0-9]{1,9})/" + NAME_PATTERN.removeprefix("^"),
+    "the next_cursor of a list of artifacts",
+)
 
 # Steps make them of what anybody may have sent: in a browser, a page among them is shown, runs nothing, asks nobody for
 # anything, and is of no origin.
@@ -42,7 +47,7 @@ def router(artifacts: Artifacts, jobs: Jobs, blobs: Blobs) -> APIRouter:
         job_id: UUID,
         principal: JobReader,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        cursor: Annotated[str | None, Query(pattern=_CURSOR_PATTERN)] = None,
+        cursor: Annotated[Annotated[str, _CURSOR] | None, Query()] = None,
     ) -> Response:
         """The job's artifacts: of each step and item that has ended well, also while others still run."""
         await jobs.one(principal.tenant, job_id)
@@ -54,9 +59,9 @@ def router(artifacts: Artifacts, jobs: Jobs, blobs: Blobs) -> APIRouter:
     async def artifact(
         request: Request,
         job_id: UUID,
-        name: Annotated[str, Path(alias="artifact", pattern=NAME_PATTERN)],
+        name: Annotated[str, Path(alias="artifact"), ARTIFACT_NAME],
         principal: JobReader,
-        step: Annotated[str | None, Query(pattern=STEP_PATTERN)] = None,
+        step: Annotated[Annotated[str, STEP_NAME] | None, Query()] = None,
         item: Annotated[int | None, Query(ge=0, le=2_147_483_647)] = None,
         range_header: Annotated[str | None, Header(alias="range")] = None,
     ) -> Response:

@@ -16,6 +16,7 @@ from events.errors import CursorExpired, NotFound
 from events.identity import Principal
 from events.log import EventLog
 from events.openapi import Page, answers, problems
+from events.shapes import Shape
 from events.web import require
 
 JobReader = Annotated[Principal, require("jobs:read")]
@@ -23,12 +24,13 @@ EventReader = Annotated[Principal, require("events:read")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[
     str,
-    Query(
-        pattern=r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\.)?[0-9]{1,18}$",
-        description="A version or position, `<epoch>.<n>` or `<n>`.",
+    Query(description="A version or position, `<epoch>.<n>` or `<n>`."),
+    Shape(
+        r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\.)?[0-9]{1,18}$",
+        "a version or position: <epoch>.<n> or <n>, where the epoch is a UUID",
     ),
 ]
-Stream = Annotated[str, Path(pattern=STREAM_PATTERN, description="Such as `job:<id>`.")]
+Stream = Annotated[str, Path(description="Such as `job:<id>`."), Shape(STREAM_PATTERN, "a stream such as job:<id>")]
 
 _PAGE = Page(
     [

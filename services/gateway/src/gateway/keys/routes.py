@@ -13,6 +13,7 @@ from events.envelope import encode_json
 from events.errors import Conflict, CursorExpired, Forbidden, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.openapi import Page, answers, links, problems
+from events.shapes import Shape
 from events.web import require
 from gateway.auth.credentials import SCOPES
 from gateway.keys.keys import Key, Keys, Made, Wish
@@ -39,14 +40,17 @@ def _in_the_future(moment: datetime) -> datetime:
 
 Admin = Annotated[Principal, require("keys:admin")]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    Shape(r"^[^\x00-\x1f\x7f]*$", "one line of text, without control characters"),
 ]
 Scope = Annotated[
     str, AfterValidator(_known_scope), WithJsonSchema({"type": "string", "enum": sorted(SCOPES), "title": "Scope"})
 ]
 Future = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
-KeyId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{12}$")]
-Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z]{12}$")]
+_ID = Shape(r"^[0-9A-Za-z]{12}$", "the id of a key: 12 letters or digits")
+KeyId = Annotated[str, Path(), _ID]
+Cursor = Annotated[Annotated[str, _ID] | None, Query()]
 
 
 class KeyWish(BaseModel):

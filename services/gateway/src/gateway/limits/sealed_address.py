@@ -1,5 +1,5 @@
-"""Where the client of a socket is, sealed for the service behind it. What the service asks for the client counts for that
-address then: else all clients of a service shared the service's own, and a few could use it up.
+"""Where the client of a socket is, sealed for the service behind it. What the service asks for the client counts for
+that address then: else all its clients shared the service's own, and a few could use it up.
 
 Only gateways can read it: where a client is, is no service's business.
 """

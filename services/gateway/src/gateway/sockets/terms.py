@@ -39,8 +39,8 @@ class Terms:
         self._holder = new_id()
 
     async def keep(self, socket: Socket) -> Lease:
-        """Hold it, and let it be refreshed through any replica. Returns by what it lives: if it was refreshed before, that
-        counts."""
+        """Hold it, and let it be refreshed through any replica. Returns by what it lives: what it was refreshed with
+        meanwhile counts."""
         columns = _columns(socket.identity)
         row = await self._pool.fetchrow(self._queries["keep_socket"], socket.id, self._holder, socket.opening, *columns)
         assert row is not None

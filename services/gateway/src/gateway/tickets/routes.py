@@ -5,17 +5,18 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from events.envelope import STREAM_PATTERN
 from events.errors import NotFound
 from events.openapi import example, problems
+from events.shapes import Shape
 from gateway.auth.credentials import IdentityOf
 from gateway.sockets.sockets import Sockets
 from gateway.tickets.channels import MOST_CHANNELS, checked_channels
 from gateway.tickets.tickets import Tickets
 
-Channel = Annotated[str, StringConstraints(pattern=STREAM_PATTERN)]
+Channel = Annotated[str, Shape(STREAM_PATTERN, "a channel: <category>:<id>, such as job:<id>")]
 
 
 class TicketWish(BaseModel):

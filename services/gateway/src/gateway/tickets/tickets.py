@@ -20,6 +20,7 @@ GOOD_FOR_SECONDS = 30.0
 MAKE_ONE = "Make one with POST /api/v1/auth/tickets."
 
 _PREFIX = "mr_tkt_"
+_FORM = "mr_tkt_ and 43 letters, digits, - or _"
 _FORMAT = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
@@ -70,7 +71,7 @@ class Tickets:
 def hash_ticket(text: str) -> bytes:
     """What is kept of it. Raises Unauthenticated if it is none."""
     if not _FORMAT.fullmatch(text):
-        raise Unauthenticated(f"The ticket is malformed. {MAKE_ONE}")
+        raise Unauthenticated(f"The ticket is malformed: it is {_FORM}. {MAKE_ONE}")
     return hashlib.sha256(text.encode()).digest()
 
 

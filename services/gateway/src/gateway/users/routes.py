@@ -12,6 +12,7 @@ from events.answers import read_answer
 from events.errors import Forbidden, IdempotencyKeyReused
 from events.identity import Principal
 from events.openapi import example, problems
+from events.shapes import Shape
 from events.web import PrincipalOf, require
 from gateway.auth.roles import Role
 from gateway.repeats import IdempotencyKey
@@ -39,10 +40,13 @@ _MAIL = rf"[^@{_UNSEEN}]"
 _ANY, _VISIBLE = r"[^\x00-\x1f\x7f]", rf"[^{_UNSEEN}]"
 Email = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=254, pattern=rf"^{_MAIL}{{1,64}}@{_MAIL}+\.{_MAIL}+$"),
+    StringConstraints(strip_whitespace=True, max_length=254),
+    Shape(rf"^{_MAIL}{{1,64}}@{_MAIL}+\.{_MAIL}+$", "an email address, such as ada@example.com"),
 ]
 Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=rf"^{_ANY}*{_VISIBLE}{_ANY}*$")
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    Shape(rf"^{_ANY}*{_VISIBLE}{_ANY}*$", "one line of text that can be seen, without control characters"),
 ]
 
 

@@ -13,6 +13,7 @@ from events.errors import Gone, NotFound
 from events.fields import wrong_header
 from events.identity import Principal
 from events.openapi import answers, problems
+from events.shapes import IDEMPOTENCY_KEY
 from events.web import require
 from events.wrapping import refuse_codings
 from ingest.files.files import Arrival, Files
@@ -57,7 +58,7 @@ def tus_router(files: Files, uploads: Uploads, settings: IngestSettings) -> APIR
     async def create(
         request: Request,
         principal: Uploader,
-        idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")] = None,
+        idempotency_key: Annotated[Annotated[str, IDEMPOTENCY_KEY] | None, Header()] = None,
     ) -> Response:
         """Make a file that arrives in pieces, by the tus protocol 1.0. The first bytes may come along."""
         wish, has_body = wish_of(request, idempotency_key), has_body_in(request.headers)

@@ -12,21 +12,22 @@ from events.errors import Conflict, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.schedules import CatchUp, Overlap
+from events.shapes import IDEMPOTENCY_KEY
 from events.web import require
-from processor.language.definition import NAME_PATTERN
 from processor.schedules.cron import LONGEST
 from processor.schedules.schedule import Schedule
 from processor.schedules.schedules import Schedules
 from processor.schedules.terms import Wanted
 from processor.schedules.views import SCHEDULE, SCHEDULES
+from processor.shapes import WORKFLOW_NAME
 from processor.workflows.control import Said
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]
 # It starts jobs, in the name of whoever lets it.
 _STARTS_JOBS = [require("jobs:write")]
-IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+IdempotencyKey = Annotated[Annotated[str, IDEMPOTENCY_KEY] | None, Header()]
+Name = Annotated[str, WORKFLOW_NAME]
 _YEAR = 366 * 86_400
 Seconds = Annotated[int, Field(ge=1, le=_YEAR)]
 
@@ -108,7 +109,7 @@ def router(schedules: Schedules) -> APIRouter:
         principal: Reader,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: UUID | None = None,
-        workflow: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+        workflow: Annotated[Name | None, Query()] = None,
     ) -> Response:
         """The tenant's, the newest first."""
         found = await schedules.page(principal.tenant, workflow=workflow, before=cursor, limit=limit + 1)

@@ -13,17 +13,18 @@ from events.errors import Conflict, Gone, IdempotencyKeyReused, NotFound, QuotaE
 from events.identity import Principal
 from events.jobs import JobStatus
 from events.openapi import Page, answers, problems
+from events.shapes import IDEMPOTENCY_KEY
 from events.web import require
-from processor.language.definition import NAME_PATTERN
+from processor.shapes import SIGNAL_NAME, WORKFLOW_NAME
 from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Filter, Job
 from processor.workflows.routes import Time
 from processor.workflows.views import JOBS, PROMISED
 
 JobWriter = Annotated[Principal, require("jobs:write")]
-IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,255}$")]
+IdempotencyKey = Annotated[Annotated[str, IDEMPOTENCY_KEY] | None, Header()]
 # Of a signal, or of an approval: its step's name, and its item's place.
-SignalName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+SignalName = Annotated[str, Path(), SIGNAL_NAME]
 
 _THERE = answers(Job, PROMISED, description="An unfinished job with this unique name is there already") | problems(Gone)
 _STARTED = answers(Job, PROMISED, status=202, description="Accepted") | problems(
@@ -57,7 +58,7 @@ class InlineWish(_Strict):
 
 
 class JobWish(InlineWish):
-    workflow: Annotated[str, Field(pattern=NAME_PATTERN)]
+    workflow: Annotated[str, WORKFLOW_NAME]
 
 
 class Reason(_Strict):
@@ -72,7 +73,7 @@ class RetryWish(_Strict):
     """Which jobs to retry: those that have failed or were cancelled, and were not retried yet."""
 
     status: JobStatus | None = None
-    workflow: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    workflow: Annotated[str, WORKFLOW_NAME] | None = None
     created_after: Time | None = None
     created_before: Time | None = None
     limit: int = Field(default=100, ge=1, le=1000)
@@ -103,7 +104,7 @@ def router(control: Control) -> APIRouter:
     )
     async def start_one(
         principal: JobWriter,
-        name: Annotated[str, Path(pattern=NAME_PATTERN)],
+        name: Annotated[str, Path(), WORKFLOW_NAME],
         wish: InlineWish,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:

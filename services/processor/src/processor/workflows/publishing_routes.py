@@ -12,14 +12,14 @@ from events.identity import Principal
 from events.openapi import Page, answers, problems
 from events.web import require
 from processor.documents import REFUSED, described, document_in
-from processor.language.definition import NAME_PATTERN
 from processor.language.schema import published
+from processor.shapes import WORKFLOW_NAME
 from processor.workflows.publishing import Publishing
 from processor.workflows.views import VERDICT, WORKFLOW, WORKFLOWS, ListedWorkflow, Verdict, WorkflowView
 
 Reader = Annotated[Principal, require("workflows:read")]
 Writer = Annotated[Principal, require("workflows:write")]
-Name = Annotated[str, Path(pattern=NAME_PATTERN)]
+Name = Annotated[str, Path(), WORKFLOW_NAME]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Version = Annotated[int, Path(ge=1, le=2_147_483_647)]
 
@@ -89,7 +89,7 @@ def router(publishing: Publishing) -> APIRouter:
         request: Request,
         principal: Reader,
         limit: Limit = 50,
-        cursor: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+        cursor: Annotated[Annotated[str, WORKFLOW_NAME] | None, Query()] = None,
     ) -> Response:
         """The newest version of each of the tenant's workflows, by name, without documents."""
         found = await publishing.page(principal.tenant, after=cursor, limit=limit + 1)

@@ -14,13 +14,12 @@ from events.identity import Principal
 from events.jobs import JobStatus, SubStatus
 from events.openapi import Page, answers, problems
 from events.web import require
-from processor.language.definition import NAME_PATTERN
+from processor.shapes import STEP_NAME, WORKFLOW_NAME
 from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, WholeJob
 from processor.workflows.views import ITEMS, JOB, JOBS, PIPELINES, STATISTICS, Pipeline
 
-WorkflowName = Annotated[str, Query(pattern=NAME_PATTERN)]
-STEP_PATTERN = r"^(compensate:)?[a-z][a-z0-9_-]{0,63}$"
-StepName = Annotated[str, Path(pattern=STEP_PATTERN)]
+WorkflowName = Annotated[str, Query(), WORKFLOW_NAME]
+StepName = Annotated[str, Path(), STEP_NAME]
 JobReader = Annotated[Principal, require("jobs:read")]
 
 

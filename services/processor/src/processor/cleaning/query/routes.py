@@ -20,10 +20,11 @@ from processor.cleaning.query.copies import Copies
 from processor.cleaning.query.views import ANSWER, ANSWERS, STEP, TABLES, QueryAnswer, QueryWish
 from processor.scratch import folder_for
 from processor.settings import ProcessorSettings
+from processor.shapes import STEP_NAME
 from processor.step import Task
 from processor.step_calls import Busy, CallCrashed, Refused, StepCalls, TookTooLong
 from processor.workflows.jobs import Jobs
-from processor.workflows.routes import STEP_PATTERN, JobReader
+from processor.workflows.routes import JobReader
 
 _INSTEAD = "Ask for less of the table, or get the file itself."
 _CSV: dict[str, Any] = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
@@ -53,7 +54,7 @@ def router(
             limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
             offset: Annotated[int, Query(ge=0, le=10**12)] = 0,
             count: bool = False,
-            step: Annotated[str | None, Query(pattern=STEP_PATTERN)] = None,
+            step: Annotated[Annotated[str, STEP_NAME] | None, Query()] = None,
             item: Annotated[int | None, Query(ge=0, le=2_147_483_647)] = None,
         ) -> Response:
             """The rows for which each `where` holds (`amount>=10`, `name~ada`, `day:between:2024-01-01,2024-01-31`,
