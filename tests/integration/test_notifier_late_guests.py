@@ -66,7 +66,8 @@ async def test_who_was_let_in_before_a_restart_and_opened_during_it_is_sent_away
 async def test_who_was_let_in_before_the_feed_ended_and_opened_after_it_is_sent_away_too(
     database: Database, open_parts_for: OpenParts, writer: Writer, several: bool
 ) -> None:
-    """All others had been sent away by then. Its stream opened, and was told nothing for ever."""
+    """All others had been sent away by then. A stream of several channels opened, and was told nothing for ever; one of
+    a single channel was taken for a fault of ours."""
     jobs = [await writer.job(1) for _ in range(1 + several)]
     async with open_notifier(database, open_parts_for, MemoryBroker(), feed_poll_seconds=0.05) as notifier:
         place = notifier.address.host, notifier.address.port

@@ -7,12 +7,12 @@ import time
 import pytest
 
 from events.envelope import RecordedEvent
-from fixtures.cohorts import FORMS, PATIENCE, PLAIN, A, B, Client, Plain, World, place, place_in
+from fixtures.cohorts import FORMS, PATIENCE, PLAIN, TENANT, A, Client, Plain, World, place, place_in
 from notifier import turn
 from notifier.form import Channel, is_stream
 
 CLIENTS = 100
-SEEDS = 200
+SEEDS = 50
 
 
 class SlowForm(Plain):
@@ -68,13 +68,13 @@ async def test_who_are_sent_to_the_log_at_once_do_not_all_go_in_one_turn() -> No
 @pytest.mark.usefixtures("short_turns")
 async def test_the_order_of_the_log_holds_across_channels_while_a_round_is_put_together() -> None:
     """What a later channel heard meanwhile would be told in this round, and what an earlier one heard, in the next."""
-    world = World()
-    client = await world.live(A, B)
-    for _ in range(50):
-        world.log.append("job:a")
-        world.log.append("job:b")
+    world, dice = World(), random.Random(1)
+    streams = [f"job:{number}" for number in range(10)]
+    client = await world.live(*((TENANT, stream) for stream in streams))
+    for _ in range(300):
+        world.log.append(dice.choice(streams))
     await world.tell()
-    told = await client.has(100)
+    told = await client.has(300)
     assert told == [(event.subject, event.version) for event in world.log.events]
 
 
