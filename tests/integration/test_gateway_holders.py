@@ -15,7 +15,7 @@ from deploy.provision import Database
 from events.errors import NotFound
 from events.identity import Principal
 from events.ids import new_id
-from fixtures.gateway import gateway_settings
+from fixtures.gateway import PATIENCE, gateway_settings
 from fixtures.parts import OpenParts
 from fixtures.sockets import connected
 from gateway.auth.credentials import Identity
@@ -158,6 +158,28 @@ async def test_a_stream_is_opened_again_where_nothing_older_than_its_terms_was_h
     await connection.execute("UPDATE gateway.sockets SET changed_at = changed_at - interval '10 minutes'")
     just_started = await replica()
     assert (await opened(just_started, stream, identity)).ending is None
+
+
+async def test_when_the_database_has_crashed_what_is_open_can_be_refreshed_all_the_same(
+    replica: Replica, connection: asyncpg.Connection
+) -> None:
+    """A crash empties the tables: who refreshed a connection of Centrifugo's was told that the token was wrong."""
+    here, there, socket = await replica(), await replica(), new_id()
+    held = await opened(here, socket, her(60, "session:1"))
+    fresh = her(600, "session:2")
+    await there.refresh(socket, fresh)
+    here.ended(f"socket:{socket}")
+    async with asyncio.timeout(PATIENCE):
+        while held.expires_at != fresh.principal.expires_at:
+            await asyncio.sleep(0)
+    await connection.execute("TRUNCATE gateway.holders CASCADE")
+    with pytest.raises(NotFound):
+        await there.refresh(socket, fresh)
+    await opened(here, new_id(), her(60))
+    await here.sweep()
+    lasts = await connection.fetchval("SELECT expires_at FROM gateway.sockets WHERE id = $1", socket)
+    assert lasts == fresh.principal.expires_at
+    await there.refresh(socket, her(900))
 
 
 async def test_what_was_closed_while_the_database_was_away_is_forgotten_when_it_is_back(

@@ -175,10 +175,12 @@ class Sockets:
         return False
 
     async def sweep(self) -> bool:
-        """Forget the terms of what has closed."""
+        """Forget the terms of what has closed, and nothing else."""
         closed, self._closed = self._closed, []
         try:
-            await self._terms.sweep(closed)
+            if await self._terms.sweep(closed):
+                for socket in tuple(self._open.values()):
+                    await self.keep_terms(socket)
         except BaseException:
             self._closed += closed
             raise

@@ -41,8 +41,9 @@ class Terms:
     async def keep(self, socket: Socket) -> Lease:
         """Hold it, and let it be refreshed through any replica. Returns by what it lives: what it was refreshed with
         meanwhile counts."""
-        columns = _columns(socket.identity)
-        row = await self._pool.fetchrow(self._queries["keep_socket"], socket.id, self._holder, socket.opening, *columns)
+        tenant, subject, scopes, _, ended_by = _columns(socket.identity)
+        terms = tenant, subject, scopes, socket.expires_at, ended_by
+        row = await self._pool.fetchrow(self._queries["keep_socket"], socket.id, self._holder, socket.opening, *terms)
         assert row is not None
         return _lease(row)
 
@@ -64,13 +65,15 @@ class Terms:
         row = await self._pool.fetchrow(self._queries["socket_terms"], socket_id)
         return None if row is None else _lease(row)
 
-    async def sweep(self, closed: Sequence[Socket]) -> None:
-        """Say that we are there, and forget what has closed, and whoever is not there any more."""
+    async def sweep(self, closed: Sequence[Socket]) -> bool:
+        """Say that we are there, and forget what has closed, and whoever is not there any more. True if what is held
+        here was forgotten: we could not be seen for long, or the database has crashed."""
         ids, openings = [socket.id for socket in closed], [socket.opening for socket in closed]
-        await self._pool.execute(self._queries["hold_on"], self._holder, _DEAD_SECONDS)
+        forgotten: bool = await self._pool.fetchval(self._queries["hold_on"], self._holder, _DEAD_SECONDS)
         await self._pool.execute(self._queries["forget_sockets"], ids, openings)
         await self._pool.execute(self._queries["forget_expired"])
         await self._pool.execute(self._queries["forget_holders"], self._holder, _DEAD_SECONDS)
+        return forgotten
 
     async def aclose(self) -> None:
         """Let go of all that is held here. If the database is away, the others will see that we are gone."""

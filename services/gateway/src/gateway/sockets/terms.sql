@@ -36,10 +36,18 @@ WHERE expires_at < extract(epoch FROM now()) - 3600
     OR (holder IS NULL AND expires_at IS NULL AND changed_at < now() - interval '1 hour');
 
 -- name: hold_on
-INSERT INTO gateway.holders AS holder (id) VALUES ($1)
+-- Says whether nobody knows any more what is held.
+WITH before AS (
+    SELECT since FROM gateway.holders WHERE id = $1
+)
+INSERT INTO gateway.holders AS holder (id, since) VALUES ($1, now())
 ON CONFLICT (id) DO UPDATE SET
     seen_at = now(),
-    since = CASE WHEN holder.seen_at < now() - make_interval(secs => $2) THEN now() ELSE holder.since END;
+    since = CASE
+        WHEN holder.seen_at < now() - make_interval(secs => $2) THEN now()
+        ELSE coalesce(holder.since, now())
+    END
+RETURNING (SELECT since FROM before) IS NULL AS forgotten;
 
 -- name: forget_holders
 -- Those that were not seen for so many seconds, with all that they held. Whoever could not be seen itself meanwhile, as

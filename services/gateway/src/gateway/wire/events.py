@@ -96,6 +96,7 @@ class EventForward(Forward):
         if not self._tail or self._over:
             super().upstream_silent()
             return
+        self._pool.failed(self._upstream)  # so that who comes again goes to another place
         self._warn("service silent", service=self._pool.service, request_id=self._request.id)
         self._break_off(UpstreamTimeout(f"The {self._pool.service} was silent for too long. Connect again."))
 

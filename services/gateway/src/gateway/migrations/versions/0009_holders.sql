@@ -3,7 +3,7 @@
 CREATE UNLOGGED TABLE gateway.holders (
     id uuid PRIMARY KEY,  -- one process of the gateway
     seen_at timestamptz NOT NULL DEFAULT now(),
-    since timestamptz NOT NULL DEFAULT now()  -- when it was seen first, or again after it could not be
+    since timestamptz  -- when it was seen first, or again after it could not be; null until all that it holds is known
 );
 
 ALTER TABLE gateway.sockets
