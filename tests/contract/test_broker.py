@@ -120,6 +120,17 @@ async def heard_when_ready(broker: Broker, *subscriptions: AsyncIterator[Message
             pass
 
 
+async def test_who_gives_up_waiting_for_a_message_hears_the_next_one(broker: Broker) -> None:
+    async with broker.subscribe(Exchange.FEED, limit=10) as subscription:
+        await heard_when_ready(broker, subscription)
+        waiting = asyncio.ensure_future(anext(subscription))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        await broker.publish(Exchange.FEED, message(1))
+        assert (await anext(subscription)).id == "m-1"
+
+
 async def test_a_full_subscription_drops_the_oldest(broker: Broker) -> None:
     async with broker.subscribe(Exchange.FEED, limit=5) as subscription:
         await heard_when_ready(broker, subscription)

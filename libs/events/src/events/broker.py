@@ -89,7 +89,8 @@ class Broker(Protocol):
 
     def subscribe(self, exchange: Exchange, *, limit: int) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """A private, bounded queue of what is published from now on. When it is full, or while the broker is away,
-        the oldest is dropped: the reader notices the gap and repairs it from the log."""
+        the oldest is dropped: the reader notices the gap and repairs it from the log. Who waits for a message may give
+        up, and ask again."""
 
     async def depth(self, queue: str) -> int:
         """How many messages wait in the queue; none if there is no such queue."""

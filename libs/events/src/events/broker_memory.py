@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from events.arrivals import Arrivals
 from events.broker import MANDATORY, NAMED, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
 from events.errors import BrokerUnavailable, Unroutable
 
@@ -23,7 +24,7 @@ class MemoryBroker:
     def __init__(self, *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._queues: dict[str, _DurableQueue] = {queue: _DurableQueue() for queue in Queue}
-        self._subscriptions: dict[Exchange, set[_Subscription]] = {exchange: set() for exchange in Exchange}
+        self._subscriptions: dict[Exchange, set[Arrivals[Message]]] = {exchange: set() for exchange in Exchange}
 
     async def publish(self, exchange: Exchange, message: Message) -> None:
         for subscription in self._subscriptions[exchange]:
@@ -59,10 +60,10 @@ class MemoryBroker:
 
     @asynccontextmanager
     async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
-        subscription = _Subscription(limit)
+        subscription = Arrivals[Message](limit)
         self._subscriptions[exchange].add(subscription)
         try:
-            yield subscription.messages()
+            yield subscription
         finally:
             self._subscriptions[exchange].discard(subscription)
 
@@ -122,23 +123,6 @@ class _Consumer:
             self._queue.waiting.appendleft((delivery.message, True))
         self._unsettled.clear()
         await _announce(self._queue)
-
-
-class _Subscription:
-    def __init__(self, limit: int) -> None:
-        self._held: deque[Message] = deque(maxlen=limit)
-        self._arrived = asyncio.Event()
-
-    def put(self, message: Message) -> None:
-        self._held.append(message)
-        self._arrived.set()
-
-    async def messages(self) -> AsyncIterator[Message]:
-        while True:
-            await self._arrived.wait()
-            while self._held:
-                yield self._held.popleft()
-            self._arrived.clear()
 
 
 async def _announce(queue: _DurableQueue) -> None:

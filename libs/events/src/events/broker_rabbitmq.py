@@ -8,10 +8,9 @@ publishing connection under memory or disk alarms.
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
@@ -24,6 +23,7 @@ from aio_pika.exceptions import (
     PublishError,
 )
 
+from events.arrivals import Arrivals
 from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.tasks import end
@@ -58,29 +58,7 @@ _Opened: TypeAlias = tuple[AbstractConnection, AbstractChannel]
 T = TypeVar("T")
 
 
-class _Arrivals(Generic[T]):
-    """What RabbitMQ has pushed and nobody has taken yet; beyond `limit` the oldest is dropped."""
-
-    def __init__(self, limit: int | None) -> None:
-        self._held: deque[T] = deque(maxlen=limit)
-        self._some = asyncio.Event()
-
-    def put(self, item: T) -> None:
-        self._held.append(item)
-        self._some.set()
-
-    def clear(self) -> None:
-        self._held.clear()
-
-    async def take(self) -> AsyncIterator[T]:
-        while True:
-            await self._some.wait()
-            while self._held:
-                yield self._held.popleft()
-            self._some.clear()
-
-
-_Begin: TypeAlias = Callable[[AbstractChannel, _Arrivals[T]], Awaitable[None]]
+_Begin: TypeAlias = Callable[[AbstractChannel, Arrivals[T]], Awaitable[None]]
 
 
 class RabbitBroker:
@@ -126,7 +104,7 @@ class RabbitBroker:
 
     @asynccontextmanager
     async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:
-        async def begin(channel: AbstractChannel, arrived: _Arrivals[Delivery]) -> None:
+        async def begin(channel: AbstractChannel, arrived: Arrivals[Delivery]) -> None:
             await channel.set_qos(prefetch)
             source = await channel.get_queue(queue, ensure=False)
             arrived.clear()  # what a lost connection had delivered comes again
@@ -136,8 +114,8 @@ class RabbitBroker:
 
             await source.consume(deliver)
 
-        async with self._keep_open("consume", begin, _Arrivals[Delivery](None)) as arrived:
-            yield arrived.take()
+        async with self._keep_open("consume", begin, Arrivals[Delivery](None)) as arrived:
+            yield arrived
 
     @asynccontextmanager
     async def take(self, name: str, *, exchange: Exchange = Exchange.TASKS) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -166,7 +144,7 @@ class RabbitBroker:
 
     @asynccontextmanager
     async def subscribe(self, exchange: Exchange, *, limit: int) -> AsyncIterator[AsyncIterator[Message]]:
-        async def begin(channel: AbstractChannel, arrived: _Arrivals[Message]) -> None:
+        async def begin(channel: AbstractChannel, arrived: Arrivals[Message]) -> None:
             private = await channel.declare_queue(
                 exclusive=True, arguments={"x-max-length": limit, "x-overflow": "drop-head"}
             )
@@ -177,8 +155,8 @@ class RabbitBroker:
 
             await private.consume(deliver, no_ack=True)
 
-        async with self._keep_open("subscribe", begin, _Arrivals[Message](limit)) as arrived:
-            yield arrived.take()
+        async with self._keep_open("subscribe", begin, Arrivals[Message](limit)) as arrived:
+            yield arrived
 
     async def depth(self, queue: str) -> int:
         try:
@@ -245,7 +223,7 @@ class RabbitBroker:
         return connection, channel
 
     @asynccontextmanager
-    async def _keep_open(self, purpose: str, begin: _Begin[T], arrived: _Arrivals[T]) -> AsyncIterator[_Arrivals[T]]:
+    async def _keep_open(self, purpose: str, begin: _Begin[T], arrived: Arrivals[T]) -> AsyncIterator[Arrivals[T]]:
         """Begin reading on a connection of its own, and again on a new one whenever it is lost."""
         keeping = asyncio.create_task(self._read_for_ever(purpose, begin, arrived), name=f"rabbitmq:{purpose}")
         try:
@@ -253,7 +231,7 @@ class RabbitBroker:
         finally:
             await end(keeping)
 
-    async def _read_for_ever(self, purpose: str, begin: _Begin[T], arrived: _Arrivals[T]) -> None:
+    async def _read_for_ever(self, purpose: str, begin: _Begin[T], arrived: Arrivals[T]) -> None:
         pause = _RETRY_FIRST_SECONDS
         while True:
             with contextlib.suppress(BrokerUnavailable, *_GONE):

@@ -12,9 +12,9 @@ from events.envelope import RecordedEvent, decode_batch
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
 from events.log import EventLog, Head
-from events.tasks import end
 from notifier.hub import Hub
 from notifier.settings import NotifierSettings
+from notifier.turn import Turn
 
 _PAGE = 500
 
@@ -42,11 +42,15 @@ class Feed:
             if not self._hub.begun:
                 self._hub.begin(await self._log.head())
             await self._read_up_to_head()
-            async for message in _or_silence(messages, self._settings.feed_poll_seconds):
+            turn = Turn()
+            while True:
+                message = await _next(messages, self._settings.feed_poll_seconds)
                 if message is None:
                     await self._read_up_to_head()
                 else:
                     await self.take(message)
+                if turn.over:
+                    await turn.pass_on()
 
     async def take(self, message: Message) -> None:
         """Broadcast what is new in a batch, and before it what the feed has left out."""
@@ -99,18 +103,10 @@ class Feed:
         self._lag.set(known - self._hub.position)
 
 
-async def _or_silence(messages: AsyncIterator[Message], seconds: float) -> AsyncIterator[Message | None]:
-    """The messages, and a None whenever none came for so long."""
-    coming: asyncio.Future[Message] | None = None
+async def _next(messages: AsyncIterator[Message], seconds: float) -> Message | None:
+    """None if none comes for so long."""
     try:
-        while True:
-            coming = coming or asyncio.ensure_future(anext(messages))
-            await asyncio.wait((coming,), timeout=seconds)
-            if coming.done():
-                message, coming = coming.result(), None
-                yield message
-            else:
-                yield None
-    finally:
-        if coming is not None:
-            await end(coming)
+        async with asyncio.timeout(seconds):
+            return await anext(messages)
+    except TimeoutError:
+        return None
