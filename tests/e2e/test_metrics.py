@@ -91,6 +91,6 @@ async def test_a_slow_request_can_be_found_by_the_trace_that_its_bucket_names(us
 async def traces(stack: Stack, service: str, metric: str) -> list[str]:
     response = await scraped(stack.url(service), key=stack.admin_key, accept=_OPENMETRICS)
     assert response.content_type == "application/openmetrics-text"
-    families = text_string_to_metric_families(await response.text())  # type: ignore[no-untyped-call]
-    (told,) = [family for family in families if family.name == metric]
+    found = text_string_to_metric_families(await response.text())  # type: ignore[no-untyped-call]
+    (told,) = [family for family in found if family.name == metric]
     return [sample.exemplar.labels["trace_id"] for sample in told.samples if sample.exemplar]
