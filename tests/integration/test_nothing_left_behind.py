@@ -1,5 +1,5 @@
-"""What a connection has used is free again when it has ended, not when Python looks for garbage: that is seldom, and takes
-the longer the more there is."""
+"""What a connection has used is free again when it has ended, not when Python looks for garbage: that is seldom, and
+takes the longer the more there is."""
 
 import asyncio
 import gc

@@ -23,8 +23,8 @@ print(len(gc.get_objects()) < {_HELD} + 50_000)
 
 
 def test_opening_ten_thousand_connections_makes_python_look_at_everything_not_once() -> None:
-    """Each time that the heap had grown by a quarter a notifier stood still, for 390 ms at the longest: clients that had
-    nothing to do with those who came were told as much later."""
+    """Each time that the heap had grown by a quarter a notifier stood still, for 390 ms at the longest: clients that
+    had nothing to do with those who came were told as much later."""
     found = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     counted, freed = found.stdout.splitlines()
     everything, young = map(int, counted.split())

@@ -1,13 +1,12 @@
 """Who follows what. The hub hears each event once, in the log's order, and tells it to everybody who follows it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
-
-from events.envelope import RecordedEvent
+from events.envelope import RecordedEvent, utc_now
 from events.errors import Unavailable
 from events.log import Head
+from events.metrics import exemplar
 from events.telemetry import Telemetry
 from notifier.cohort import Room
 from notifier.form import Channel, Written
@@ -21,12 +20,13 @@ class Hub:
         self._epoch: UUID | None = None
         self.position = 0  # everything up to here has been heard
         self._generation = 0  # rises when this may be another log
-        registry = telemetry.registry
-        self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
-        self._rounds = Rounds(
-            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry),
-            telemetry.log,
+        self._heard = telemetry.gauge("millrace_notifier_position", "Everything up to here has been told.")
+        self._events = telemetry.counter("millrace_notifier_events_total", "Events told.")
+        self._ages = telemetry.histogram(
+            "millrace_notifier_event_age_seconds", "How old the newest event of each batch was when it was told."
         )
+        self._followers = telemetry.gauge("millrace_notifier_followers", "Channels that connections follow.")
+        self._rounds = Rounds(telemetry.metrics, telemetry.log)
 
     @property
     def epoch(self) -> UUID:
@@ -60,14 +60,16 @@ class Hub:
         if room is None:
             room = self._rooms[channel] = Room(channel, self._generation)
         room.followers += 1
+        self._followers.inc()
         return room
 
     def leave(self, room: Room) -> None:
         room.followers -= 1
+        self._followers.dec()
         if not room.followers and self._rooms.get(room.channel) is room:
             del self._rooms[room.channel]
 
-    async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
+    async def broadcast(self, batch: Sequence[RecordedEvent]) -> None:
         """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
         turn = Turn()
         for event in batch:
@@ -87,6 +89,9 @@ class Hub:
             if turn.over:
                 await turn.pass_on()
         self._heard.set(self.position)
+        self._events.inc(len(batch))
+        for event in batch[-1:]:
+            self._ages.observe(max(0.0, (utc_now() - event.time).total_seconds()), exemplar(event.traceparent or ""))
 
 
 def _channels(event: RecordedEvent) -> tuple[Channel, ...]:

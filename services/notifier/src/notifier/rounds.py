@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby, islice
 from operator import itemgetter
+from time import perf_counter
 
-from prometheus_client import Counter
 from structlog.stdlib import BoundLogger
 
+from events.metrics import Metrics
 from notifier.cohort import Cohort, Due, Follower
 from notifier.lines import RUN_BYTES
 from notifier.outlet import Outlet, give_up
@@ -24,9 +25,16 @@ _WRITES_BETWEEN_LOOKS = 32  # at the clock
 
 
 class Rounds:
-    def __init__(self, frames: Counter, log: BoundLogger) -> None:
-        self._frames = frames
+    def __init__(self, metrics: Metrics, log: BoundLogger) -> None:
         self._log = log
+        self._frames = metrics.counter("millrace_notifier_frames_total", "Events written to live connections.")
+        self._seconds = metrics.histogram(
+            "millrace_notifier_round_duration_seconds", "One round: what is due to everybody, written."
+        )
+        due = metrics.gauge("millrace_notifier_due_bytes", "Bytes of events that wait for the next round.")
+        due.set_function(lambda: sum(cohort.size for cohort in self._due))
+        cohorts = metrics.gauge("millrace_notifier_due_cohorts", "Groups of followers to whom something is due.")
+        cohorts.set_function(lambda: len(self._due))
         self._due: dict[Cohort, None] = {}
         self._under_way: asyncio.Task[None] | None = None
         self._full = asyncio.Event()  # as much is due to a cohort as is written at once
@@ -67,13 +75,14 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
-        turn = Turn()
+        began, turn = perf_counter(), Turn()
         told, frames = _tell(await self._take(turn), self._log), 0
         while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
             frames += sum(writes)
             if turn.over:
                 await turn.pass_on()
         self._frames.inc(frames)
+        self._seconds.observe(perf_counter() - began)
 
     async def _take(self, turn: Turn) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}

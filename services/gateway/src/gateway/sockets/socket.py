@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Protocol
 from uuid import UUID
 
@@ -42,6 +43,7 @@ class Socket:
     codes: Codes
     tunnel: Tunnel | None = None  # None until the service has agreed
     ending: tuple[int, str] | None = None
+    since: float = field(default_factory=perf_counter, repr=False)
     opening: UUID = field(default_factory=new_id)  # a stream may be opened again under its id
 
     def opened(self, tunnel: Tunnel) -> None:

@@ -6,13 +6,13 @@ A socket lives by its credential: it is closed when that expires or is revoked, 
 import asyncio
 import time
 from functools import partial
+from time import perf_counter
 from uuid import UUID
-
-from prometheus_client import Counter, Gauge
 
 from events.errors import MillraceError, Unauthenticated, Unavailable
 from events.goodbyes import spread
 from events.lifecycle import Parts
+from events.metrics import LONG_SECONDS
 from gateway.auth.claims import TokenExpired
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
@@ -53,13 +53,18 @@ class Sockets:
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.draining = False
-        registry = parts.telemetry.registry
-        self._count = Gauge("millrace_gateway_sockets", "Open WebSockets and streams.", registry=registry)
-        self._ends = Counter(
+        telemetry = parts.telemetry
+        self._count = telemetry.gauge("millrace_gateway_sockets", "Open WebSockets and streams.")
+        telemetry.gauge("millrace_gateway_sockets_max", "How many there may be.").set(settings.max_sockets)
+        self._seconds = telemetry.histogram(
+            "millrace_gateway_socket_duration_seconds",
+            "How long WebSockets and streams were open.",
+            buckets=LONG_SECONDS,
+        )
+        self._ends = telemetry.counter(
             "millrace_gateway_sockets_ended_total",
             "WebSockets and streams that the gateway ended, by code.",
-            ["code"],
-            registry=registry,
+            {"code": [*{str(code) for code in (CODES.revoked, CODES.restarts)}]},
         )
 
     @property
@@ -219,6 +224,7 @@ class Sockets:
         del self._open[socket.id]
         self._unindex(socket)
         self._count.set(len(self._open))
+        self._seconds.observe(perf_counter() - socket.since)
         if _expires(socket):
             self._closed.append(socket)
         if self.draining and not self._open:
