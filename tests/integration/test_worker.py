@@ -261,7 +261,7 @@ async def test_a_job_goes_on_after_the_database_was_restarted(
 async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     """A job that waits, with nobody to work on it."""
     event, job_id = await stored_upload(parts, content)
-    tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
+    tasks = RemoteTasks(parts.pool, parts.broker, parts.telemetry, lost_seconds=30, grace=0)
     remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
     progress = UploadProgress(appender, EventLog(parts.pool))
     ends = UploadEnds(appender, ToldUploads(parts.pool))

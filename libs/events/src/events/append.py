@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from typing import Self
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
+from opentelemetry.trace import SpanContext, SpanKind
 
 from events.batch import (
     ARGUMENT_TYPES,
@@ -31,6 +33,8 @@ from events.checkpoints import Checkpoint, as_fenced
 from events.database import Pool, database_gone, load_queries
 from events.doorbell import Doorbell
 from events.errors import Unavailable
+from events.telemetry import Telemetry
+from events.tracing import current_context
 
 __all__ = ["AppendRequest", "Appended", "Appender", "Duplicate", "Expected", "IdReused", "Outcome", "VersionConflict"]
 
@@ -56,6 +60,7 @@ class _Waiting:
     size: int  # events
     saving: tuple[Checkpoint, int] | None
     outcomes: asyncio.Future[list[Outcome]]
+    cause: SpanContext | None  # of its span
 
 
 class Appender:
@@ -72,7 +77,10 @@ class Appender:
         function: str = "events.append",
         doorbell: Doorbell | None = None,
         patience: float = PATIENCE_SECONDS,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._tracing = None if telemetry is None or not telemetry.tracing.collected else telemetry.tracing
+        self._function = function
         self._lanes = [_Lane(pool, function) for _ in range(LANES)]
         self._doorbell = doorbell
         self._patience = patience
@@ -113,7 +121,8 @@ class Appender:
                 raise Unavailable("This process is shutting down.")
             size = sum([len(request.events) for request in requests])
             outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-            self._waiting.append(_Waiting(requests, size, saving, outcomes))
+            cause = None if self._tracing is None else current_context()
+            self._waiting.append(_Waiting(requests, size, saving, outcomes, cause))
             self._outstanding += size
             self._wake.set()
             return await outcomes
@@ -148,7 +157,8 @@ class Appender:
         """Give every caller of the batch its outcomes, or its error."""
         requests = [request for caller in batch for request in caller.requests]
         try:
-            outcomes = await self._call_until_certain(lane, requests, batch[0].saving)
+            with self._span(batch, len(requests)):
+                outcomes = await self._call_until_certain(lane, requests, batch[0].saving)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Unavailable):
                 for caller in batch:
@@ -164,6 +174,23 @@ class Appender:
             if not caller.outcomes.done():  # the caller may have been cancelled
                 caller.outcomes.set_result(outcomes[begin:end])
             begin = end
+
+    def _span(self, batch: list[_Waiting], requests: int) -> AbstractContextManager[object]:
+        """One for all callers, in their traces: what each of them waits for."""
+        if self._tracing is None:
+            return contextlib.nullcontext()
+        call = f"SELECT {self._function}"
+        attributes: dict[str, str | int] = {
+            "db.system.name": "postgresql",
+            "db.query.summary": call,
+            "db.operation.name": "SELECT",
+            "db.stored_procedure.name": self._function,
+            "millrace.events": sum([caller.size for caller in batch]),
+        }
+        if requests > 1:
+            attributes["db.operation.batch.size"] = requests
+        causes = (caller.cause for caller in batch)
+        return self._tracing.batch(call, causes, kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _call_until_certain(
         self, lane: _Lane, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None

@@ -5,9 +5,12 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from opentelemetry.trace import SpanKind
+
 from events.broker import Broker, Exchange, Message
 from events.database import database_gone
 from events.errors import Fenced, MillraceError
+from events.message_spans import PROCESS, about
 from events.telemetry import Telemetry
 
 
@@ -42,7 +45,8 @@ class Parking:
         with self._telemetry.span(
             f"process {self._queue}",
             traceparent=message.headers.get("traceparent"),
-            attributes={"messaging.system": "rabbitmq", "messaging.destination.name": self._queue},
+            kind=SpanKind.CONSUMER,
+            attributes=about(PROCESS, self._queue, self._broker.system, message),
         ):
             handled = await self._handle_or_park(message, handler)
         self._messages.labels(self._queue, "handled" if handled else "parked").inc()

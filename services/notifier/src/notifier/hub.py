@@ -10,6 +10,7 @@ from events.envelope import RecordedEvent
 from events.errors import Unavailable
 from events.log import Head
 from events.telemetry import Telemetry
+from events.tracing import current_context
 from notifier.cohort import Room
 from notifier.form import Channel, Written
 from notifier.rounds import Rounds
@@ -27,7 +28,8 @@ class Hub:
         registry = telemetry.registry
         self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
         self._rounds = Rounds(
-            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry)
+            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry),
+            telemetry.tracing,
         )
 
     @property
@@ -66,6 +68,7 @@ class Hub:
 
     async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
         """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
+        self._rounds.hear_in(current_context())
         for number, event in enumerate(batch, 1):
             self.position = event.position
             written: Written = {}

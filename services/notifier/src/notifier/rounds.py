@@ -6,12 +6,15 @@ connection. So the more there is to tell, the less an event costs; and where the
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby, islice
 from operator import itemgetter
 
+from opentelemetry.trace import Span, SpanContext, SpanKind
 from prometheus_client import Counter
 
+from events.message_spans import SEND, about
+from events.tracing import Tracing
 from notifier.cohort import Cohort, Due, Follower, Outlet
 from notifier.lines import RUN_BYTES
 
@@ -21,10 +24,14 @@ _LONGEST_REST_SECONDS = 0.02
 _SLICE_SECONDS = 0.005
 _WRITES_BETWEEN_LOOKS = 32  # at the clock
 
+_SENDING = about(SEND, "websocket", "websocket")
+
 
 class Rounds:
-    def __init__(self, frames: Counter) -> None:
+    def __init__(self, frames: Counter, tracing: Tracing) -> None:
         self._frames = frames
+        self._tracing = tracing
+        self._heard_in: SpanContext | None = None  # the span of the batch that was heard last
         self._due: dict[Cohort, None] = {}
         self._under_way: asyncio.Task[None] | None = None
         self._full = asyncio.Event()  # as much is due to a cohort as is written at once
@@ -39,6 +46,10 @@ class Rounds:
             self._roomy.clear()
         if self._under_way is None:
             self._under_way = asyncio.create_task(self._go())
+
+    def hear_in(self, span: SpanContext | None) -> None:
+        """What becomes due now was heard in it."""
+        self._heard_in = span
 
     @property
     def full(self) -> bool:
@@ -65,7 +76,19 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
-        told = _tell(self._take())
+        taken = self._take()
+        with self._span(taken) as span:
+            span.set_attribute("messaging.batch.message_count", await self._tell(taken))
+
+    def _span(self, taken: list[tuple[Due, list[Follower]]]) -> AbstractContextManager[Span]:
+        """One for the whole round, if it tells something whose trace is collected: none for each write."""
+        causes = (line.event.traceparent for due, _ in taken for line in due.lines)
+        return self._tracing.batch(
+            "send websocket", causes, kind=SpanKind.PRODUCER, attributes=_SENDING, under=self._heard_in
+        )
+
+    async def _tell(self, taken: list[tuple[Due, list[Follower]]]) -> int:
+        told = _tell(taken)
         time = asyncio.get_running_loop().time
         frames, until = 0, time() + _SLICE_SECONDS
         while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
@@ -74,6 +97,7 @@ class Rounds:
                 await asyncio.sleep(0)
                 until = time() + _SLICE_SECONDS
         self._frames.inc(frames)
+        return frames
 
     def _take(self) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}

@@ -14,6 +14,7 @@ from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
 from events.steps import SAID
+from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadProgressed
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
@@ -128,7 +129,7 @@ def _job_for(
             stream=stream,
             tenant=event.tenant,
             source=SOURCE,
-            traceparent=event.traceparent,
+            traceparent=current_traceparent(),
         )
         for said in life
     )
