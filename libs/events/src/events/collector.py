@@ -1,6 +1,5 @@
 """Where spans go: to the OTLP collector that the standard settings name, and without secrets."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,15 +12,14 @@ from opentelemetry.trace import Status
 
 from events.errors import StartupError
 from events.masking import masked, masked_path, masked_value
+from events.settings_of_traces import setting_of_traces
 
 _PROTOCOL = "http/protobuf"
 
 
 def provider_of(service: str) -> TracerProvider | None:
-    """None if nobody collects spans, which is the default."""
-    if not _is_wanted():
-        return None
-    protocol = _of_traces("PROTOCOL") or _PROTOCOL
+    """None if the collector is asked for in a protocol that we do not speak."""
+    protocol = setting_of_traces("PROTOCOL") or _PROTOCOL
     if protocol != _PROTOCOL:
         structlog.stdlib.get_logger(service).warning("no spans are sent", protocol=protocol, spoken=_PROTOCOL)
         return None
@@ -33,17 +31,6 @@ def provider_of(service: str) -> TracerProvider | None:
     except ValueError as wrong:
         raise StartupError(f"A setting of traces (OTEL_…) is not usable: {wrong}.") from None
     return provider
-
-
-def _is_wanted() -> bool:
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
-    return "otlp" in exporters.split(",") if exporters else _of_traces("ENDPOINT") is not None
-
-
-def _of_traces(name: str) -> str | None:
-    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or None
 
 
 class _Masking(SpanExporter):

@@ -11,11 +11,10 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from itertools import islice
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
@@ -28,7 +27,10 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from events.collector import provider_of
+from events.settings_of_traces import are_collected
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 Attributes: TypeAlias = Mapping[str, str | int]
 Cause: TypeAlias = str | SpanContext | None  # a traceparent, or the same read
@@ -42,7 +44,7 @@ _LAST_SECONDS = 2.0  # for the last spans when a process ends
 
 class Tracing:
     def __init__(self, service: str) -> None:
-        self._provider: TracerProvider | None = provider_of(service)
+        self._provider = _provider_of(service)
         self._tracer = (
             None if self._provider is None else self._provider.get_tracer("millrace", version("millrace-events"))
         )
@@ -127,7 +129,15 @@ class Tracing:
             threading.Thread(target=_end, args=(self._provider,), name="last spans").start()
 
 
-def _end(provider: TracerProvider) -> None:
+def _provider_of(service: str) -> "TracerProvider | None":
+    if not are_collected():
+        return None
+    from events.collector import provider_of  # 7 MB and 0.2 s, for who has a collector
+
+    return provider_of(service)
+
+
+def _end(provider: "TracerProvider") -> None:
     ending = threading.Thread(target=provider.shutdown, name="spans", daemon=True)
     ending.start()
     ending.join(_LAST_SECONDS)
