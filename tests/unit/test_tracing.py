@@ -108,7 +108,9 @@ async def test_spans_go_to_the_collector_by_the_standard_settings(opened: OpenTe
 async def test_the_parent_decides_and_without_one_the_sampler(opened: OpenTelemetry, collector: Collector) -> None:
     telemetry = opened(**collector.settings, OTEL_TRACES_SAMPLER="parentbased_always_off")
     with telemetry.span("of nobody"), telemetry.span("of nobody's"):
-        assert str(current_traceparent()).endswith("0"), "even"
+        nobodys = current_context()
+        assert nobodys is not None
+        assert not nobodys.trace_flags.sampled
     with telemetry.span("unsampled", traceparent=UNSAMPLED), telemetry.span("inner"):
         unsampled = current_traceparent()
         assert unsampled is not None
@@ -199,9 +201,8 @@ async def test_that_nobody_is_at_the_collectors_address_is_said_in_the_log(opene
         exporter.removeHandler(heard)
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["with spans on their way", "with the first ones at its end"])
-async def test_a_process_ends_though_its_collector_never_answers(first: bool) -> None:
-    """The library waits for 30 seconds."""
+async def test_a_process_ends_though_its_collector_never_answers() -> None:
+    """The library would wait for it for half a minute."""
     asked = asyncio.Event()
     work = (
         "import sys; from events.telemetry import Telemetry\n"
@@ -210,19 +211,15 @@ async def test_a_process_ends_though_its_collector_never_answers(first: bool) ->
         "print(flush=True); sys.stdin.readline(); telemetry.close()"
     )
     async with hanging(asked) as settings:
-        delay = {} if first else {"OTEL_BSP_SCHEDULE_DELAY": "60000"}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-c", work),
-            env={**settings, **delay},
+            env={**settings, "OTEL_BSP_SCHEDULE_DELAY": "60000"},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
         await process.stdout.readline()
-        if first:
-            await asked.wait()
-        async with asyncio.timeout(15):
-            await process.communicate(b"\n")
+        await process.communicate(b"\n")
         assert process.returncode == 0
         assert asked.is_set()

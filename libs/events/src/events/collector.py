@@ -68,6 +68,6 @@ def _masked(span: ReadableSpan) -> ReadableSpan:
 
 def _all_masked(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
-        name: masked_path(value) if name == "url.path" else masked(name, value)
+        name: masked(name, masked_path(value) if name == "url.path" else value)
         for name, value in (attributes or {}).items()
     }

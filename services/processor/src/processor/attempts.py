@@ -115,7 +115,7 @@ class Attempts:
 
     async def run(self, it: Assignment) -> Command:
         """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
-        about = {"millrace.step": it.key[0], "millrace.attempt": it.number}
+        about: dict[str, str | int] = {"millrace.step": it.key[0], "millrace.attempt": it.number}
         with self._telemetry.span(f"step {it.action.uses}", attributes=about) as span:
             became = await self._run(it)
             if isinstance(became, Failed):
