@@ -7,7 +7,7 @@ spans are made only where the standard settings (`OTEL_…`) name a collector, a
 import random
 import re
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from itertools import islice
@@ -54,7 +54,6 @@ class Tracing:
         """Whether anybody collects our spans."""
         return self._tracer is not None
 
-    @contextmanager
     def span(
         self,
         name: str,
@@ -62,25 +61,17 @@ class Tracing:
         traceparent: str | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Attributes | None = None,
-    ) -> Iterator[Span]:
+    ) -> AbstractContextManager[Span]:
         """A span under `traceparent` if that names one, else under the current one. Without a collector, the trace is
         current all the same: what is logged, said and sent belongs to it."""
         given = _read(traceparent)
         if self._tracer is not None:
             parent = None if given is None else trace.set_span_in_context(NonRecordingSpan(given))
-            with self._tracer.start_as_current_span(name, parent, kind, attributes) as span, _error_named(span):
-                yield span
-            return
+            return _made(self._tracer, name, parent, kind, attributes)
         current = trace.get_current_span()
         if given is None and current.get_span_context().is_valid:
-            yield current
-            return
-        carried = NonRecordingSpan(given or _fresh())
-        token = contexts.attach(trace.set_span_in_context(carried))
-        try:
-            yield carried
-        finally:
-            contexts.detach(token)
+            return nullcontext(current)
+        return _Carried(given or _fresh())
 
     def begin(self, name: str, *, traceparent: str | None, kind: SpanKind, attributes: Attributes) -> Span:
         """The same for whoever ends it elsewhere. It is not made the current one."""
@@ -101,26 +92,13 @@ class Tracing:
     ) -> AbstractContextManager[Span]:
         """One span for what is done at once for several: it belongs to the first one's trace, or to that of `under` if
         this is one of theirs, and is linked to all others. None is made if nobody's trace is collected."""
-        sampled = [] if self._tracer is None else _sampled(causes)
-        return self._of_several(name, sampled, kind, attributes, under) if sampled else _NO_SPAN
-
-    @contextmanager
-    def _of_several(
-        self,
-        name: str,
-        sampled: list[SpanContext],
-        kind: SpanKind,
-        attributes: Attributes | None,
-        under: SpanContext | None,
-    ) -> Iterator[Span]:
-        assert self._tracer is not None
+        if self._tracer is None or not (sampled := _sampled(causes)):
+            return _NO_SPAN
         first, *others = sampled
         if under is not None and any(under.trace_id == one.trace_id for one in sampled):
             first, others = under, [one for one in sampled if one != under]
         parent = trace.set_span_in_context(NonRecordingSpan(first))
-        links = [Link(one) for one in others]
-        with self._tracer.start_as_current_span(name, parent, kind, attributes, links) as span, _error_named(span):
-            yield span
+        return _made(self._tracer, name, parent, kind, attributes, [Link(one) for one in others])
 
     def close(self) -> None:
         """Send what is left, for a moment: whether or not the collector answers, the process ends, and nobody in it
@@ -169,13 +147,36 @@ def traceparent_of(context: SpanContext) -> str:
 
 
 @contextmanager
-def _error_named(span: Span) -> Iterator[None]:
-    """Of what is raised, the tracer tells all but this."""
-    try:
-        yield
-    except Exception as error:
-        span.set_attribute("error.type", _type_of(error))
-        raise
+def _made(
+    tracer: trace.Tracer,
+    name: str,
+    parent: contexts.Context | None,
+    kind: SpanKind,
+    attributes: Attributes | None,
+    links: Sequence[Link] = (),
+) -> Iterator[Span]:
+    with tracer.start_as_current_span(name, parent, kind, attributes, links) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_attribute("error.type", _type_of(error))  # all else of it the tracer tells
+            raise
+
+
+class _Carried:
+    """A context that is current for a while, and of which nothing is recorded."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, context: SpanContext) -> None:
+        self._span = NonRecordingSpan(context)
+
+    def __enter__(self) -> Span:
+        self._token = contexts.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(self, *_: object) -> None:
+        contexts.detach(self._token)
 
 
 def has_failed(span: Span, why: Exception | str) -> None:
