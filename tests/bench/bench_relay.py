@@ -38,8 +38,10 @@ async def run() -> Result:
         ):
             await _fill(appender)
             samples: list[float] = []
-            per_second = await _relayed(Relay, pool, doorbell, broker, "events", to_events(broker), samples)
-            feed = await _relayed(Relay, pool, doorbell, broker, "feed", to_feed(broker), [])
+            per_second = await _relayed(
+                Relay, pool, doorbell, broker, "events", to_events(broker, Telemetry("bench")), samples
+            )
+            feed = await _relayed(Relay, pool, doorbell, broker, "feed", to_feed(broker, Telemetry("bench")), [])
             events = await EventLog(pool).read(0, EVENTS)
         await broker.close()
         bare = await _bare(url, events)

@@ -126,7 +126,9 @@ async def millrace(folder: Path) -> AsyncIterator[Millrace]:
             Doorbell(pool) as doorbell,
             Appender(pool, function="events.append", doorbell=doorbell) as appender,
         ):
-            relaying = asyncio.create_task(Relay("feed", pool, doorbell, to_feed(broker), Telemetry("bench")).run())
+            telemetry = Telemetry("bench")
+            feed = Relay("feed", pool, doorbell, to_feed(broker, telemetry), telemetry)
+            relaying = asyncio.create_task(feed.run())
             environment = {
                 "MILLRACE_DATA_DIR": str(folder),
                 "MILLRACE_DATABASE_URL": database.url("notifier"),

@@ -24,6 +24,7 @@ from events.errors import Unroutable
 from events.ids import new_id
 from events.measured_pool import open_measured_pool
 from events.metrics import Metrics
+from events.telemetry import Telemetry
 from fixtures.ingest import open_ingest
 from fixtures.log import note, open_log, request
 from fixtures.parts import OpenParts
@@ -95,10 +96,11 @@ async def test_how_publishing_went_is_counted() -> None:
 
 
 async def test_appends_are_told_by_outcome_and_size(database: Database) -> None:
-    metrics = Metrics()
+    telemetry = Telemetry("test")
+    metrics = telemetry.metrics
     async with (
         open_pool(database.url("processor"), name="test", size=3) as pool,
-        Appender(pool, metrics=metrics) as log,
+        Appender(pool, telemetry=telemetry) as log,
     ):
         event = note("note:1")
         await log.append_all([request(event), request(note("note:2"), note("note:2"))])
@@ -109,6 +111,7 @@ async def test_appends_are_told_by_outcome_and_size(database: Database) -> None:
     assert said(metrics.registry, "append_events_total") == 3
     assert said(metrics.registry, "append_batch_events_sum") == 5
     assert said(metrics.registry, "append_duration_seconds_count") == 2
+    telemetry.close()
 
 
 @asynccontextmanager

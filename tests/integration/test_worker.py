@@ -36,6 +36,7 @@ from processor.uploads import ToldUploads
 from processor.workflows.library import Library
 from processor.workflows.stream import JobStream
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LEASE_SECONDS = 1.0
 _PROCESSOR = Path(processes.__file__).with_name("processor_with_steps.py")
 
@@ -66,6 +67,8 @@ async def test_the_job_of_a_killed_worker_is_taken_over_when_its_lease_runs_out(
     assert [types.count(once) for once in ("job.created", "job.started", "job.claimed", "job.completed")] == [1] * 4
     percents = [event.data for event in successor.watch.of_job(job_id)]
     assert b'"progress_percent":40' in bytes(percents[types.index("job.claimed")]), "the job does not go back"
+    traces = {str(event.traceparent)[3:35] for event in successor.watch.of_job(job_id)}
+    assert traces == {TRACEPARENT[3:35]}, "nor into another trace"
 
 
 async def test_a_stopped_processor_releases_its_jobs_at_once(open_processor: OpenProcessor) -> None:
@@ -262,13 +265,14 @@ async def test_a_job_goes_on_after_the_database_was_restarted(
 async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     """A job that waits, with nobody to work on it."""
     event, job_id = await stored_upload(parts, content)
-    tasks = RemoteTasks(parts.pool, parts.broker, lost_seconds=30, grace=0)
+    tasks = RemoteTasks(parts.pool, parts.broker, parts.telemetry, lost_seconds=30, grace=0)
     remote = RemoteReports(parts.pool, tasks, parts.telemetry, announce_mail=lambda: None)
     progress = UploadProgress(appender, EventLog(parts.pool))
     ends = UploadEnds(appender, ToldUploads(parts.pool))
     known = Library(parts.pool), JobQuota(parts.pool)
     intake = Intake(appender, *known, remote, progress, ends, Metrics(), announce_work=lambda: None)
-    await intake.handle(Message(str(event.id), encode_event(event)))
+    with parts.telemetry.span("intake", traceparent=TRACEPARENT):
+        await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 
 

@@ -34,7 +34,7 @@ from processor.workflows.start import Starter
 from processor.workflows.stream import JobStream
 
 NOWHERE: Any = None  # nothing of these jobs needs the database or the broker
-LEASE = Lease("acme", JOB_ID, 1, 0, False, True, False, False, 1, None)
+LEASE = Lease("acme", JOB_ID, 1, 0, False, True, False, False, 1, None, None)
 
 
 class _Log:

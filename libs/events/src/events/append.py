@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Self
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
+from opentelemetry.trace import SpanContext, SpanKind
 
 from events.append_metrics import AppendMetrics
 from events.batch import (
@@ -34,6 +36,8 @@ from events.database import Pool, database_gone, load_queries
 from events.doorbell import Doorbell
 from events.errors import Unavailable
 from events.metrics import Metrics
+from events.telemetry import Telemetry
+from events.tracing import current_context
 
 __all__ = ["AppendRequest", "Appended", "Appender", "Duplicate", "Expected", "IdReused", "Outcome", "VersionConflict"]
 
@@ -59,6 +63,7 @@ class _Waiting:
     size: int  # events
     saving: tuple[Checkpoint, int] | None
     outcomes: asyncio.Future[list[Outcome]]
+    cause: SpanContext | None  # of its span
 
 
 class Appender:
@@ -75,8 +80,10 @@ class Appender:
         function: str = "events.append",
         doorbell: Doorbell | None = None,
         patience: float = PATIENCE_SECONDS,
-        metrics: Metrics | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._tracing = None if telemetry is None or not telemetry.tracing.collected else telemetry.tracing
+        self._function = function
         self._lanes = [_Lane(pool, function) for _ in range(LANES)]
         self._doorbell = doorbell
         self._patience = patience
@@ -86,7 +93,8 @@ class Appender:
         self._wake = asyncio.Event()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._metrics = AppendMetrics(metrics or Metrics(), waiting=lambda: len(self._waiting))
+        metrics = Metrics() if telemetry is None else telemetry.metrics
+        self._metrics = AppendMetrics(metrics, waiting=lambda: len(self._waiting))
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._write_batches(lane), name="appender") for lane in self._lanes]
@@ -118,7 +126,8 @@ class Appender:
                 raise Unavailable("This process is shutting down.")
             size = sum([len(request.events) for request in requests])
             outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-            self._waiting.append(_Waiting(requests, size, saving, outcomes))
+            cause = None if self._tracing is None else current_context()
+            self._waiting.append(_Waiting(requests, size, saving, outcomes, cause))
             self._outstanding += size
             self._wake.set()
             return await outcomes
@@ -153,7 +162,8 @@ class Appender:
         """Give every caller of the batch its outcomes, or its error."""
         requests = [request for caller in batch for request in caller.requests]
         try:
-            outcomes = await self._call_until_certain(lane, requests, batch[0].saving)
+            with self._span(batch, len(requests)):
+                outcomes = await self._call_until_certain(lane, requests, batch[0].saving)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Unavailable):
                 for caller in batch:
@@ -170,6 +180,23 @@ class Appender:
             if not caller.outcomes.done():  # the caller may have been cancelled
                 caller.outcomes.set_result(outcomes[begin:end])
             begin = end
+
+    def _span(self, batch: list[_Waiting], requests: int) -> AbstractContextManager[object]:
+        """One for all callers, in their traces: what each of them waits for."""
+        if self._tracing is None:
+            return contextlib.nullcontext()
+        call = f"SELECT {self._function}"
+        attributes: dict[str, str | int] = {
+            "db.system.name": "postgresql",
+            "db.query.summary": call,
+            "db.operation.name": "SELECT",
+            "db.stored_procedure.name": self._function,
+            "millrace.events": sum([caller.size for caller in batch]),
+        }
+        if requests > 1:
+            attributes["db.operation.batch.size"] = requests
+        causes = (caller.cause for caller in batch)
+        return self._tracing.batch(call, causes, kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _call_until_certain(
         self, lane: _Lane, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None

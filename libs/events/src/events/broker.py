@@ -73,6 +73,10 @@ class Delivery(Protocol):
 
 
 class Broker(Protocol):
+    @property
+    def system(self) -> str:
+        """What traces call it."""
+
     async def publish(self, exchange: Exchange, message: Message) -> None:
         """Return once the broker has confirmed. Raise `Unroutable` or `BrokerUnavailable`: then the message may or
         may not have arrived, and the caller publishes it again under the same id."""

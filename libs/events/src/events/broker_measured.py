@@ -26,6 +26,10 @@ class MeasuredBroker:
         )
         self._metrics = metrics
 
+    @property
+    def system(self) -> str:
+        return self._broker.system
+
     async def publish(self, exchange: Exchange, message: Message) -> None:
         began = perf_counter()
         outcome = "failed"

@@ -21,6 +21,8 @@ class _DurableQueue:
 
 
 class MemoryBroker:
+    system = "memory"
+
     def __init__(self, *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._queues: dict[str, _DurableQueue] = {queue: _DurableQueue() for queue in Queue}

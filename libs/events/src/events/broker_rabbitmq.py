@@ -61,6 +61,8 @@ _Begin: TypeAlias = Callable[[AbstractChannel, Arrivals[T]], Awaitable[None]]
 
 
 class RabbitBroker:
+    system = "rabbitmq"
+
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
         self._name = name

@@ -1,8 +1,8 @@
 """When Python looks for garbage: seldom enough that a process with ten thousand connections never stands still for it.
 
-What nobody refers to any more is freed at once, and a connection that has ended is such; only what refers to itself waits
-for the collector. A look at everything takes some 15 ms for each thousand connections, in which nothing else happens,
-and Python takes one each time that the heap has grown by a quarter.
+What nobody refers to any more is freed at once, and a connection that has ended is such; only what refers to itself
+waits for the collector. A look at everything takes some 15 ms for each thousand connections, in which nothing else
+happens, and Python takes one each time that the heap has grown by a quarter.
 """
 
 import gc

@@ -1,6 +1,9 @@
 """What the edge has to say reaches the log, broker up or not: a row stays open until the log holds its event."""
 
 import asyncio
+from dataclasses import replace
+
+from opentelemetry.trace import SpanKind
 
 from events.broker import Broker, Exchange, Message
 from events.database import Pool, load_queries
@@ -8,6 +11,8 @@ from events.envelope import Event, decode_event, encode_event
 from events.errors import MillraceError
 from events.lifecycle import Parts
 from events.log import Connection, EventLog
+from events.message_spans import SEND, about
+from events.tracing import carried
 
 _SWEEP_ROWS = 500
 # Publishes on their way at once. Beyond, an event waits for the sweep.
@@ -22,6 +27,7 @@ class Outbox:
         self._pool: Pool = parts.pool
         self._broker: Broker = parts.broker
         self._log = EventLog(parts.pool)
+        self._telemetry = parts.telemetry
         self._logger = parts.telemetry.log
         self._retry_seconds = retry_seconds
         self._queries = {
@@ -70,10 +76,13 @@ class Outbox:
         return len(rows) == _SWEEP_ROWS and all(published)
 
     async def _publish(self, event: Event) -> bool:
-        headers = {"traceparent": event.traceparent} if event.traceparent else {}
-        message = Message(str(event.id), encode_event(event), event.type, headers)
+        message = Message(str(event.id), encode_event(event), event.type)
+        attributes = about(SEND, Exchange.INTAKE, self._broker.system, message)
         try:
-            await self._broker.publish(Exchange.INTAKE, message)
+            with self._telemetry.span(
+                f"send {Exchange.INTAKE}", traceparent=event.traceparent, kind=SpanKind.PRODUCER, attributes=attributes
+            ) as span:
+                await self._broker.publish(Exchange.INTAKE, replace(message, headers=carried(span)))
         except MillraceError as failed:
             self._published.labels("failed").inc()
             self._logger.debug("publish failed", event_id=str(event.id), error=str(failed))

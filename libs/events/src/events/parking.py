@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
+from opentelemetry.trace import SpanKind
+
 from events.broker import Broker, Exchange, Message
 from events.database import database_gone
 from events.errors import Fenced, MillraceError
+from events.message_spans import PROCESS, about
 from events.metrics import exemplar
 from events.telemetry import Telemetry
 
@@ -50,7 +53,8 @@ class Parking:
         with self._telemetry.span(
             f"process {self._queue}",
             traceparent=message.headers.get("traceparent"),
-            attributes={"messaging.system": "rabbitmq", "messaging.destination.name": self._queue},
+            kind=SpanKind.CONSUMER,
+            attributes=about(PROCESS, self._queue, self._broker.system, message),
         ):
             began = perf_counter()
             handled = await self._handle_or_park(message, handler)

@@ -6,17 +6,23 @@ that they have seen, readers of `millrace.events` go by id and version.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from time import perf_counter
 from uuid import UUID
+
+from opentelemetry.trace import Span, SpanKind
 
 from events.broker import Broker, Exchange, Message
 from events.checkpoints import Checkpoint, Checkpoints
 from events.database import Pool
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_batch, encode_event
+from events.message_spans import SEND, about
 from events.metrics import BATCH
 from events.reader import LogReader
 from events.telemetry import Telemetry
+from events.tracing import carried
 
 Publish = Callable[[Sequence[RecordedEvent], UUID], Awaitable[None]]
 
@@ -58,24 +64,43 @@ class Relay:
         self._position.set(batch[-1].position)
 
 
-def to_feed(broker: Broker) -> Publish:
+def to_feed(broker: Broker, telemetry: Telemetry) -> Publish:
     """Whole batches with their range: what notifiers read."""
 
     async def publish(batch: Sequence[RecordedEvent], epoch: UUID) -> None:
         first, last = batch[0].position, batch[-1].position
         headers = {"epoch": str(epoch), "first": str(first), "last": str(last)}
-        await broker.publish(Exchange.FEED, Message(f"{first}-{last}", encode_batch(list(batch)), headers=headers))
+        message = Message(f"{first}-{last}", encode_batch(list(batch)))
+        with _sending(batch, Exchange.FEED, broker, telemetry, message) as span:
+            await broker.publish(Exchange.FEED, replace(message, headers=headers | carried(span)))
 
     return publish
 
 
-def to_events(broker: Broker) -> Publish:
+def to_events(broker: Broker, telemetry: Telemetry) -> Publish:
     """One message an event, keyed `<tenant>.<category>.<verb>`: what internal services bind to."""
 
     async def publish(batch: Sequence[RecordedEvent], epoch: UUID) -> None:
-        await asyncio.gather(*(broker.publish(Exchange.EVENTS, event_message(event, epoch)) for event in batch))
+        with _sending(batch, Exchange.EVENTS, broker, telemetry):
+            await asyncio.gather(*(broker.publish(Exchange.EVENTS, event_message(event, epoch)) for event in batch))
 
     return publish
+
+
+def _sending(
+    batch: Sequence[RecordedEvent],
+    exchange: Exchange,
+    broker: Broker,
+    telemetry: Telemetry,
+    message: Message | None = None,
+) -> AbstractContextManager[Span]:
+    """One span for the whole batch, in the traces of what caused its events."""
+    return telemetry.tracing.batch(
+        f"send {exchange}",
+        (event.traceparent for event in batch),
+        kind=SpanKind.PRODUCER,
+        attributes=about(SEND, exchange, broker.system, message, count=len(batch)),
+    )
 
 
 def event_message(event: RecordedEvent, epoch: UUID) -> Message:

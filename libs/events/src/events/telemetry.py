@@ -7,43 +7,26 @@ four services in one process stay four.
 
 import logging
 import logging.handlers
-import os
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import structlog
-from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.typing import EventDict, Processor
 
+from events.masking import masked, masked_path
 from events.metrics import Metrics
+from events.tracing import Attributes, Tracing, current_context, current_traceparent
 
-_PROPAGATOR = TraceContextTextMapPropagator()
+__all__ = ["Telemetry", "configure_logging", "current_traceparent", "mask_secrets"]
+
 _LOG_FILE_BYTES = 50 * 1024 * 1024
 _LOG_FILES = 5
 
-# Keys, tokens and passwords must not be readable in a log, whoever passed them by mistake.
-_SECRET_NAMES = re.compile(r"authorization|password|secret|token|ticket|api[-_]?key|cookie|principal", re.IGNORECASE)
-_SECRET_VALUES = re.compile(
-    r"mr_(?:live|tkt|refresh|invite)_[\w-]+"  # our keys, tickets, refresh tokens and invitations
-    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JWTs
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # credentials in a URL
-    r"|(?i:(?<=token=)|(?<=ticket=)|(?<=api_key=)|(?<=[?&]key=)|(?<=bearer ))[^&\s\"']+"
-)
-# A segment of a path that is no word and no id: a client's mistake, or a secret behind percent signs.
-_ODD_SEGMENT = re.compile(r"[^/]*[^\w.:~/-][^/]*", re.ASCII)
-
 # Libraries whose DEBUG lines would drown ours.
-_NOISY = ("aio_pika", "aiormq", "aiohttp", "alembic", "asyncio", "pamqp", "sqlalchemy", "uvicorn")
+_NOISY = ("aio_pika", "aiormq", "aiohttp", "alembic", "asyncio", "pamqp", "sqlalchemy", "urllib3", "uvicorn")
 
 
 class Telemetry:
@@ -53,33 +36,21 @@ class Telemetry:
         self.metrics = Metrics()
         self.registry = self.metrics.registry
         self.counter, self.gauge, self.histogram = self.metrics.counter, self.metrics.gauge, self.metrics.histogram
-        self._provider = TracerProvider(resource=Resource.create({"service.name": f"millrace-{service}"}))
-        if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self.tracer = self._provider.get_tracer("millrace")
+        self.tracing = Tracing(service)
 
-    @contextmanager
     def span(
         self,
         name: str,
         *,
         traceparent: str | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
-        attributes: dict[str, str | int] | None = None,
-    ) -> Iterator[Span]:
+        attributes: Attributes | None = None,
+    ) -> AbstractContextManager[Span]:
         """A span under `traceparent` if one is given, else under the current one."""
-        parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
-        with self.tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as span:
-            yield span
+        return self.tracing.span(name, traceparent=traceparent, kind=kind, attributes=attributes)
 
     def close(self) -> None:
-        self._provider.shutdown()
-
-
-def current_traceparent() -> str | None:
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier)
-    return carrier.get("traceparent")
+        self.tracing.close()
 
 
 def configure_logging(log_file: Path, console_level: str) -> None:
@@ -121,22 +92,12 @@ def configure_logging(log_file: Path, console_level: str) -> None:
 def mask_secrets(_logger: Any, _method: str, entry: EventDict) -> EventDict:
     """Blank every value whose name says that it is secret, and every secret inside another value."""
     if isinstance(path := entry.get("path"), str):
-        entry = {**entry, "path": _ODD_SEGMENT.sub("***", path)}
-    return {key: "***" if _SECRET_NAMES.search(key) else _masked(value) for key, value in entry.items()}
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SECRET_VALUES.sub("***", value)
-    if isinstance(value, dict):
-        return {key: "***" if _SECRET_NAMES.search(str(key)) else _masked(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(inner) for inner in value]
-    return value
+        entry = {**entry, "path": masked_path(path)}
+    return {key: masked(key, value) for key, value in entry.items()}
 
 
 def _add_trace(_logger: Any, _method: str, entry: EventDict) -> EventDict:
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
+    context = current_context()
+    if context is not None:
         entry["trace_id"] = f"{context.trace_id:032x}"
     return entry

@@ -29,12 +29,14 @@ from events.errors import (
     Unauthenticated,
     Unavailable,
 )
+from events.http_spans import METHODS, PROBES, answered, asked
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.lifecycle import Loops, Parts
 from events.metrics import exemplar
 from events.openapi import PROBLEM_JSON, DescribedApp
 from events.status import Facts, Status, version_of
 from events.telemetry import Telemetry
+from events.tracing import uncollected
 
 # A caller's request id is kept when it is harmless in a log and a header, else replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
@@ -147,12 +149,14 @@ class RequestContext:
             await send(message)
 
         began = perf_counter()
+        traceparent = headers.get(b"traceparent") or (uncollected() if scope["path"] in PROBES else None)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         with self._telemetry.span(
-            f"{scope['method']} {scope['path']}",
-            traceparent=headers.get(b"traceparent"),
-            kind=SpanKind.SERVER,
+            scope["method"],
+            traceparent=traceparent,
+            kind=SpanKind.SERVER if scope["server"] is not None else SpanKind.INTERNAL,  # it is our own door that asks
+            attributes=asked(scope["method"], scope["path"], scope["scheme"]),
         ) as span:
             self._in_progress.inc()
             try:
@@ -164,8 +168,8 @@ class RequestContext:
                 self._in_progress.dec()
                 elapsed = perf_counter() - began
                 route = _route_of(scope)
-                span.update_name(f"{scope['method']} {route}")
-                method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+                answered(span, scope["method"], None if route == _UNMATCHED else route, status)
+                method = scope["method"] if scope["method"] in METHODS else "OTHER"
                 self._requests.labels(method, route, status or _NOBODY_LEFT).inc()
                 self._seconds.labels(method, route).observe(elapsed, exemplar())
                 self._telemetry.log.debug(
@@ -174,12 +178,12 @@ class RequestContext:
 
 
 _NOBODY_LEFT = 499  # as at the gateway
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNMATCHED = "unmatched"
 
 
 def _route_of(scope: Scope) -> str:
     """The route's template: paths hold ids, and a label must be bounded."""
-    return getattr(scope.get("route"), "path", "unmatched")
+    return getattr(scope.get("route"), "path", _UNMATCHED)
 
 
 def accepted_request_id(given: str | None) -> str:

@@ -38,6 +38,7 @@ from gateway.wire.own import OwnExchange
 from gateway.wire.pace import Pace
 from gateway.wire.pool import Pool
 from gateway.wire.requests import Record, Request
+from gateway.wire.spans import begin_span
 from gateway.wire.tunnel import Handshake
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class Door:
         self._app = app
         self._record = record
         self._pace = Pace()
+        self._tracing = telemetry.tracing
         self._log = telemetry.log
 
     def connection(self, *, server_state: ServerState, **_: Any) -> ClientConnection:
@@ -91,6 +93,7 @@ class Door:
 
     async def admit(self, client: ClientConnection, request: Request) -> None:
         """Send the request where it belongs, or refuse it."""
+        begin_span(self._tracing, request)
         try:
             await self._admit(client, request)
         except Exception as raised:

@@ -12,6 +12,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from events.errors import MillraceError, NotFound
+from events.http_spans import answered, asked
 from events.identity import PRINCIPAL_HEADER, Principal
 from events.web import as_millrace_error
 from notifier.dialects import Begin
@@ -245,13 +246,19 @@ class Connection(asyncio.Protocol):
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         traceparent = handshake.headers.get("traceparent")
-        with self._floor.telemetry.span("WS handshake", traceparent=traceparent, kind=SpanKind.SERVER):
+        with self._floor.telemetry.span(
+            "GET", traceparent=traceparent, kind=SpanKind.SERVER, attributes=asked("GET", handshake.path, "ws")
+        ) as span:
             try:
                 async with asyncio.timeout(self._floor.settings.handshake_seconds):
                     principal, begin, dialect = await self._admit(handshake)
             except Exception as raised:
+                status = as_millrace_error(raised).status
+                answered(span, "GET", None if status == NotFound.status else handshake.route, status)
                 self._refuse(handshake, request_id, raised)
                 return
+            answered(span, "GET", handshake.route, 101)
+            self._floor.log.debug("socket opened", path=handshake.path)
         self._open(handshake, request_id, principal, begin, dialect)
 
     async def _admit(self, handshake: Handshake) -> tuple[Principal, Begin, str]:

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 import msgspec
+from opentelemetry.trace import Span, SpanKind
 
 from events.broker import Exchange, Message
 from events.envelope import RecordedEvent, decode_batch, utc_now
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
 from events.log import EventLog, Head
+from events.message_spans import PROCESS, about
 from notifier.hub import Hub
 from notifier.settings import NotifierSettings
 from notifier.turn import Turn
@@ -27,6 +30,7 @@ class Feed:
         self._hub = hub
         self._settings = settings
         self._logger = parts.telemetry.log
+        self._tracing = parts.telemetry.tracing
         metrics = parts.telemetry.metrics
         self._repaired = metrics.counter(
             "millrace_notifier_feed_repaired_events_total",
@@ -70,9 +74,19 @@ class Feed:
             await self._read_up_to(first - 1)
         fresh = [event for event in batch if event.position > self._hub.position]
         if self._continues(fresh, last):
-            await self._hub.broadcast(fresh)
+            with self._processing(message, len(fresh)):
+                await self._hub.broadcast(fresh)
         elif last > self._hub.position:
             await self._read_up_to(last)
+
+    def _processing(self, message: Message, count: int) -> AbstractContextManager[Span]:
+        """Only for a batch with something in it whose trace is collected: the relay says so."""
+        return self._tracing.batch(
+            f"process {Exchange.FEED}",
+            (message.headers.get("traceparent"),),
+            kind=SpanKind.CONSUMER,
+            attributes=about(PROCESS, Exchange.FEED, self._broker.system, message, count=count),
+        )
 
     async def _read_up_to_head(self) -> None:
         head = await self._log.head()

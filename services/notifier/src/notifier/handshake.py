@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import http
+import re
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ from events.web import accepted_request_id, problem_body
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
 _MOST_PARAMETERS = 16
+_JOB_ID = re.compile(r"/ws/[^/]+$")
 
 
 class UpgradeRequired(MillraceError):
@@ -40,6 +42,11 @@ class Handshake:
     @property
     def request_id(self) -> str:
         return accepted_request_id(self.headers.get("x-request-id"))
+
+    @property
+    def route(self) -> str:
+        """The path without an id."""
+        return _JOB_ID.sub("/ws/{job_id}", self.path)
 
     def parameters(self) -> dict[str, str]:
         try:

@@ -8,6 +8,7 @@ from events.errors import Unavailable
 from events.log import Head
 from events.metrics import exemplar
 from events.telemetry import Telemetry
+from events.tracing import current_context
 from notifier.cohort import Room
 from notifier.form import Channel, Written
 from notifier.rounds import Rounds
@@ -26,7 +27,7 @@ class Hub:
             "millrace_notifier_event_age_seconds", "How old the newest event of each batch was when it was told."
         )
         self._followers = telemetry.gauge("millrace_notifier_followers", "Channels that connections follow.")
-        self._rounds = Rounds(telemetry.metrics, telemetry.log)
+        self._rounds = Rounds(telemetry)
 
     @property
     def epoch(self) -> UUID:
@@ -71,6 +72,7 @@ class Hub:
 
     async def broadcast(self, batch: Sequence[RecordedEvent]) -> None:
         """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
+        self._rounds.hear_in(current_context())
         turn = Turn()
         for event in batch:
             self.position = event.position

@@ -6,14 +6,16 @@ connection. So the more there is to tell, the less an event costs; and where the
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby, islice
 from operator import itemgetter
 from time import perf_counter
 
+from opentelemetry.trace import Span, SpanContext, SpanKind
 from structlog.stdlib import BoundLogger
 
-from events.metrics import Metrics
+from events.message_spans import SEND, about
+from events.telemetry import Telemetry
 from notifier.cohort import Cohort, Due, Follower
 from notifier.lines import RUN_BYTES
 from notifier.outlet import Outlet, give_up
@@ -23,17 +25,20 @@ _LONGEST_REST_SECONDS = 0.02
 
 _WRITES_BETWEEN_LOOKS = 32  # at the clock
 
+_SENDING = about(SEND, "websocket", "websocket")
+
 
 class Rounds:
-    def __init__(self, metrics: Metrics, log: BoundLogger) -> None:
-        self._log = log
-        self._frames = metrics.counter("millrace_notifier_frames_total", "Events written to live connections.")
-        self._seconds = metrics.histogram(
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._log, self._tracing = telemetry.log, telemetry.tracing
+        self._heard_in: SpanContext | None = None  # the span of the batch that was heard last
+        self._frames = telemetry.counter("millrace_notifier_frames_total", "Events written to live connections.")
+        self._seconds = telemetry.histogram(
             "millrace_notifier_round_duration_seconds", "One round: what is due to everybody, written."
         )
-        due = metrics.gauge("millrace_notifier_due_bytes", "Bytes of events that wait for the next round.")
+        due = telemetry.gauge("millrace_notifier_due_bytes", "Bytes of events that wait for the next round.")
         due.set_function(lambda: sum(cohort.size for cohort in self._due))
-        cohorts = metrics.gauge("millrace_notifier_due_cohorts", "Groups of followers to whom something is due.")
+        cohorts = telemetry.gauge("millrace_notifier_due_cohorts", "Groups of followers to whom something is due.")
         cohorts.set_function(lambda: len(self._due))
         self._due: dict[Cohort, None] = {}
         self._under_way: asyncio.Task[None] | None = None
@@ -49,6 +54,10 @@ class Rounds:
             self._roomy.clear()
         if self._under_way is None:
             self._under_way = asyncio.create_task(self._go())
+
+    def hear_in(self, span: SpanContext | None) -> None:
+        """What becomes due now was heard in it."""
+        self._heard_in = span
 
     @property
     def full(self) -> bool:
@@ -76,13 +85,26 @@ class Rounds:
 
     async def _round(self) -> None:
         began, turn = perf_counter(), Turn()
-        told, frames = _tell(await self._take(turn), self._log), 0
+        taken = await self._take(turn)
+        with self._span(taken) as span:
+            span.set_attribute("messaging.batch.message_count", await self._tell(taken, turn))
+        self._seconds.observe(perf_counter() - began)
+
+    def _span(self, taken: list[tuple[Due, list[Follower]]]) -> AbstractContextManager[Span]:
+        """One for the whole round, if it tells something whose trace is collected: none for each write."""
+        causes = (line.event.traceparent for due, _ in taken for line in due.lines)
+        return self._tracing.batch(
+            "send websocket", causes, kind=SpanKind.PRODUCER, attributes=_SENDING, under=self._heard_in
+        )
+
+    async def _tell(self, taken: list[tuple[Due, list[Follower]]], turn: Turn) -> int:
+        told, frames = _tell(taken, self._log), 0
         while writes := list(islice(told, _WRITES_BETWEEN_LOOKS)):
             frames += sum(writes)
             if turn.over:
                 await turn.pass_on()
         self._frames.inc(frames)
-        self._seconds.observe(perf_counter() - began)
+        return frames
 
     async def _take(self, turn: Turn) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}

@@ -73,7 +73,7 @@ async def open_service(
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
         doorbell = await stack.enter_async_context(Doorbell(parts.pool))
         appender = await stack.enter_async_context(
-            Appender(parts.pool, function="processor.append", doorbell=doorbell, metrics=metrics)
+            Appender(parts.pool, function="processor.append", doorbell=doorbell, telemetry=parts.telemetry)
         )
         queue_bell = await stack.enter_async_context(Doorbell(parts.pool, QUEUE_CHANNEL))
         library = Library(parts.pool)
@@ -89,6 +89,7 @@ async def open_service(
         remote = RemoteTasks(
             parts.pool,
             parts.broker,
+            parts.telemetry,
             lost_seconds=settings.remote_lost_seconds,
             grace=settings.step_grace_seconds,
             allowed=settings.remote_queues,
@@ -116,8 +117,8 @@ async def open_service(
         )
         firing = Firing(parts, settings, appender, library, launch, quota, clock)
         dead_letters = DeadLetters(parts.pool, parts.broker)
-        feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker), parts.telemetry)
-        events = Relay("events", parts.pool, doorbell, to_events(parts.broker), parts.telemetry)
+        feed = Relay("feed", parts.pool, doorbell, to_feed(parts.broker, parts.telemetry), parts.telemetry)
+        events = Relay("events", parts.pool, doorbell, to_events(parts.broker, parts.telemetry), parts.telemetry)
 
         running = await stack.enter_async_context(loops(parts.telemetry))
         running.start("intake", intake.run)

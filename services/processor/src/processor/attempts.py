@@ -19,6 +19,8 @@ from events.errors import Unavailable
 from events.ids import derived_id
 from events.jobs import Artifact, KeptBlob
 from events.lifecycle import Parts
+from events.telemetry import current_traceparent
+from events.tracing import has_failed
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
@@ -59,7 +61,6 @@ class Assignment:
     number: int
     stop: Stop
     report: Report
-    traceparent: str | None
 
     @property
     def action(self) -> PlannedAction:
@@ -81,7 +82,7 @@ class Assignment:
             effect_id=derived_id(lease.job_id, f"{key[0]}:{key[1]}"),
             output_name=self.output_name,
             report=lambda done, message: report(Progress(key, done, message)),
-            traceparent=self.traceparent,
+            traceparent=current_traceparent(),
         )
 
     def failed(self, code: str, detail: str) -> Failed:
@@ -103,6 +104,7 @@ class Attempts:
         turns: Turns,
     ) -> None:
         self._blobs: Blobs = parts.blobs
+        self._telemetry = parts.telemetry
         self._log = parts.telemetry.log
         self._settings = settings
         self._noted = noted
@@ -115,6 +117,14 @@ class Attempts:
 
     async def run(self, it: Assignment) -> Command:
         """What became of it. Raises what is not the step's fault: then the job is tried again as a whole."""
+        about: dict[str, str | int] = {"millrace.step": it.key[0], "millrace.attempt": it.number}
+        with self._telemetry.span(f"step {it.action.uses}", attributes=about) as span:
+            became = await self._run(it)
+            if isinstance(became, Failed):
+                has_failed(span, became.code)
+            return became
+
+    async def _run(self, it: Assignment) -> Command:
         action = it.action
         seconds = self._settings.step_seconds if action.timeout is None else action.timeout
         try:
@@ -227,7 +237,8 @@ class Attempts:
             artifact_key=files.key_of(ARTIFACTS),
         )
         it.stop.gently = True
-        result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
+        with self._telemetry.span(f"run {it.action.uses}"):
+            result = await process.run(task, said, stop=it.stop, grace=self._settings.step_grace_seconds)
         return msgspec.json.decode(result)
 
     def _logged(self, it: Assignment) -> BoundLogger:

@@ -178,8 +178,7 @@ class Execution:
 
     async def _attempt(self, key: Key, attempt: int, stop: Stop) -> None:
         try:
-            traceparent = self._stream.traceparent
-            assignment = Assignment(self.state, self._lease, key, attempt, stop, self._pace.report, traceparent)
+            assignment = Assignment(self.state, self._lease, key, attempt, stop, self._pace.report)
             self._hold.put(await self._attempts.run(assignment))
         finally:
             self._stops.pop((key, attempt), None)

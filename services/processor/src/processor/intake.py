@@ -15,6 +15,7 @@ from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
 from events.metrics import LONG_SECONDS, Metrics, exemplar
 from events.steps import SAID
+from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadProgressed
 from processor.quota import JobQuota
 from processor.remote.reports import RemoteReports
@@ -136,7 +137,7 @@ def _job_for(
             stream=stream,
             tenant=event.tenant,
             source=SOURCE,
-            traceparent=event.traceparent,
+            traceparent=current_traceparent(),
         )
         for said in life
     )

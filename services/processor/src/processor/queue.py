@@ -25,6 +25,7 @@ class Lease:
     computes: bool  # it has a step that needs a process of its own
     version: int  # of the job's stream, then
     created: str | None  # the job's first event, unless more is to be read
+    traceparent: str | None  # of what the job was made for
 
 
 _LEASE = tuple(field.name for field in fields(Lease))

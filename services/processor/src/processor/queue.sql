@@ -3,7 +3,7 @@
 -- name: claim
 -- Take up to $2 jobs for $3 seconds, up to $4 of them such that compute, and none of a tenant that holds $5. If there are
 -- none, a row without a job says whether there may be more.
-SELECT more, tenant, job_id, token, failures, lost, under_way, mail, computes, version, created
+SELECT more, tenant, job_id, token, failures, lost, under_way, mail, computes, version, created, traceparent
 FROM processor.claim($1, $2, $3, $4, $5);
 
 -- name: renew

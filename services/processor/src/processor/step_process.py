@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
+from opentelemetry.trace import get_current_span
 
 from processor.step import StepError, StepStopped, Task
 from processor.step_protocol import (
@@ -35,6 +36,8 @@ STEP_COMMAND = (sys.executable, "-m", "processor.step_host")
 # A process that has more than this when it is idle has lost it: its next task would be the one to miss it.
 _IDLE_BYTES = 512 << 20
 _LOOK_SECONDS = 0.25
+# What a file that takes a step over must not find: settings hold passwords, and headers of collectors keys.
+_OURS = ("MILLRACE_", "OTEL_")
 _CLOSING_SECONDS = 1.0
 
 
@@ -56,6 +59,7 @@ class StepProcess:
         if we are cancelled, or the step crashes, the process is killed."""
         try:
             process = await self._warm()
+            get_current_span().set_attribute("process.pid", process.pid)
             _tell(process, task)  # before it may be told to stop: what comes before a task does not mean it
             stopping = asyncio.create_task(_stop_when(stop, process, grace))
             try:
@@ -98,7 +102,7 @@ class StepProcess:
                 *self._command,
                 stdin=PIPE,
                 stdout=PIPE,
-                env={name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
                 start_new_session=True,  # Ctrl-C at our terminal is for us, and its children are killed with it
             )
         return self._process

@@ -7,6 +7,7 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 import asyncio
 from uuid import UUID
 
+from opentelemetry.trace import Span
 from structlog.stdlib import BoundLogger
 
 from events.append import Appender
@@ -17,6 +18,7 @@ from events.errors import Fenced, Unavailable
 from events.jobs import JobStatus
 from events.lifecycle import Parts
 from events.tasks import end
+from events.tracing import has_failed
 from processor.attempts import Attempts
 from processor.children import Children
 from processor.execution import Execution
@@ -192,17 +194,10 @@ class Worker:
 
     async def _work(self, held: "_Held") -> None:
         lease = held.lease
+        about = {"millrace.tenant": lease.tenant, "millrace.job": str(lease.job_id)}
         try:
-            await self._run(held)
-        except Fenced as lost:
-            self._metrics.lost.inc()
-            self._logged(lease).warning("job taken over", reason=str(lost))
-            # If the lease is ours all the same, it was a former holder's last word that we had not read.
-            await self._give_back(lease, failures=0)
-        except Exception as error:
-            somebody_is_away = _somebody_is_away(error)
-            self._logged(lease).warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
-            await self._give_back(lease, failures=0 if somebody_is_away else 1)
+            with self._telemetry.span("job", traceparent=lease.traceparent, attributes=about) as span:
+                await self._run_or_give_back(held, span)
         finally:
             name = (lease.tenant, lease.job_id)
             if self._held.get(name) is held:  # else it has been let go, and taken again
@@ -210,10 +205,26 @@ class Worker:
             del self._at_work[lease]
             self.wake.set()
 
+    async def _run_or_give_back(self, held: "_Held", span: Span) -> None:
+        lease = held.lease
+        try:
+            await self._run(held, span)
+        except Fenced as lost:
+            has_failed(span, lost)
+            self._metrics.lost.inc()
+            self._logged(lease).warning("job taken over", reason=str(lost))
+            # If the lease is ours all the same, it was a former holder's last word that we had not read.
+            await self._give_back(lease, failures=0)
+        except Exception as error:
+            has_failed(span, error)
+            somebody_is_away = _somebody_is_away(error)
+            self._logged(lease).warning("job interrupted", error=repr(error), exc_info=not somebody_is_away)
+            await self._give_back(lease, failures=0 if somebody_is_away else 1)
+
     def _logged(self, lease: Lease) -> BoundLogger:
         return self._telemetry.log.bind(tenant=lease.tenant, job_id=str(lease.job_id), token=lease.token)
 
-    async def _run(self, held: "_Held") -> None:
+    async def _run(self, held: "_Held", span: Span) -> None:
         lease = held.lease
         for one in await self._queue.collect_one(lease) if lease.mail else ():
             held.deliver(one)
@@ -226,21 +237,21 @@ class Worker:
             self._logged(lease).error("job unreadable", error=repr(error), exc_info=True)
             await self._leave_unread(lease, for_good=not isinstance(error, UnknownEvent))
             return
-        with self._telemetry.span("job", attributes={"millrace.workflow": state.created.workflow}):
-            stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
-            hold = Hold(lease, state, self._turns)
-            execution = Execution(
-                hold,
-                stream,
-                self._attempts,
-                Children(hold, self._starter, self.wake.set),
-                HandedOut(hold, self._remote),
-                self._queue,
-                self._parts.blobs,
-                self._limits,
-            )
-            held.begin(execution)
-            released = await execution.run(first)
+        span.set_attribute("millrace.workflow", state.created.workflow)
+        stream = JobStream(self._appender, lease.tenant, lease.job_id, version)
+        hold = Hold(lease, state, self._turns)
+        execution = Execution(
+            hold,
+            stream,
+            self._attempts,
+            Children(hold, self._starter, self.wake.set),
+            HandedOut(hold, self._remote),
+            self._queue,
+            self._parts.blobs,
+            self._limits,
+        )
+        held.begin(execution)
+        released = await execution.run(first)
         if released is None:
             self._metrics.finished(state, utc_now())
             if state.created.parent is not None:

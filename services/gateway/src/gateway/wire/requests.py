@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter
 
+from opentelemetry.trace import Span
+
+from events.http_spans import answered
 from events.metrics import Bounded, exemplar
 from events.telemetry import Telemetry
 from events.web import accepted_request_id
@@ -30,6 +33,7 @@ class Request:
     limits: bytes = b""  # what its answer says of them: header lines, empty while nothing was counted
     terms: bytes = b""  # what its answer says besides: header lines for other origins, of the version
     wants_events: bool = False  # its client comes again where a stream ends, and never where it is refused
+    span: Span | None = None  # None unless somebody collects them
     served: bool = False  # a service or our own app has answered, and logs it under the same request id
     began: float = field(default_factory=perf_counter)
 
@@ -88,6 +92,9 @@ def recorder(telemetry: Telemetry) -> Record:
         timed(request.route, method).observe(elapsed, example)
         if request.tenant is not None:
             counted_of(tenants(request.tenant), _STATUSES[min(status // 100, 5) - 1]).inc()
+        if request.span is not None:
+            answered(request.span, method, None if request.route == "unmatched" else request.route, status)
+            request.span.end()
         if request.served:
             return  # one line is enough: it costs more than all the rest of a request does here
         # The path without its query: credentials may be in there.

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import LineTooLong
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, get_current_span
 
 from events.telemetry import Telemetry, current_traceparent
 from processor.builtin.addresses import may_be_called
@@ -87,10 +87,14 @@ class _HttpCall:
         if target.literal is not None and not self._checked(target.literal):
             raise _address_not_allowed(target.host)
         attempt.report(0, f"Asking {target.host}")
-        attributes: dict[str, str | int] = {"server.address": target.host, "server.port": target.port}
-        with self._telemetry.span(
-            "http.call", traceparent=attempt.traceparent, kind=SpanKind.CLIENT, attributes=attributes
-        ):
+        method = parameters.get("method", "GET")
+        # Not the URL: a path, too, may be all that somebody needs to do the same.
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "server.address": target.host,
+            "server.port": target.port,
+        }
+        with self._telemetry.span(method, traceparent=attempt.traceparent, kind=SpanKind.CLIENT, attributes=attributes):
             try:
                 async with asyncio.timeout(self._seconds):
                     return await self._ask(attempt, target, parameters)
@@ -108,6 +112,7 @@ class _HttpCall:
         )
         method = parameters.get("method", "GET")
         answer = await self._session.request(method, target.url, headers=headers, data=body, allow_redirects=False)
+        get_current_span().set_attribute("http.response.status_code", answer.status)
         try:
             check_status(target.host, answer.status, parameters.get("expect"))
             with _as_step_errors(target.host):

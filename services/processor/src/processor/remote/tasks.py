@@ -3,17 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from opentelemetry.trace import SpanKind
 
 from events.broker import Broker, Exchange, Message
 from events.database import Pool, load_queries
 from events.envelope import encode_json
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
+from events.message_spans import SEND, about
 from events.steps import LARGEST_BYTES, RemoteTask, StopTask
-from events.telemetry import current_traceparent
+from events.telemetry import Telemetry, current_traceparent
+from events.tracing import carried
 from processor.workflows.commands import Failed
 from processor.workflows.state import JobState, Key
 
@@ -27,6 +32,7 @@ class RemoteTasks:
         self,
         pool: Pool,
         broker: Broker,
+        telemetry: Telemetry,
         *,
         lost_seconds: float,
         grace: float,
@@ -34,6 +40,7 @@ class RemoteTasks:
     ) -> None:
         self._pool = pool
         self._broker = broker
+        self._telemetry = telemetry
         self._lost_seconds = lost_seconds
         self._grace = grace
         self._allowed = allowed
@@ -86,13 +93,17 @@ class RemoteTasks:
         return None
 
     async def publish(self, task: UUID, tenant: str, queue: str, body: bytes, trace: str | None) -> None:
-        headers = {"tenant": tenant} | ({} if trace is None else {"traceparent": trace})
-        message = Message(str(task), body, queue, headers)
-        try:
-            await self._broker.publish(Exchange.TASKS, message)
-        except Unroutable:
-            await self._broker.declare_tasks(queue)  # it waits for the first worker
-            await self._broker.publish(Exchange.TASKS, message)
+        message = Message(str(task), body, queue)
+        about_it = about(SEND, Exchange.TASKS, self._broker.system, message)
+        with self._telemetry.span(
+            f"send {Exchange.TASKS}", traceparent=trace, kind=SpanKind.PRODUCER, attributes=about_it
+        ) as span:
+            message = replace(message, headers={"tenant": tenant} | carried(span))
+            try:
+                await self._broker.publish(Exchange.TASKS, message)
+            except Unroutable:
+                await self._broker.declare_tasks(queue)  # it waits for the first worker
+                await self._broker.publish(Exchange.TASKS, message)
         await self._pool.execute(self._queries["sent"], task, self._lost_seconds)
 
     async def end(self, task: UUID) -> None:

@@ -48,6 +48,7 @@ class Firing:
         self._alarm: asyncio.TimerHandle | None = None
         self._left: dict[UUID, float] = {}  # schedules with which something is wrong, and until when
         self.wake = asyncio.Event()  # there may be something due, or something else next
+        self._telemetry = parts.telemetry
         self._log = parts.telemetry.log
         self._said = parts.telemetry.counter(
             "millrace_schedule_firings_total",
@@ -91,7 +92,9 @@ class Firing:
         at = self._wanted(known, next_at, now)
         if at is None or at > next_at:
             return await self._skip_missed(known, next_at, at, now)
-        return await self._fire(known, at, now)
+        about = {"millrace.tenant": tenant, "millrace.schedule": str(id_)}
+        with self._telemetry.span("schedule", attributes=about):  # where the trace of its job begins
+            return await self._fire(known, at, now)
 
     def _wanted(self, known: Known, next_at: datetime, now: datetime) -> datetime | None:
         view = known.view

@@ -1,0 +1,10 @@
+"""A worker goes on with the trace that its job was made in."""
+
+from events.migrate import run_sql
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    run_sql(__file__)
