@@ -54,12 +54,17 @@ def new_passwords() -> dict[str, str]:
 
 async def provision(admin_url: str, name: str, passwords: Mapping[str, str]) -> Database:
     """Bring the database `name` on the superuser's server to the newest schema, creating what is missing."""
+    database = Database(await provision_roles(admin_url, name, passwords), passwords)
+    await migrate_all(database.url(OWNER))
+    return database
+
+
+async def provision_roles(admin_url: str, name: str, passwords: Mapping[str, str]) -> str:
+    """Only the roles and the database, whatever is in it. Returns its URL, as the superuser."""
     async with _connected(admin_url) as connection:
         await _create_roles(connection, passwords)
         await _create_database(connection, name)
-    database = Database(urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}")), passwords)
-    await migrate_all(database.url(OWNER))
-    return database
+    return urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}"))
 
 
 async def migrate_all(owner_url: str) -> None:

@@ -96,6 +96,7 @@ class Stack:
         self._data.keep_broker_url(self.broker_url)
         try:
             await asyncio.gather(*(self.start(process) for process in self.processes))
+            self._data.keep_url(self.base_url)
             yield self
         finally:
             await self.stop_services()
