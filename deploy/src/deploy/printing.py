@@ -72,6 +72,11 @@ def progress(what: str) -> Iterator[Advance]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def reason(error: BaseException) -> str:
+    """What it says, in one line. Some say nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def age(since: datetime | None) -> str:
     if since is None:
         return ""

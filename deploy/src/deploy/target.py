@@ -1,6 +1,5 @@
-"""The Millrace that a command is about: one that runs elsewhere, by its settings, or one on a directory of this machine."""
+"""The Millrace that a command is about: one that runs elsewhere, by its settings, or one on a directory of ours."""
 
-import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from deploy import servers
 from deploy.data_directory import open_data_directory
 from deploy.exits import Unreachable, WrongSettings
 from deploy.postgres_wheel import open_server
-from deploy.printing import note
+from deploy.printing import note, reason
 from deploy.provision import OWNER, provision_roles
 from deploy.settings import DeploySettings
 from events.blobs import Blobs, open_blobs
@@ -143,9 +142,8 @@ async def open_owner_pool(target: Target, *, size: int = _CONNECTIONS) -> AsyncI
 async def let_in(url: str, which: str) -> str:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, asyncio.TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as no:
-        said = str(no).partition("\n")[0] or type(no).__name__
-        raise Unreachable(f"The database {which} does not let us in: {said}.") from None
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as no:
+        raise Unreachable(f"The database {which} does not let us in: {reason(no)}.") from None
     await connection.close()
     return url
 

@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
-
 from deploy.printing import Advance
 from events.database import Pool, load_queries
+from events.log import Connection
 
 _CHUNK = 50_000
 _NO_LIMIT = 365 * 86_400.0
@@ -49,7 +48,7 @@ class Report:
 
 
 class _Snapshot:
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._queries = load_queries("deploy", "verification.sql")
 

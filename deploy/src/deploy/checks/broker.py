@@ -7,6 +7,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from deploy.checks.finding import Finding
+from deploy.printing import reason
 from deploy.target import Target
 from events.broker import QUEUE_OF, Exchange
 
@@ -23,13 +24,13 @@ async def check_broker(target: Target) -> list[Finding]:
         connection = await asyncio.wait_for(aio_pika.connect(target.broker_url, timeout=_SECONDS), _SECONDS)
     except (AMQPError, OSError, TimeoutError, ValueError) as refused:
         fix = "Start it, or correct MILLRACE_BROKER_URL. Uploads are accepted meanwhile, and wait in the outbox."
-        return [Finding("broker", "down", f"It does not let us in: {refused or type(refused).__name__}", fix)]
+        return [Finding("broker", "down", f"It does not let us in: {reason(refused)}", fix)]
     try:
         async with asyncio.timeout(_SECONDS * 2):
             return [Finding("broker", "ok", "It answers"), *await _topology(connection)]
     except (AMQPError, OSError, TimeoutError, RuntimeError) as gone:
         fix = "Look at its alarms (rabbitmq-diagnostics alarms): memory, disk."
-        return [Finding("broker", "down", f"It lets us in, and does not answer: {gone or type(gone).__name__}", fix)]
+        return [Finding("broker", "down", f"It lets us in, and does not answer: {reason(gone)}", fix)]
     finally:
         await connection.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from deploy.checks.finding import Finding, State
-from deploy.printing import age, size
+from deploy.printing import age, reason, size
 from deploy.provision import MEMBERSHIPS, ROLES, SCHEMAS
 from events.blobs import Blobs
 from events.database import database_gone, load_queries
@@ -48,9 +48,8 @@ async def check_database(url: str, blobs: Blobs | None) -> list[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": "millrace-doctor"})
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as refused:
-        said = str(refused).partition("\n")[0] or type(refused).__name__
         fix = "Start it, or correct MILLRACE_DATABASE_URL. Without it nothing is accepted; what was accepted is safe."
-        return [Finding("database", "down", f"It does not let us in: {said}", fix)]
+        return [Finding("database", "down", f"It does not let us in: {reason(refused)}", fix)]
     try:
         asked = Asked(connection, blobs)
         found = [Finding("database", "ok", f"It answers in {(perf_counter() - began) * 1000:.0f} ms.")]
@@ -69,13 +68,18 @@ async def _told(name: str, found: list[Finding]) -> AsyncIterator[None]:
     except asyncpg.InsufficientPrivilegeError as refused:
         fix = "Give MILLRACE_DATABASE_URL of millrace_owner to look at this, too."
         found.append(Finding(name, "skipped", f"This role may not look: {refused}", fix))
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedColumnError) as missing:
+    except (
+        asyncpg.UndefinedTableError,
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.UndefinedColumnError,
+    ) as missing:
         found.append(Finding(name, "wrong", f"The schema lacks something: {missing}", "millrace migrate"))
     except Exception as error:
         if not database_gone(error):
             raise
         fix = "Look whether it is overloaded, or somebody holds a lock (pg_stat_activity)."
-        found.append(Finding(name, "down", f"It did not answer: {error or type(error).__name__}", fix))
+        found.append(Finding(name, "down", f"It did not answer: {reason(error)}", fix))
 
 
 async def _server(asked: Asked) -> list[Finding]:
@@ -127,7 +131,8 @@ async def _migrations(asked: Asked) -> list[Finding]:
     there = {row["name"] for row in await asked.rows("schemas", list(SCHEMAS))}
     if missing := [schema for schema in SCHEMAS if schema not in there]:
         return [Finding("migrations", "wrong", f"There is no schema {', '.join(missing)}", "millrace migrate")]
-    behind, ahead = [], []
+    behind: list[str] = []
+    ahead: list[str] = []
     for schema in SCHEMAS:
         revision = await asked.connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version')  # noqa: S608 - ours
         newest = newest_revision(schema)
@@ -145,10 +150,12 @@ async def _grants(asked: Asked) -> list[Finding]:
     roles = {row["name"] for row in await asked.rows("roles")}
     if missing := [role for role in ROLES if f"millrace_{role}" not in roles]:
         return [Finding("grants", "wrong", f"There is no role millrace_{missing[0]}", "millrace provision")]
-    wrong = []
     pairs = [(f"millrace_{role}", group) for role, groups in MEMBERSHIPS.items() for group in groups]
-    for row in await asked.rows("memberships", *map(list, zip(*pairs, strict=True))):
-        wrong.append(Finding("grants", "wrong", f"{row['member']} is no {row['group_']}", "millrace provision"))
+    missing_pairs = await asked.rows("memberships", *map(list, zip(*pairs, strict=True)))
+    wrong = [
+        Finding("grants", "wrong", f"{row['member']} is no {row['group_']}", "millrace provision")
+        for row in missing_pairs
+    ]
     services = [f"millrace_{role}" for role in MEMBERSHIPS]
     for row in await asked.rows("grants", services, list(MEMBERSHIPS)):
         says = f"{row['member']} may not use its table {row['relation']}"
@@ -211,10 +218,14 @@ async def _jobs(asked: Asked) -> list[Finding]:
         found.append(Finding("jobs", "wrong", says, "Start a processor."))
     if jobs["waiting"]:
         says = f"{jobs['waiting']} jobs have been due for up to {jobs['waiting_seconds']} s, and nobody takes them"
-        found.append(Finding("jobs", "warn", says, "Add processors, or raise MILLRACE_JOBS_AT_ONCE and MILLRACE_WORKERS."))
+        found.append(
+            Finding("jobs", "warn", says, "Add processors, or raise MILLRACE_JOBS_AT_ONCE and MILLRACE_WORKERS.")
+        )
     if jobs["unreadable"]:
         says = f"{jobs['unreadable']} jobs have a history that the processors' release cannot read"
-        found.append(Finding("jobs", "warn", says, "Run the newer release again, before MILLRACE_UNREADABLE_SECONDS are over."))
+        found.append(
+            Finding("jobs", "warn", says, "Run the newer release again, before MILLRACE_UNREADABLE_SECONDS are over.")
+        )
     return found or [Finding("jobs", "ok", f"{jobs['unfinished']} unfinished, none of them forgotten")]
 
 

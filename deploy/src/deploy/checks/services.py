@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 
 from deploy.checks.finding import Finding
+from deploy.printing import reason
 from deploy.target import Target
 
 _PATIENCE = aiohttp.ClientTimeout(total=10)
@@ -27,7 +28,7 @@ async def check_services(target: Target) -> list[Finding]:
                     details = dict(await answer.json()) if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as gone:
         fix = "Start a gateway, or correct MILLRACE_URL."
-        return [Finding("gateway", "down", f"Nobody answers at {target.url}: {gone or type(gone).__name__}", fix)]
+        return [Finding("gateway", "down", f"Nobody answers at {target.url}: {reason(gone)}", fix)]
     return [Finding("gateway", "ok", f"It answers at {target.url}"), *_parts(health), *_details(details)]
 
 

@@ -7,7 +7,7 @@ import click
 
 from deploy.exits import Unreachable, WrongSettings
 from deploy.options import as_json, limit, on_a_loop
-from deploy.printing import print_json, progress, show
+from deploy.printing import print_json, progress, reason, show
 from deploy.target import Target, find_target, open_owner_pool
 from events.brokers import open_broker
 from events.database import load_queries
@@ -91,5 +91,5 @@ async def _through_gateway(target: Target, ids: list[UUID] | None, queue: str | 
             if answer.status != 200:
                 raise Forbidden(f"The gateway says {answer.status}: {said.get('detail', said)}")
     except (aiohttp.ClientError, TimeoutError, ValueError) as gone:
-        raise Unreachable(f"The gateway at {target.url} does not answer: {gone or type(gone).__name__}.") from None
+        raise Unreachable(f"The gateway at {target.url} does not answer: {reason(gone)}.") from None
     return [UUID(id_) for id_ in said["ids"]]

@@ -42,7 +42,9 @@ async def doctor(as_json: bool) -> None:
             }
         )
     else:
-        print_table([{"check": one.check, "state": one.state, "says": one.says} for one in findings], ("check", "state", "says"))
+        print_table(
+            [{"check": one.check, "state": one.state, "says": one.says} for one in findings], ("check", "state", "says")
+        )
         for one in findings:
             if one.fix is not None:
                 note(f"{one.check}: {one.says}\n    → {one.fix}")

@@ -165,7 +165,5 @@ async def _opened() -> AsyncIterator[_Opened]:
         library, postbox, quota = Library(pool), Postbox(pool), JobQuota(pool)
         jobs_ = Jobs(pool, target.blobs(), EventLog(pool), library, postbox)
         starter = Starter(pool, appender, library, postbox, quota)
-        yield _Opened(
-            pool, jobs_, Control(pool, starter, library, jobs_, postbox, quota, announce=lambda: None)
-        )
+        yield _Opened(pool, jobs_, Control(pool, starter, library, jobs_, postbox, quota, announce=lambda: None))
         await pool.execute("SELECT pg_notify($1, '')", QUEUE_CHANNEL)

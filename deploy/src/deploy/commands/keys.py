@@ -62,9 +62,16 @@ async def list_(tenant: str | None, revoked: bool, limit: int, as_json: bool) ->
 @click.argument("name")
 @click.option("--tenant", default="default", show_default=True, help="Whose it is to be.")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice([*sorted(SCOPES), "all"]), help="May be given again."
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([*sorted(SCOPES), "all"]),
+    help="May be given again.",
 )
-@click.option("--days", type=click.FloatRange(0, 36_500, min_open=True), help="Until it expires. Otherwise it does not.")
+@click.option(
+    "--days", type=click.FloatRange(0, 36_500, min_open=True), help="Until it expires. Otherwise it does not."
+)
 @as_json
 @on_a_loop
 async def create(name: str, tenant: str, scopes: tuple[str, ...], days: float | None, as_json: bool) -> None:

@@ -13,7 +13,6 @@ from deploy.target import find_target, open_owner_pool
 from deploy.verification import verify as verify_log
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_json
-
 from events.follow import Follower
 from events.log import EventLog
 
@@ -126,9 +125,7 @@ async def verify(projections: bool, as_json: bool) -> None:
 async def epochs(as_json: bool) -> None:
     """Print which logs this one has been, and since when."""
     async with open_owner_pool(find_target(), size=1) as pool:
-        rows = await pool.fetch(
-            "SELECT began_at, after_position, epoch, because FROM events.epochs ORDER BY number"
-        )
+        rows = await pool.fetch("SELECT began_at, after_position, epoch, because FROM events.epochs ORDER BY number")
     found = [dict(row) for row in rows]
     if as_json:
         print_json(found)
@@ -166,7 +163,9 @@ def _print(events: Sequence[RecordedEvent], *, as_json: bool, live: bool = False
         for event in events:
             click.echo("  ".join(str(value) for value in _row(event).values()))
     elif events:
-        print_table([_row(event) for event in events], ("position", "time", "tenant", "stream", "version", "type", "says"))
+        print_table(
+            [_row(event) for event in events], ("position", "time", "tenant", "stream", "version", "type", "says")
+        )
 
 
 def _row(event: RecordedEvent) -> dict[str, Any]:

@@ -237,9 +237,7 @@ class _Lane:
             self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
             await self._connection.execute(self._queries["prepare_appends"])
             known = self._known
-            known.recognised(
-                await self._connection.fetchval(self._queries["recognise"], known.epoch, known.position)
-            )
+            known.recognised(await self._connection.fetchval(self._queries["recognise"], known.epoch, known.position))
         types = (*ARGUMENT_TYPES, "text", "bigint", "bigint")[:argument_count]
         places = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(types, 1))
         call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's
