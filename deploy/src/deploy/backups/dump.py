@@ -35,7 +35,7 @@ async def dump(url: str, file: Path, snapshot: str, written: Callable[[int], Non
     ended = asyncio.create_task(process.communicate())
     try:
         while not (await asyncio.wait((ended,), timeout=_LOOK_SECONDS))[0]:
-            written(file.stat().st_size if file.exists() else 0)
+            written(_bytes(file))
     except asyncio.CancelledError:
         process.kill()
         await ended
@@ -106,6 +106,10 @@ async def _start(program: str, arguments: Sequence[str], environment: dict[str, 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _check(program: str, process: asyncio.subprocess.Process, complaint: bytes) -> None:

@@ -33,14 +33,7 @@ from events.errors import StartupError
 @on_a_loop
 async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
     """Write database and blobs to a new FOLDER, as of one moment. Everything goes on meanwhile."""
-    if folder.exists():
-        raise StartupError(f"{folder} is there already. A backup needs a folder of its own.")
-    draft = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(mode=0o700, parents=True)
-    except OSError as refused:
-        raise StartupError(f"Cannot write to {draft} ({refused.strerror}).") from None
+    draft = _draft(folder)
     try:
         manifest = await _write(find_target(), draft, blobs)
     except OSError as refused:  # a full disk
@@ -61,6 +54,19 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
         print_json(json.loads((folder / "manifest.json").read_text()))
     else:
         print_facts(facts)
+
+
+def _draft(folder: Path) -> Path:
+    """What was killed half-way is none, by its name."""
+    if folder.exists():
+        raise StartupError(f"{folder} is there already. A backup needs a folder of its own.")
+    draft = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(mode=0o700, parents=True)
+    except OSError as refused:
+        raise StartupError(f"Cannot write to {draft} ({refused.strerror}).") from None
+    return draft
 
 
 async def _write(target: Target, folder: Path, how: str | None) -> Manifest:

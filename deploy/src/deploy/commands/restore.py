@@ -66,7 +66,7 @@ async def restore(folder: Path, stack: bool, force: bool, as_json: bool) -> None
                 place.url,
                 folder / "database.dump",
                 before=[f"SET ROLE {OWNER_ROLE}", *(f"DROP SCHEMA IF EXISTS {schema} CASCADE" for schema in SCHEMAS)],
-                after=[f"SELECT events.renew_epoch('restored from the backup of {_harmless(manifest.made_at)}')"],
+                after=[_another_log(manifest)],
                 read=lambda done: advance(done, max(done, manifest.dump_bytes)),
             )
         await migrate_all(place.owner_url)
@@ -122,7 +122,8 @@ async def _opened(folder: Path, manifest: Manifest, *, stack: bool) -> AsyncIter
                 data.keep_admin_key(sealed["admin_key"])
         else:
             note("The backup has no secrets.json: API keys that are in it will not be known here.")
-        (directory / "rabbitmq").mkdir(exist_ok=True) if stack else None
+        if stack:  # by which it is known as such
+            (directory / "rabbitmq").mkdir(exist_ok=True)
         opening = (
             servers.open_postgres(data.path / "postgres", password=data.secrets.postgres)
             if stack
@@ -152,11 +153,12 @@ async def _verified(place: _Place) -> tuple[Report, list[str], dict[str, int]]:
     async with open_pool(place.owner_url, name="operator", size=2) as pool:
         with progress("Verifying") as advance:
             report = await verify(pool, advance, projections=True)
-        uploads: list[str] = []
         there = {key: info.bytes async for key, info in place.blobs.listing("uploads")}
-        for row in await pool.fetch(_UPLOADS):
-            if there.get(row["blob"]) != row["bytes"]:
-                uploads.append(f"The upload {row['blob']} has no bytes, or others than it had")
+        uploads = [
+            f"The upload {row['blob']} has no bytes, or others than it had"
+            for row in await pool.fetch(_UPLOADS)
+            if there.get(row["blob"]) != row["bytes"]
+        ]
         groups = {row["name"]: row["position"] for row in await pool.fetch(_GROUPS)}
     return report, uploads, groups
 
@@ -177,6 +179,7 @@ def _check_dump(file: Path, manifest: Manifest, advance: Any) -> None:
         raise StartupError(f"{file} is not what was written: the backup is damaged, or incomplete.")
 
 
-def _harmless(text: str) -> str:
-    """What is in a manifest goes into a statement."""
-    return "".join(letter for letter in text if letter.isalnum() or letter in ":-+.")
+def _another_log(manifest: Manifest) -> str:
+    """What is in a manifest goes into a statement, so only what a time is made of is taken."""
+    made_at = "".join(letter for letter in manifest.made_at if letter.isalnum() or letter in ":-+.")
+    return f"SELECT events.renew_epoch('restored from the backup of {made_at}')"  # noqa: S608
