@@ -1,153 +1,85 @@
-"""The operator's command, `millrace`."""
+"""The operator's command, `millrace`: which commands there are, and how it ends."""
 
-import argparse
-import asyncio
-import inspect
+import logging
 import os
-import shlex
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 
-import asyncpg
-import uvloop
+import click
+import structlog
 
-from deploy.data_directory import open_data_directory
-from deploy.embedded import open_embedded
-from deploy.provision import ROLES, migrate_all, provision
-from deploy.settings import DeploySettings, unknown_settings
-from deploy.stack import Stack
-from events import subscribe
-from events.database import open_pool
-from events.errors import NotFound, StartupError
-from events.lifecycle import stop_signal
-from events.telemetry import configure_logging
-from gateway.auth.keys import new_key
-from processor.projections import rebuild
+from deploy.exits import Exit, sentences
 
-
-async def up() -> None:
-    """Run everything in this process."""
-    settings = _settings()
-    if settings.broker_url.get_secret_value() not in ("", "memory://"):
-        raise StartupError(
-            "MILLRACE_BROKER_URL is set, and `make run` has a broker of its own, in its memory. Unset it, "
-            "or use `make stack`, which runs RabbitMQ."
-        )
-    stop = stop_signal()
-    with open_data_directory(settings.data_dir) as data:
-        configure_logging(data.logs / "millrace.log", settings.log_level)
-        async with open_embedded(data, settings.host, settings.port) as address:
-            _welcome(address.url, data.admin_key_file)
-            await stop.wait()
-    print("Millrace has stopped.")
-
-
-async def stack() -> None:
-    """Run the production shape: four processes, RabbitMQ, PostgreSQL."""
-    settings = _settings()
-    stop = stop_signal()
-    async with Stack.open(settings.data_dir / "stack", host=settings.host, port=settings.port) as running:
-        configure_logging(running.logs / "stack.log", settings.log_level)
-        _welcome(running.base_url, running.admin_key_file)
-        worker = (
-            f"MILLRACE_BROKER_URL=$(cat {_quoted(running.broker_url_file)}) .venv/bin/python deploy/examples/worker.py"
-        )
-        print(f"Do steps of workflows in a process of your own:\n\n  {worker}\n")
-        print(f"Each process writes its log to {running.logs}/<service>.log.\n", flush=True)
-        supervising = asyncio.create_task(running.supervise())
-        await stop.wait()
-        supervising.cancel()
-    print("Millrace has stopped.")
-
-
-async def migrate() -> None:
-    """Bring the database at MILLRACE_DATABASE_URL to the newest schema, as its owner."""
-    await migrate_all(await _database("MILLRACE_DATABASE_URL"))
-
-
-async def provide() -> None:
-    """Make roles and database on the server at MILLRACE_ADMIN_DATABASE_URL; MILLRACE_ROLE_PASSWORD is theirs."""
-    passwords = dict.fromkeys(ROLES, _required("MILLRACE_ROLE_PASSWORD"))
-    await provision(await _database("MILLRACE_ADMIN_DATABASE_URL"), "millrace", passwords)
-
-
-async def rebuild_projections() -> None:
-    """Make every projection anew from the log, as the owner of the database at MILLRACE_DATABASE_URL."""
-    async with open_pool(await _database("MILLRACE_DATABASE_URL"), name="rebuild", size=2) as pool:
-        print(f"Replayed {await rebuild(pool)} events.")
-
-
-async def replay(group: str, position: int) -> None:
-    """Hand everything after a position of the log to a group of subscribers again, in the database at
-    MILLRACE_DATABASE_URL."""
-    await subscribe.replay(group, position, database_url=await _database("MILLRACE_DATABASE_URL"))
-
-
-async def print_new_key() -> None:
-    """Print a new API key, as MILLRACE_ADMIN_KEY of a gateway wants it."""
-    print(new_key())
-
-
-COMMANDS: Mapping[str, Callable[..., Coroutine[None, None, None]]] = {
-    "up": up,
-    "stack": stack,
-    "migrate": migrate,
-    "provision": provide,
-    "rebuild": rebuild_projections,
-    "replay": replay,
-    "new-key": print_new_key,
+# Each command is imported when it is called: completion, and whoever wants one, does not wait for the others.
+COMMANDS: Mapping[str, str] = {
+    "up": "deploy.commands.up:up",
+    "stack": "deploy.commands.stack:stack",
+    "migrate": "deploy.commands.migrate:migrate",
+    "provision": "deploy.commands.migrate:provision",
+    "doctor": "deploy.commands.doctor:doctor",
+    "log": "deploy.commands.log:log",
+    "jobs": "deploy.commands.jobs:jobs",
+    "dead-letters": "deploy.commands.dead_letters:dead_letters",
+    "keys": "deploy.commands.keys:keys",
+    "new-key": "deploy.commands.keys:new_key",
+    "rebuild": "deploy.commands.rebuild:rebuild",
+    "replay": "deploy.commands.replay:replay",
+    "backup": "deploy.commands.backup:backup",
+    "restore": "deploy.commands.restore:restore",
+    "completion": "deploy.commands.completion:completion",
 }
 
 
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("millrace-deploy"), prog_name="millrace")
+def cli() -> None:
+    """Runs Millrace, and keeps it in order.
+
+    \b
+    What a command is about is told by the environment:
+      MILLRACE_DATABASE_URL   a deployment anywhere, as the owner of its schemas (millrace_owner)
+      MILLRACE_DATA_DIR       else what `make run` or `make stack` keeps there (.millrace)
+
+    \b
+    Exit codes: 0 done, and nothing is wrong · 1 something is wrong, or could not be done · 2 wrong arguments or
+    settings · 3 the database, the broker or the gateway does not answer · 4 there is no such thing, it is in the
+    wrong state, or you may not · 70 a bug of ours · 130 interrupted
+    """
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="millrace", description="Runs Millrace, and keeps it in order.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, command in COMMANDS.items():
-        own = commands.add_parser(name, help=command.__doc__)
-        for argument, kind in inspect.get_annotations(command).items():
-            if argument != "return":
-                own.add_argument(argument, type=kind)
-    given = vars(parser.parse_args())
-    chosen = COMMANDS[given.pop("command")]
+    # Remarks of the parts that a command is wired from go where ours go. `up` and `stack` have logs of their own.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+    run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> None:
+    code: object = None
     try:
-        uvloop.run(chosen(**given))
-    except (StartupError, NotFound) as sentence:
-        sys.exit(str(sentence))
-
-
-def _settings() -> DeploySettings:
-    for sentence in unknown_settings():
-        print(sentence, file=sys.stderr)
-    return DeploySettings.from_environment()
-
-
-def _required(variable: str) -> str:
-    value = os.environ.get(variable)
-    if not value:
-        raise StartupError(f"{variable} is not set.")
-    return value
-
-
-async def _database(variable: str) -> str:
-    """The URL in the variable, of a database that has just let us in."""
-    url = _required(variable)
-    try:
-        connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as refused:
-        raise StartupError(f"The database at {variable} does not let us in: {refused}.") from None
-    await connection.close()
-    return url
-
-
-def _welcome(url: str, admin_key_file: Path) -> None:
-    authorization = f'"Authorization: Bearer $(cat {_quoted(admin_key_file)})"'
-    body = "\"$(printf 'name,age\\nAda,36\\nGrace,45\\n')\""
-    upload = f"'{url}/api/v1/uploads?workflow=csv-profile&filename=people.csv'"
-    print(f"Millrace {version('millrace-deploy')} is ready at {url}. Upload a first file:\n")
-    print(f"  curl -H {authorization} -H 'Content-Type: text/csv' --data-binary {body} {upload}\n", flush=True)
-
-
-def _quoted(file: Path) -> str:
-    return shlex.quote(str(file))
+        with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG"):
+            code = cli.main(arguments, prog_name="millrace", standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except click.Abort as ended:
+        interrupted = isinstance(ended.__cause__, KeyboardInterrupt)
+        click.echo("Interrupted." if interrupted else "Nothing was done.", err=True)
+        sys.exit(Exit.INTERRUPTED if interrupted else Exit.WRONG)
+    sys.exit(code if isinstance(code, int) else Exit.FINE)

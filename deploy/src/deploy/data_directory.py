@@ -6,6 +6,7 @@ secrets.json passwords of the servers' roles, and the secret that the services s
 admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
 database-url where the database is that runs now, as its owner; mode 600
+url          where the gateway is that runs now
 postgres/ rabbitmq/ blobs/ logs/
 """
 
@@ -15,7 +16,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -56,6 +57,18 @@ class DataDirectory:
 
     def keep_database_url(self, url: str) -> None:
         _write_secret(self.path / "database-url", f"{url}\n")
+
+    def keep_url(self, url: str) -> None:
+        _write_secret(self.path / "url", f"{url}\n")
+
+    def keep_key_pepper(self, pepper: str) -> "DataDirectory":
+        """What an earlier Millrace has sealed can be opened with this one only."""
+        secrets = replace(self.secrets, key_pepper=pepper)
+        _write_secret(self.path / "secrets.json", json.dumps(asdict(secrets), indent=2) + "\n")
+        return replace(self, secrets=secrets)
+
+    def keep_admin_key(self, key: str) -> None:
+        _write_secret(self.admin_key_file, f"{key}\n")
 
     def admin_key(self, new_key: Callable[[], str]) -> str:
         """The key in the file; made by `new_key` if there is no file."""
@@ -128,3 +141,9 @@ def _write_secret(file: Path, content: str) -> None:
         handle.flush()
         os.fsync(descriptor)
     draft.rename(file)
+
+
+def kept_key_pepper(directory: Path) -> str | None:
+    """Also of one that is running: what others hold, they may read."""
+    file = directory / "secrets.json"
+    return json.loads(file.read_text()).get("key_pepper") if file.exists() else None

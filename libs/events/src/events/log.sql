@@ -60,6 +60,10 @@ SELECT
     set_config('jit', 'off', false),
     set_config('lock_timeout', '10s', false);
 
+-- name: recognise
+-- For a new connection that appends: the log's epoch, another one if this is not the log that was known.
+SELECT events.recognise($1, $2);
+
 -- name: ring
 -- Wake whoever listens to the channel $1. Nothing is lost if a ring is, so its commit need not wait for the disk.
 SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '');
@@ -75,6 +79,12 @@ SELECT events.save_checkpoint($1, $2, $3);
 -- name: fence
 -- Who has the checkpoint now.
 SELECT fence FROM events.checkpoints WHERE name = $1;
+
+-- name: is_in_log
+-- Whether the checkpoint is a place in the log as it is now.
+SELECT checkpoint.epoch = head.epoch AND checkpoint.position <= head.position
+FROM events.checkpoints AS checkpoint, events.head AS head
+WHERE checkpoint.name = $1;
 
 -- name: begin_subscription
 SELECT events.begin_subscription($1, $2);

@@ -30,6 +30,13 @@ async def migrate(url: str, owner: str) -> None:
         await engine.dispose()
 
 
+def newest_revision(owner: str) -> str:
+    """What this release migrates the owner's schema to."""
+    newest = ScriptDirectory.from_config(_config(owner)).get_current_head()
+    assert newest is not None
+    return newest
+
+
 def run_sql(revision_file: str) -> None:
     """Run the `.sql` file beside a revision's `.py` file, as one script."""
     script = Path(revision_file).with_suffix(".sql").read_text()

@@ -15,7 +15,7 @@ from events.checkpoints import Checkpoint
 from events.database import Pool, database_gone, load_queries
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent
-from events.errors import Fenced
+from events.errors import Fenced, WrongEpoch
 from events.follow import Follower
 from events.log import EventLog
 from events.tasks import end
@@ -37,7 +37,7 @@ class LogReader:
         self._doorbell = doorbell
         self._acquire = acquire
         self._take = take
-        self._fence = load_queries("events", "log.sql")["fence"]
+        self._queries = load_queries("events", "log.sql")
 
     async def run(self) -> None:
         """Read whenever it is our turn, until cancelled."""
@@ -57,12 +57,18 @@ class LogReader:
 
     async def _follow(self, checkpoint: Checkpoint) -> None:
         follower = Follower(self._log, after=checkpoint.position, epoch=checkpoint.epoch, doorbell=self._doorbell)
-        async for batch in follower:
-            await self._take(batch, checkpoint)
+        try:
+            async for batch in follower:
+                await self._take(batch, checkpoint)
+        except WrongEpoch:
+            # A failover or a restore has taken our place back with the log, or there is none in this log.
+            if not await self._pool.fetchval(self._queries["is_in_log"], checkpoint.name):
+                raise
+            raise Fenced("The log is another one now, and the checkpoint was moved with it.") from None
 
     async def _overtaken(self, checkpoint: Checkpoint) -> None:
         """Until somebody has taken over, which who has nothing to save would not notice."""
-        while await self._pool.fetchval(self._fence, checkpoint.name) == checkpoint.fence:
+        while await self._pool.fetchval(self._queries["fence"], checkpoint.name) == checkpoint.fence:
             await asyncio.sleep(POLL_SECONDS)
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from events.errors import Unavailable, WrongEpoch
 from events.lifecycle import Parts, Service, loops, passes, ticking
 from events.log import EventLog
 from events.web import new_app
@@ -40,6 +41,11 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
     async def tell() -> None:
         try:
             await feed.run()
+        except WrongEpoch as replaced:
+            # Everybody comes again, and hears whether his cursor still means something.
+            hub.end()
+            await floor.clear("The event log is another one now. Connect again.")
+            raise Unavailable("The event log was replaced: we begin anew.") from replaced
         except Exception as error:
             if not passes(error):
                 # Nobody will be told anything here any more, and nobody may wait for it in silence.

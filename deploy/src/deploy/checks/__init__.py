@@ -1,0 +1,1 @@
+"""What `millrace doctor` looks at: one file for each part."""

@@ -1,0 +1,105 @@
+-- What `millrace doctor` asks the database. Each of these is quick, however long the log is.
+
+-- name: server
+SELECT
+    current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+    current_user AS role, pg_database_size(current_database()) AS bytes, pg_is_in_recovery() AS standby,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    current_setting('max_connections')::int AS most_connections,
+    (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS age;
+
+-- name: clock
+SELECT clock_timestamp();
+
+-- name: durable
+-- Settings that lose what was acknowledged, or wear the database out.
+SELECT name, setting FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum') AND setting = 'off';
+
+-- name: old_transactions
+-- What keeps old rows alive, and migrations waiting.
+SELECT pid, application_name, extract(epoch FROM now() - xact_start)::int AS seconds FROM pg_stat_activity
+WHERE datname = current_database() AND xact_start < now() - interval '5 minutes' AND pid <> pg_backend_pid()
+ORDER BY xact_start LIMIT 5;
+
+-- name: schemas
+SELECT nspname::text AS name FROM pg_namespace WHERE nspname::text = ANY ($1);
+
+-- name: roles
+SELECT rolname::text AS name FROM pg_roles WHERE rolname LIKE 'millrace\_%';
+
+-- name: memberships
+-- Of $1, in $2: pairs that are missing.
+SELECT asked.member, asked.group_ FROM unnest($1::text[], $2::text[]) AS asked (member, group_)
+JOIN pg_roles AS members ON members.rolname = asked.member
+JOIN pg_roles AS groups ON groups.rolname = asked.group_
+WHERE NOT pg_has_role(members.oid, groups.oid, 'MEMBER');
+
+-- name: grants
+-- What the services' roles ($1) should be able to do in their own schemas ($2), and cannot.
+SELECT asked.member, class.relname::text AS relation
+FROM unnest($1::text[], $2::text[]) AS asked (member, schema)
+JOIN pg_roles AS members ON members.rolname = asked.member
+JOIN pg_namespace AS space ON space.nspname = asked.schema
+JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relkind IN ('r', 'p')
+WHERE NOT has_schema_privilege(members.oid, space.oid, 'USAGE')
+    OR NOT has_table_privilege(members.oid, class.oid, 'SELECT')
+    OR NOT has_table_privilege(members.oid, class.oid, 'INSERT')
+LIMIT 5;
+
+-- name: writers
+-- Roles of services that may write the log past its functions.
+SELECT members.rolname::text AS member, class.relname::text AS relation
+FROM pg_roles AS members, pg_class AS class
+WHERE members.rolname = ANY ($1::text[]) AND NOT members.rolsuper
+    AND class.oid IN ('events.events'::regclass, 'events.head'::regclass, 'events.streams'::regclass, 'events.event_ids'::regclass)
+    AND (has_table_privilege(members.oid, class.oid, 'INSERT') OR has_table_privilege(members.oid, class.oid, 'UPDATE')
+        OR has_table_privilege(members.oid, class.oid, 'DELETE'))
+LIMIT 5;
+
+-- name: newest
+-- The end of the log, $1 events of it: how many there should be, are, and have their id.
+SELECT head.position AS head, least(head.position, $1) AS expected, count(event.position) AS there,
+    count(known.position) AS ids, (SELECT count(*) FROM events.events WHERE position > head.position) AS beyond
+FROM events.head AS head
+LEFT JOIN events.events AS event ON event.position > head.position - $1
+LEFT JOIN events.event_ids AS known
+    ON known.tenant = event.tenant AND known.id = event.id AND known.position = event.position
+GROUP BY head.position;
+
+-- name: epoch
+SELECT head.epoch, seen.because, seen.began_at, seen.place = events.place() AS same_place
+FROM events.head AS head, (SELECT * FROM events.epochs ORDER BY number DESC LIMIT 1) AS seen;
+
+-- name: lags
+-- Of each reader: events before it, and since when the first of them waits.
+SELECT checkpoint.name, checkpoint.position, head.position - checkpoint.position AS events,
+    checkpoint.epoch <> head.epoch AS of_another_log,
+    (SELECT extract(epoch FROM now() - event.time) FROM events.events AS event
+        WHERE event.position = checkpoint.position + 1) AS seconds
+FROM events.checkpoints AS checkpoint, events.head AS head
+ORDER BY checkpoint.name;
+
+-- name: jobs
+SELECT
+    (SELECT count(*) FROM processor.jobs WHERE finished_at IS NULL) AS unfinished,
+    (SELECT count(*) FROM processor.jobs AS job WHERE finished_at IS NULL AND NOT EXISTS (
+        SELECT FROM processor.queue AS queued WHERE queued.tenant = job.tenant AND queued.job_id = job.id)) AS not_queued,
+    (SELECT count(*) FROM processor.queue WHERE worker IS NOT NULL AND expires_at < now() - interval '30 seconds') AS abandoned,
+    (SELECT count(*) FROM processor.queue WHERE worker IS NULL AND blocked_by IS NULL AND due_at < now() - interval '60 seconds') AS waiting,
+    (SELECT extract(epoch FROM now() - min(due_at))::int FROM processor.queue
+        WHERE worker IS NULL AND blocked_by IS NULL AND due_at < now() - interval '60 seconds') AS waiting_seconds,
+    (SELECT count(*) FROM processor.unreadable) AS unreadable;
+
+-- name: dead_letters
+SELECT count(*) AS count, min(parked_at) AS oldest FROM processor.dead_letters WHERE replayed_at IS NULL;
+
+-- name: outboxes
+-- Rows that have waited for a minute: an event id is a UUIDv7, which begins with its time.
+SELECT count(*) AS count FROM (SELECT event_id FROM ingest.outbox UNION ALL SELECT event_id FROM gateway.outbox) AS rows
+WHERE ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint < extract(epoch FROM now() - interval '1 minute') * 1000;
+
+-- name: uploads
+-- The newest, whose bytes must be there.
+SELECT blob, bytes FROM ingest.uploads
+WHERE deleted_at IS NULL AND created_at < now() - interval '1 minute' ORDER BY id DESC LIMIT 20;

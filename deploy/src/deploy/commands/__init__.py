@@ -1,0 +1,1 @@
+"""What an operator can say to `millrace`: one file for each group of commands."""

@@ -1,0 +1,137 @@
+"""`millrace backup`: while everything runs."""
+
+import hashlib
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+import click
+
+from deploy.backups.blobs import keep_blobs
+from deploy.backups.dump import dump
+from deploy.backups.manifest import Manifest, fingerprint
+from deploy.data_directory import kept_key_pepper
+from deploy.options import as_json, on_a_loop
+from deploy.printing import note, print_facts, print_json, progress, size
+from deploy.provision import SCHEMAS
+from deploy.target import Target, find_target, open_database
+from events.errors import StartupError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--blobs",
+    type=click.Choice(["copy", "list"]),
+    help="Copy them (the default for a local folder), or list them only.",
+)
+@as_json
+@on_a_loop
+async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
+    """Write database and blobs to a new FOLDER, as of one moment. Everything goes on meanwhile."""
+    draft = _draft(folder)
+    try:
+        manifest = await _write(find_target(), draft, blobs)
+    except OSError as refused:  # a full disk
+        raise StartupError(f"Cannot write to {draft} ({refused.strerror}). What is there is no backup.") from None
+    draft.rename(folder)
+    if manifest.blobs_gone:
+        note(f"{manifest.blobs_gone} blobs were deleted while we copied: their uploads have no bytes in this backup.")
+    if manifest.key_pepper is None:
+        note("MILLRACE_KEY_PEPPER is not known here. Keep it: API keys are worth nothing without it.")
+    facts = {
+        "backup": str(folder),
+        "epoch": manifest.epoch,
+        "events": manifest.head,
+        "database": size(manifest.dump_bytes),
+        "blobs": f"{manifest.blobs} {'copied' if manifest.blobs_copied else 'listed'}, {size(manifest.blob_bytes)}",
+    }
+    if as_json:
+        print_json(json.loads((folder / "manifest.json").read_text()))
+    else:
+        print_facts(facts)
+
+
+def _draft(folder: Path) -> Path:
+    """What was killed half-way is none, by its name."""
+    if folder.exists():
+        raise StartupError(f"{folder} is there already. A backup needs a folder of its own.")
+    draft = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(mode=0o700, parents=True)
+    except OSError as refused:
+        raise StartupError(f"Cannot write to {draft} ({refused.strerror}).") from None
+    return draft
+
+
+async def _write(target: Target, folder: Path, how: str | None) -> Manifest:
+    store = target.blobs_url
+    local = store is not None and ("://" not in store or store.startswith("file://"))
+    copy = how == "copy" or (how is None and local)
+    async with open_database(target) as url:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            # The dump sees what this transaction sees, and the manifest tells of that.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                epoch, head = await connection.fetchrow("SELECT epoch, position FROM events.head") or (None, 0)
+                revisions = {
+                    schema: await connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version')  # noqa: S608
+                    for schema in SCHEMAS
+                }
+                server: str = await connection.fetchval("SHOW server_version")
+                snapshot: str = await connection.fetchval("SELECT pg_export_snapshot()")
+                total = await connection.fetchval("SELECT pg_database_size(current_database())")
+                file = folder / "database.dump"
+                with progress("Dumping the database (bytes, of at most)") as advance:
+                    await dump(url, file, snapshot, lambda done: advance(done, total))
+        finally:
+            await connection.close()
+    with progress("Copying blobs" if copy else "Listing blobs") as advance:
+        kept = await keep_blobs(target.blobs(), folder, advance, copy=copy)
+    pepper = os.environ.get("MILLRACE_KEY_PEPPER") or (target.directory and kept_key_pepper(target.directory))
+    if target.directory is not None and pepper:
+        _keep_secrets(folder / "secrets.json", {"key_pepper": pepper, "admin_key": target.key})
+    manifest = Manifest(
+        made_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        millrace=version("millrace-deploy"),
+        postgres=server,
+        epoch=str(epoch),
+        head=head,
+        revisions=revisions,
+        dump_bytes=file.stat().st_size,
+        dump_sha256=_sha256(file),
+        store="none" if store is None else "folder" if local else store,
+        blobs=kept.count,
+        blob_bytes=kept.bytes,
+        blobs_copied=copy,
+        blobs_gone=kept.gone,
+        key_pepper=fingerprint(pepper) if pepper else None,
+    )
+    manifest.save(folder)
+    for written in (folder / "database.dump", folder / "blobs.jsonl", folder / "manifest.json", folder):
+        _sync(written)
+    return manifest
+
+
+def _keep_secrets(file: Path, secrets: dict[str, str | None]) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(json.dumps(secrets) + "\n")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

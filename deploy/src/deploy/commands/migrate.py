@@ -1,0 +1,26 @@
+"""`millrace migrate` and `millrace provision`: a database of one's own."""
+
+import click
+
+from deploy.options import on_a_loop
+from deploy.provision import ROLES, migrate_all
+from deploy.provision import provision as provision_server
+from deploy.target import let_in, required
+
+
+@click.command()
+@on_a_loop
+async def migrate() -> None:
+    """Bring the database at MILLRACE_DATABASE_URL to the newest schema, as its owner."""
+    await migrate_all(await let_in(required("MILLRACE_DATABASE_URL"), "at MILLRACE_DATABASE_URL"))
+
+
+@click.command()
+@on_a_loop
+async def provision() -> None:
+    """Make roles and database on a server of your own.
+
+    MILLRACE_ADMIN_DATABASE_URL is the server's, as a superuser; MILLRACE_ROLE_PASSWORD becomes the roles' password.
+    """
+    admin = await let_in(required("MILLRACE_ADMIN_DATABASE_URL"), "at MILLRACE_ADMIN_DATABASE_URL")
+    await provision_server(admin, "millrace", dict.fromkeys(ROLES, required("MILLRACE_ROLE_PASSWORD")))

@@ -1,0 +1,78 @@
+"""How `millrace` ends, for scripts that look at it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import asyncpg
+import click
+
+from events.database import database_gone
+from events.errors import MillraceError, StartupError
+
+
+class Exit(IntEnum):
+    FINE = 0
+    WRONG = 1  # it has found something wrong, or could not do it
+    USAGE = 2  # wrong arguments, or settings
+    UNREACHABLE = 3  # the database, the broker or the gateway does not answer
+    REFUSED = 4  # there is no such thing, it is in the wrong state, or our role or key may not do it
+    BUG = 70
+    INTERRUPTED = 130
+
+
+class WrongSettings(StartupError):
+    code, title = "wrong_settings", "Wrong settings"
+
+
+class Unreachable(StartupError):
+    code, title = "unreachable", "Not reachable"
+
+
+_NO_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError)
+
+
+@contextmanager
+def sentences(*, trace: bool = False) -> Iterator[None]:
+    """Whatever goes wrong becomes one sentence on stderr and an exit code; a traceback only for who asks for it."""
+    try:
+        yield
+    except BaseException as error:
+        told = _told(error)
+        if told is None or trace:
+            raise
+        sentence, code = told
+        click.echo(sentence, err=True)
+        raise SystemExit(code) from None
+
+
+def _told(error: BaseException) -> tuple[str, Exit] | None:
+    """None for what is not ours to tell."""
+    match error:
+        case WrongSettings():
+            return error.detail, Exit.USAGE
+        case Unreachable():
+            return error.detail, Exit.UNREACHABLE
+        case StartupError():
+            return error.detail, Exit.WRONG
+        case MillraceError() if error.retryable:
+            return error.detail, Exit.UNREACHABLE
+        case MillraceError():
+            return error.detail, Exit.REFUSED
+        case asyncpg.InsufficientPrivilegeError():
+            advice = "Give MILLRACE_DATABASE_URL of the role that owns the schemas (millrace_owner)."
+            return f"The database does not let this role do that: {error}. {advice}", Exit.REFUSED
+        case _ if isinstance(error, _NO_SCHEMA):
+            return f"This database is not as this release expects it: {error}. Run `millrace migrate`.", Exit.WRONG
+        case Exception() if database_gone(error):
+            return f"The database does not answer: {str(error) or type(error).__name__}.", Exit.UNREACHABLE
+        case BrokenPipeError():
+            return None
+        case KeyboardInterrupt():
+            return "Interrupted.", Exit.INTERRUPTED
+        case click.exceptions.Exit() | click.ClickException() | click.Abort():
+            return None
+        case Exception():
+            advice = "MILLRACE_LOG_LEVEL=DEBUG shows where."
+            return f"This is a bug of ours: {type(error).__name__}: {error}. {advice}", Exit.BUG
+    return None
