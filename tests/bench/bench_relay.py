@@ -12,8 +12,8 @@ from bench.report import Result, percentiles
 from bench.servers import open_broker as open_server
 from bench.servers import open_database
 from events.append import Appender, AppendRequest
-from events.broker import Broker, Exchange
-from events.broker_rabbitmq import UNCONFIRMED, RabbitBroker
+from events.broker import UNCONFIRMED, Broker, Exchange
+from events.broker_rabbitmq import RabbitBroker
 from events.database import open_pool
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_event, new_event

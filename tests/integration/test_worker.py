@@ -19,6 +19,7 @@ from events.errors import Fenced
 from events.jobs import JobAdvanced, JobClaimed, JobProgressed, JobStarted, StepStatus
 from events.lifecycle import Parts
 from events.log import EventLog
+from events.metrics import Metrics
 from fixtures import processes
 from fixtures.log import request
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
@@ -266,7 +267,7 @@ async def _recorded(parts: Parts, appender: Appender, content: bytes) -> UUID:
     progress = UploadProgress(appender, EventLog(parts.pool))
     ends = UploadEnds(appender, ToldUploads(parts.pool))
     known = Library(parts.pool), JobQuota(parts.pool)
-    intake = Intake(appender, *known, remote, progress, ends, announce_work=lambda: None)
+    intake = Intake(appender, *known, remote, progress, ends, Metrics(), announce_work=lambda: None)
     await intake.handle(Message(str(event.id), encode_event(event)))
     return job_id
 

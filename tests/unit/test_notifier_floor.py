@@ -57,7 +57,7 @@ async def test_one_that_breaks_keeps_no_other_from_being_looked_after_and_sent_a
     floor = new_floor()
     guests = [Guest(broken) for _ in range(3)]
     for guest in guests:
-        floor.opened(guest)
+        floor.opened(guest, "progress")
     assert await floor.beat() is False
     await floor.clear("The log is another one.")
     assert [guest.told for guest in guests] == 3 * [["check", "close 1011"]]
@@ -75,7 +75,7 @@ async def test_who_has_left_while_others_were_told_is_told_nothing(monkeypatch: 
 
     guests += [Guest(all_others_leave) for _ in range(3)]
     for guest in guests:
-        floor.opened(guest)
+        floor.opened(guest, "progress")
     await floor.beat()
     assert sorted(guest.told for guest in guests) == [[], [], ["check"]]
 

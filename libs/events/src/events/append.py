@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
 
+from events.append_metrics import AppendMetrics
 from events.batch import (
     ARGUMENT_TYPES,
     Appended,
@@ -31,6 +33,7 @@ from events.checkpoints import Checkpoint, as_fenced
 from events.database import Pool, database_gone, load_queries
 from events.doorbell import Doorbell
 from events.errors import Unavailable
+from events.metrics import Metrics
 
 __all__ = ["AppendRequest", "Appended", "Appender", "Duplicate", "Expected", "IdReused", "Outcome", "VersionConflict"]
 
@@ -72,6 +75,7 @@ class Appender:
         function: str = "events.append",
         doorbell: Doorbell | None = None,
         patience: float = PATIENCE_SECONDS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._lanes = [_Lane(pool, function) for _ in range(LANES)]
         self._doorbell = doorbell
@@ -82,6 +86,7 @@ class Appender:
         self._wake = asyncio.Event()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._metrics = AppendMetrics(metrics or Metrics(), waiting=lambda: len(self._waiting))
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._write_batches(lane), name="appender") for lane in self._lanes]
@@ -154,6 +159,7 @@ class Appender:
                 for caller in batch:
                     await self._settle(lane, [caller])
                 return
+            self._metrics.failed(requests)
             for caller in batch:
                 if not caller.outcomes.done():
                     caller.outcomes.set_exception(as_fenced(error) or error)
@@ -172,8 +178,10 @@ class Appender:
         deadline = clock.time() + self._patience
         pause = _RETRY_FIRST_SECONDS
         while True:
+            began = perf_counter()
             try:
                 row = await lane.call(requests, saving)
+                self._metrics.called(requests, perf_counter() - began)
                 break
             except Exception as error:
                 if not _may_succeed_later(error):
@@ -185,7 +193,9 @@ class Appender:
             pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
         if self._doorbell is not None and row["accepted_to"] >= row["accepted_from"]:
             self._doorbell.ring()
-        return append_outcomes(requests, row)
+        outcomes = append_outcomes(requests, row)
+        self._metrics.answered(outcomes, max(0, row["accepted_to"] - row["accepted_from"] + 1))
+        return outcomes
 
 
 class _Lane:

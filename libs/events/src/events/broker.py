@@ -48,6 +48,9 @@ def task_queue(name: str) -> str:
     return named_queue(Exchange.TASKS, name)
 
 
+UNCONFIRMED = 100  # publishes in flight; RabbitMQ gains nothing from more
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     id: str  # the event's id; for a batch, its position range

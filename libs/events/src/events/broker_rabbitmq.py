@@ -24,14 +24,13 @@ from aio_pika.exceptions import (
     PublishError,
 )
 
-from events.broker import MANDATORY, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
+from events.broker import MANDATORY, QUEUE_OF, UNCONFIRMED, Delivery, Exchange, Message, Queue, named_queue, task_queue
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.tasks import end
 
 CONNECT_SECONDS = 5.0
 CONFIRM_SECONDS = 10.0
 PING_SECONDS = 2.0
-UNCONFIRMED = 100  # publishes in flight; RabbitMQ gains nothing from more
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 2.0
 

@@ -1,7 +1,7 @@
 """Connections to Postgres, and the SQL that lives in `.sql` files."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import TypeAlias
@@ -35,9 +35,11 @@ STATEMENT_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
+async def open_pool(
+    url: str, *, name: str, size: int, create: Callable[..., Pool] = asyncpg.create_pool
+) -> AsyncIterator[Pool]:
     """Autocommitting connections, at most `size`, opened as they are needed."""
-    pool: Pool = asyncpg.create_pool(
+    pool = create(
         url,
         min_size=0,
         max_size=size,

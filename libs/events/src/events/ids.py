@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 _RANDOM_BITS = (1 << 74) - 1
@@ -17,6 +18,11 @@ def derived_id(parent: UUID, name: str) -> UUID:
     """The one id that `name` has under `parent`: whoever handles the parent again names the same child."""
     digest = hashlib.blake2b(name.encode(), key=parent.bytes, digest_size=10).digest()
     return _uuid7(parent.int >> 80, int.from_bytes(digest, "big"))
+
+
+def made_at(id_: UUID) -> datetime:
+    """When it was made; of a derived one, when the one was that it is derived from."""
+    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
 
 
 def _uuid7(milliseconds: int, randomness: int) -> UUID:

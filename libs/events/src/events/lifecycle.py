@@ -19,10 +19,13 @@ from starlette.types import ASGIApp
 
 from events.blobs import Blobs, open_blobs
 from events.broker import Broker
+from events.broker_measured import MeasuredBroker
 from events.brokers import open_broker
-from events.database import Pool, database_gone, open_pool
+from events.database import Pool, database_gone
 from events.errors import StartupError, Unavailable
 from events.identity import PrincipalSigner
+from events.loop_lag import measure_lag
+from events.measured_pool import open_measured_pool
 from events.settings import ServiceSettings
 from events.tasks import end
 from events.telemetry import Telemetry, configure_logging
@@ -76,13 +79,18 @@ async def open_parts(settings: ServiceSettings, name: str, *, broker: Broker | N
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(telemetry.close)
         pool = await stack.enter_async_context(
-            open_pool(settings.database_url.get_secret_value(), name=name, size=settings.database_pool_size)
+            open_measured_pool(
+                settings.database_url.get_secret_value(),
+                telemetry.metrics,
+                name=name,
+                size=settings.database_pool_size,
+            )
         )
         if broker is None:
             broker = await stack.enter_async_context(open_broker(settings.broker_url.get_secret_value(), name=name))
         blobs = open_blobs(settings.blobs_url or str(settings.data_dir / "blobs"))
         signer = PrincipalSigner(settings.principal_secret.get_secret_value())
-        yield Parts(name, pool, broker, blobs, signer, telemetry)
+        yield Parts(name, pool, MeasuredBroker(broker, telemetry.metrics), blobs, signer, telemetry)
 
 
 class _Server(uvicorn.Server):
@@ -152,23 +160,37 @@ class Loops:
         self._telemetry = telemetry
         self._tasks: list[asyncio.Task[None]] = []
         self.halted: dict[str, str] = {}  # loop's name → why it does not run any more
+        self._halts = telemetry.gauge(
+            "millrace_loop_halted", "1: this loop has met what it must not go on after.", ["loop"]
+        )
+        self._interruptions = telemetry.counter(
+            "millrace_loop_interruptions_total",
+            "Times that a loop failed for a while, and was started again.",
+            ["loop"],
+        )
 
     def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._halts.labels(name).set(0)
         self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=name))
 
     async def _supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         log = self._telemetry.log.bind(loop=name)
         try:
-            await lasting(loop, log)
+            await lasting(loop, log, interrupted=self._interruptions.labels(name).inc)
         except Exception as error:
             self.halted[name] = repr(error)
+            self._halts.labels(name).set(1)
             log.critical("loop halted", exc_info=True)
 
     async def stop(self) -> None:
         await end(*self._tasks)
 
 
-async def lasting(loop: Callable[[], Awaitable[None]], log: structlog.stdlib.BoundLogger) -> None:
+async def lasting(
+    loop: Callable[[], Awaitable[None]],
+    log: structlog.stdlib.BoundLogger,
+    interrupted: Callable[[], None] = lambda: None,
+) -> None:
     """Run an endless loop, and again when it fails for a while. Raises what it must not go on after."""
     pause = _RETRY_FIRST_SECONDS
     clock = asyncio.get_running_loop()
@@ -181,6 +203,7 @@ async def lasting(loop: Callable[[], Awaitable[None]], log: structlog.stdlib.Bou
                 raise
             if clock.time() - began > _RETRY_LONGEST_SECONDS:
                 pause = _RETRY_FIRST_SECONDS
+            interrupted()
             log.warning("loop interrupted", error=repr(error), cause=_cause_of(error), retry_in=round(pause, 2))
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(pause * 2, _RETRY_LONGEST_SECONDS)
@@ -199,6 +222,7 @@ def _cause_of(error: Exception) -> str | None:
 @asynccontextmanager
 async def loops(telemetry: Telemetry) -> AsyncIterator[Loops]:
     running = Loops(telemetry)
+    running.start("loop.lag", lambda: measure_lag(telemetry.metrics))
     try:
         yield running
     finally:

@@ -29,8 +29,17 @@ class Outbox:
         }
         self._in_flight: set[asyncio.Task[bool]] = set()
         self._published = parts.telemetry.counter(
-            "millrace_outbox_published_total", "Events handed to the broker, by how it went.", ["outcome"]
+            "millrace_outbox_published_total",
+            "Events handed to the broker, by how it went.",
+            {"outcome": ["confirmed", "failed"]},
         )
+        self._open_rows = parts.telemetry.gauge(
+            "millrace_outbox_open", "Events that the log does not hold yet, as far as is known."
+        )
+        self._oldest = parts.telemetry.gauge(
+            "millrace_outbox_oldest_age_seconds", "Since the oldest of them was to be told."
+        )
+        parts.telemetry.metrics.survey("outbox", self._survey)
 
     async def open(self, connection: Connection, event: Event) -> None:
         """Take on the duty to tell the log, in the transaction that makes the event true."""
@@ -71,6 +80,12 @@ class Outbox:
             return False
         self._published.labels("confirmed").inc()
         return True
+
+    async def _survey(self) -> None:
+        row = await self._pool.fetchrow(self._queries["survey"])
+        assert row is not None
+        self._open_rows.set(row["open"])
+        self._oldest.set(row["oldest"])
 
     async def close(self) -> None:
         if self._in_flight:

@@ -18,3 +18,10 @@ RETURNING row.tenant, row.event_id, row.event;
 -- name: close
 DELETE FROM {schema}.outbox AS row USING unnest($1::text[], $2::uuid[]) AS held (tenant, event_id)
 WHERE row.tenant = held.tenant AND row.event_id = held.event_id;
+
+-- name: survey
+-- How many are open, up to a bound, and how many seconds ago the oldest of these events was. Its time comes before anything
+-- in an envelope that a client could have written.
+SELECT count(*) AS open, greatest(0, extract(epoch FROM now() - min(
+    substring(encode(substring(event FOR 512), 'escape') FROM '"time":"([^"]+)"')::timestamptz)))::float8 AS oldest
+FROM (SELECT event FROM {schema}.outbox LIMIT 10000) AS row;

@@ -4,10 +4,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from events.broker import Broker, Exchange, Message
 from events.database import database_gone
 from events.errors import Fenced, MillraceError
+from events.metrics import exemplar
 from events.telemetry import Telemetry
 
 
@@ -34,8 +36,14 @@ class Parking:
         self._messages = telemetry.counter(
             "millrace_consumer_messages_total",
             "Messages taken from a queue, by what became of them.",
-            ["queue", "outcome"],
+            {"queue": [queue], "outcome": ["handled", "parked"]},
         )
+        self._retries = telemetry.counter(
+            "millrace_consumer_retries_total", "Times that handling failed and was tried again.", {"queue": [queue]}
+        ).labels(queue)
+        self._seconds = telemetry.histogram(
+            "millrace_consumer_duration_seconds", "Handling of one message, with its retries.", {"queue": [queue]}
+        ).labels(queue)
 
     async def handle(self, message: Message, handler: Callable[[], Awaitable[None]]) -> bool:
         """Whether it was handled; else it is parked. `Fenced` is raised: it says nothing of the message."""
@@ -44,7 +52,9 @@ class Parking:
             traceparent=message.headers.get("traceparent"),
             attributes={"messaging.system": "rabbitmq", "messaging.destination.name": self._queue},
         ):
+            began = perf_counter()
             handled = await self._handle_or_park(message, handler)
+            self._seconds.observe(perf_counter() - began, exemplar())
         self._messages.labels(self._queue, "handled" if handled else "parked").inc()
         return handled
 
@@ -62,6 +72,7 @@ class Parking:
                     self._log.error("message parked", message_id=message.id, attempts=attempt, exc_info=True)
                     await self._park(message, error, attempt)
                     return False
+                self._retries.inc()
                 self._log.warning("message failed", message_id=message.id, attempt=attempt, error=repr(error))
             await asyncio.sleep(self._retry.pause(attempt))
 

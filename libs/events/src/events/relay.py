@@ -6,15 +6,15 @@ that they have seen, readers of `millrace.events` go by id and version.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from uuid import UUID
-
-from prometheus_client import Counter, Gauge
 
 from events.broker import Broker, Exchange, Message
 from events.checkpoints import Checkpoint, Checkpoints
 from events.database import Pool
 from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_batch, encode_event
+from events.metrics import BATCH
 from events.reader import LogReader
 from events.telemetry import Telemetry
 
@@ -27,12 +27,19 @@ class Relay:
         self._checkpoints = Checkpoints(pool)
         self._reader = LogReader(self._name, pool, doorbell, self._acquire, self._relay)
         self._publish = publish
-        self._relayed = Counter(
-            f"millrace_relay_{name}_events_total", "Events published and confirmed.", registry=telemetry.registry
-        )
-        self._position = Gauge(
-            f"millrace_relay_{name}_position", "Everything up to here is confirmed.", registry=telemetry.registry
-        )
+        ours = {"relay": [name]}
+        self._relayed = telemetry.counter(
+            "millrace_relay_events_total", "Events published and confirmed.", ours
+        ).labels(name)
+        self._sizes = telemetry.histogram(
+            "millrace_relay_batch_events", "How many events went out in one batch.", ours, buckets=BATCH
+        ).labels(name)
+        self._seconds = telemetry.histogram(
+            "millrace_relay_batch_duration_seconds", "From a batch to its saved checkpoint.", ours
+        ).labels(name)
+        self._position = telemetry.gauge(
+            "millrace_relay_position", "Everything up to here was confirmed.", ours
+        ).labels(name)
 
     async def run(self) -> None:
         """Relay whenever it is our turn, until cancelled."""
@@ -42,8 +49,11 @@ class Relay:
         return await self._checkpoints.acquire(self._name)
 
     async def _relay(self, batch: Sequence[RecordedEvent], checkpoint: Checkpoint) -> None:
+        began = perf_counter()
         await self._publish(batch, checkpoint.epoch)
         await self._checkpoints.save(checkpoint, batch[-1].position)
+        self._seconds.observe(perf_counter() - began)
+        self._sizes.observe(len(batch))
         self._relayed.inc(len(batch))
         self._position.set(batch[-1].position)
 

@@ -42,7 +42,7 @@ class Status:
         """The same with figures, for an operator."""
         return {
             "state": "draining" if self._draining() else "ok",
-            "version": version(f"millrace-{self._service}"),
+            "version": version_of(self._service),
             "uptime_seconds": round(perf_counter() - self._began, 1),
             "parts": {name: await _timed(ask) for name, ask in self._parts.items()},
             "halted_loops": sorted(self._halted),
@@ -60,6 +60,10 @@ class Status:
             if _expected(raised):
                 return {}  # the parts say why
             raise
+
+
+def version_of(service: str) -> str:
+    return version(f"millrace-{service}")
 
 
 async def _timed(ask: Callable[[], Awaitable[object]]) -> dict[str, object]:

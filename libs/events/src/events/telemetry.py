@@ -10,7 +10,7 @@ import logging.handlers
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
 from structlog.typing import EventDict, Processor
+
+from events.metrics import Metrics
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _LOG_FILE_BYTES = 50 * 1024 * 1024
@@ -49,11 +50,9 @@ class Telemetry:
     def __init__(self, service: str) -> None:
         self.service = service
         self.log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(service)
-        self.registry = CollectorRegistry()
-        self._counters: dict[str, Counter] = {}
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self.metrics = Metrics()
+        self.registry = self.metrics.registry
+        self.counter, self.gauge, self.histogram = self.metrics.counter, self.metrics.gauge, self.metrics.histogram
         self._provider = TracerProvider(resource=Resource.create({"service.name": f"millrace-{service}"}))
         if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
             self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -72,12 +71,6 @@ class Telemetry:
         parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
         with self.tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as span:
             yield span
-
-    def counter(self, name: str, says: str, labels: Sequence[str] = ()) -> Counter:
-        """The service's one counter of that name: who counts the same thing shares it."""
-        if name not in self._counters:
-            self._counters[name] = Counter(name, says, labels, registry=self.registry)
-        return self._counters[name]
 
     def close(self) -> None:
         self._provider.shutdown()

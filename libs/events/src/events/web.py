@@ -11,7 +11,6 @@ from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, HTTPBearer
 from opentelemetry.trace import SpanKind
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,13 +31,13 @@ from events.errors import (
 )
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.lifecycle import Loops, Parts
+from events.metrics import exemplar
 from events.openapi import PROBLEM_JSON, DescribedApp
-from events.status import Facts, Status
+from events.status import Facts, Status, version_of
 from events.telemetry import Telemetry
 
 # A caller's request id is kept when it is harmless in a log and a header, else replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 def new_app(
@@ -73,9 +72,11 @@ def new_app(
         return await status.report()
 
     @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(parts.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        text, media_type = await parts.telemetry.metrics.told(request.headers.get("accept", ""))
+        return Response(text, media_type=media_type)
 
+    parts.telemetry.metrics.describe(parts.name, version_of(parts.name))
     app.state.signer, app.state.status = parts.signer, status
     app.add_middleware(RequestContext, telemetry=parts.telemetry)
     return app
@@ -117,18 +118,16 @@ class RequestContext:
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
-        self._requests = Counter(
-            "millrace_http_requests_total",
-            "HTTP requests by route and status.",
-            ["service", "method", "route", "status"],
-            registry=telemetry.registry,
+        self._requests = telemetry.counter(
+            "millrace_http_requests_total", "HTTP requests by route and status.", ["method", "route", "status"]
         )
-        self._seconds = Histogram(
+        self._seconds = telemetry.histogram(
             "millrace_http_request_duration_seconds",
             "Time from the request's head to the end of its response.",
-            ["service", "method", "route"],
-            buckets=_SECONDS,
-            registry=telemetry.registry,
+            ["method", "route"],
+        )
+        self._in_progress = telemetry.gauge(
+            "millrace_http_requests_in_progress", "HTTP requests that are being answered."
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,20 +154,26 @@ class RequestContext:
             traceparent=headers.get(b"traceparent"),
             kind=SpanKind.SERVER,
         ) as span:
+            self._in_progress.inc()
             try:
                 await self._app(scope, receive, send_with_id)
+            except Exception:
+                status = status or 500  # it is answered further out
+                raise
             finally:
+                self._in_progress.dec()
                 elapsed = perf_counter() - began
                 route = _route_of(scope)
                 span.update_name(f"{scope['method']} {route}")
                 method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-                self._requests.labels(self._telemetry.service, method, route, status).inc()
-                self._seconds.labels(self._telemetry.service, method, route).observe(elapsed)
+                self._requests.labels(method, route, status or _NOBODY_LEFT).inc()
+                self._seconds.labels(method, route).observe(elapsed, exemplar())
                 self._telemetry.log.debug(
                     "request", method=method, path=scope["path"], status=status, ms=round(elapsed * 1000, 2)
                 )
 
 
+_NOBODY_LEFT = 499  # as at the gateway
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -47,12 +47,14 @@ async def open_service(
         "processor": settings.processor_url.split(","),
         "notifier": settings.notifier_url.split(","),
     }
+    metrics = parts.telemetry.metrics
     breaker_of = breakers(urls, parts.telemetry)
     pools = {
         service: Pool(
             service,
             places,
             breaker_of[service],
+            metrics,
             connect_timeout=settings.connect_timeout,
             most_connections=settings.upstream_connections,
         )

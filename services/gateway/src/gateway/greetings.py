@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-import prometheus_client
-
 from events.errors import InternalError, MillraceError, QuotaExceeded, Unavailable
 from events.identity import PrincipalSigner
 from events.ids import new_id
@@ -75,11 +73,10 @@ class Greetings:
         self._waiting: dict[Greeting, float] = {}  # since when, the oldest first
         self._from: Counter[str] = Counter()  # how many of them, by address
         self._counting: set[asyncio.Task[None]] = set()
-        self._outcomes = prometheus_client.Counter(
+        self._outcomes = telemetry.counter(
             "millrace_gateway_greetings_total",
             "WebSockets without a credential in their handshake, by what became of them.",
-            ["outcome"],
-            registry=telemetry.registry,
+            {"outcome": [*Outcome]},
         )
 
     def greet(self, client: ClientConnection, request: Request, route: Route, target: bytes) -> None:

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 from uuid import UUID
-
-from prometheus_client import Counter, Gauge
 
 from events.database import load_queries
 from events.errors import MillraceError, NotFound, Unauthenticated, Unavailable
 from events.goodbyes import spread
 from events.identity import Principal, PrincipalSigner
 from events.lifecycle import Parts
+from events.metrics import LONG_SECONDS
 from gateway.auth.claims import TokenExpired
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations
@@ -75,6 +75,7 @@ class Socket:
     codes: Codes
     tunnel: Tunnel | None = None  # None until the service has agreed
     ending: tuple[int, str] | None = None
+    since: float = field(default_factory=perf_counter, repr=False)
 
     def opened(self, tunnel: Tunnel) -> None:
         self.tunnel = tunnel
@@ -110,13 +111,18 @@ class Sockets:
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.draining = False
-        registry = parts.telemetry.registry
-        self._count = Gauge("millrace_gateway_sockets", "Open WebSockets and streams.", registry=registry)
-        self._ends = Counter(
+        telemetry = parts.telemetry
+        self._count = telemetry.gauge("millrace_gateway_sockets", "Open WebSockets and streams.")
+        telemetry.gauge("millrace_gateway_sockets_max", "How many there may be.").set(settings.max_sockets)
+        self._seconds = telemetry.histogram(
+            "millrace_gateway_socket_duration_seconds",
+            "How long WebSockets and streams were open.",
+            buckets=LONG_SECONDS,
+        )
+        self._ends = telemetry.counter(
             "millrace_gateway_sockets_ended_total",
             "WebSockets and streams that the gateway ended, by code.",
-            ["code"],
-            registry=registry,
+            {"code": [*{str(code) for code in (CODES.revoked, CODES.restarts)}]},
         )
 
     @property
@@ -273,6 +279,7 @@ class Sockets:
         del self._open[socket.id]
         self._unindex(socket)
         self._count.set(len(self._open))
+        self._seconds.observe(perf_counter() - socket.since)
         if socket.identity.principal.expires_at is not None:
             self._closed.append(socket.id)
         if self.draining and not self._open:

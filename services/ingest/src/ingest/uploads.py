@@ -73,9 +73,11 @@ class Uploads:
         self._loose = loose
         self._quota = quota
         self._queries = load_queries("ingest", "queries.sql")
-        counter = parts.telemetry.counter
-        self._deleted = counter("millrace_uploads_deleted_total", "Uploads whose bytes were deleted.", ["because"])
-        self._deleted_bytes = counter("millrace_upload_bytes_deleted_total", "Their bytes.", ["because"])
+        counter, because = parts.telemetry.counter, {"because": ["asked", "expired"]}
+        self._deleted = counter("millrace_uploads_deleted_total", "Uploads whose bytes were deleted.", because)
+        self._deleted_bytes = counter("millrace_upload_bytes_deleted_total", "Their bytes.", because)
+        self._accepted = counter("millrace_uploads_accepted_total", "Uploads that were acknowledged.")
+        self._accepted_bytes = counter("millrace_upload_bytes_accepted_total", "Their bytes.")
 
     async def accept(self, tenant: str, wish: Wish, body: Body) -> Upload:
         """Store the bytes, then promise a job for them in one transaction: what is returned is durable."""
@@ -120,6 +122,7 @@ class Uploads:
         event = await self._promise(upload, reservation)
         if event is not None:
             self._outbox.publish_soon(event)
+            self.count(upload)
             return upload
         await self._loose.remove(key)
         return await self._first_answer(upload)
@@ -159,6 +162,11 @@ class Uploads:
         await self._log.reserve(connection, upload.tenant, stream_name("upload", upload.id))
         await self._log.reserve(connection, upload.tenant, stream_name("job", upload.job_id))
         return event
+
+    def count(self, upload: Upload) -> None:
+        """It is durable now."""
+        self._accepted.inc()
+        self._accepted_bytes.inc(upload.bytes)
 
     async def _first_answer(self, repeated: Upload) -> Upload:
         row = await self._pool.fetchrow(self._queries["upload_by_key"], repeated.tenant, repeated.idempotency_key)

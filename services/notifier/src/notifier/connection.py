@@ -244,13 +244,13 @@ class Connection(asyncio.Protocol):
         with self._floor.telemetry.span("WS handshake", traceparent=traceparent, kind=SpanKind.SERVER):
             try:
                 async with asyncio.timeout(self._floor.settings.handshake_seconds):
-                    principal, begin = await self._admit(handshake)
+                    principal, begin, dialect = await self._admit(handshake)
             except Exception as raised:
                 self._refuse(handshake, request_id, raised)
                 return
-        self._open(handshake, request_id, principal, begin)
+        self._open(handshake, request_id, principal, begin, dialect)
 
-    async def _admit(self, handshake: Handshake) -> tuple[Principal, Begin]:
+    async def _admit(self, handshake: Handshake) -> tuple[Principal, Begin, str]:
         principal = self._floor.signer.verify(handshake.headers.get(PRINCIPAL_HEADER.lower(), ""))
         structlog.contextvars.bind_contextvars(tenant=principal.tenant)
         for dialect in self._floor.dialects:
@@ -265,10 +265,10 @@ class Connection(asyncio.Protocol):
                     raise Unavailable(
                         "This notifier cannot follow the log. Connect again.", headers={"Retry-After": "1"}
                     )
-                return principal, begin
+                return principal, begin, dialect.name
         raise NotFound("There is no WebSocket at this path.")
 
-    def _open(self, handshake: Handshake, request_id: str, principal: Principal, begin: Begin) -> None:
+    def _open(self, handshake: Handshake, request_id: str, principal: Principal, begin: Begin, dialect: str) -> None:
         self._handshaking = None
         self._state = _State.OPEN
         self.writable = self._paused_at is None
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
         self._expires_at = principal.expires_at
         self._session = Session(self._floor.following, self)
         self._session.roomy = self._read_on
-        self._floor.opened(self)
+        self._floor.opened(self, dialect)
         self._transport.write(handshake.accept(request_id))
         try:
             self._session.obey = begin(self._session)

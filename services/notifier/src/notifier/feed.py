@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import msgspec
-from prometheus_client import Counter, Gauge
 
 from events.broker import Exchange, Message
-from events.envelope import RecordedEvent, decode_batch
+from events.envelope import RecordedEvent, decode_batch, utc_now
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
 from events.log import EventLog, Head
@@ -28,13 +27,14 @@ class Feed:
         self._hub = hub
         self._settings = settings
         self._logger = parts.telemetry.log
-        registry = parts.telemetry.registry
-        self._repaired = Counter(
+        metrics = parts.telemetry.metrics
+        self._repaired = metrics.counter(
             "millrace_notifier_feed_repaired_events_total",
             "Events read from the log because the feed did not bring them.",
-            registry=registry,
         )
-        self._lag = Gauge("millrace_notifier_lag_events", "Events in the log that are not told yet.", registry=registry)
+        self._lag = metrics.gauge("millrace_notifier_lag_events", "Events in the log that are not told yet.")
+        self._lag_seconds = metrics.gauge("millrace_notifier_lag_seconds", "The age of the oldest of these.")
+        metrics.survey("lag", self._survey)
 
     async def run(self) -> None:
         """Broadcast every event once and in order, until cancelled."""
@@ -66,7 +66,7 @@ class Feed:
             await self._read_up_to(first - 1)
         fresh = [event for event in batch if event.position > self._hub.position]
         if self._continues(fresh, last):
-            await self._broadcast(fresh, last)
+            await self._hub.broadcast(fresh)
         elif last > self._hub.position:
             await self._read_up_to(last)
 
@@ -85,7 +85,7 @@ class Feed:
             page = await self._log.read(begin, min(_PAGE, position - begin))
             if not page or not self._continues(page, page[-1].position):
                 raise LogHole(f"The log has a hole after position {begin}.")
-            await self._broadcast(page, position)
+            await self._hub.broadcast(page)
             self._repaired.inc(len(page))
 
     def _continues(self, batch: list[RecordedEvent], last: int) -> bool:
@@ -93,10 +93,15 @@ class Feed:
         positions = [event.position for event in batch]
         return bool(batch) and positions == list(range(self._hub.position + 1, last + 1))
 
-    async def _broadcast(self, batch: list[RecordedEvent], known: int) -> None:
-        self._lag.set(known - self._hub.position)
-        await self._hub.broadcast(batch)
-        self._lag.set(known - self._hub.position)
+    async def _survey(self) -> None:
+        """How far we are behind; of a log that is not ours any more, there is no saying."""
+        head = await self._log.head()
+        if not self._hub.begun or head.epoch != self._hub.epoch:
+            return
+        told = self._hub.position
+        untold = await self._log.read(told, 1) if head.position > told else []
+        self._lag.set(max(0, head.position - told))
+        self._lag_seconds.set(max(0.0, (utc_now() - untold[0].time).total_seconds()) if untold else 0.0)
 
 
 async def _or_silence(messages: AsyncIterator[Message], seconds: float) -> AsyncIterator[Message | None]:

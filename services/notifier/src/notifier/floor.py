@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from prometheus_client import Counter, Gauge
-
 from events.goodbyes import spread
 from events.lifecycle import Parts
+from events.metrics import LONG_SECONDS
 from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following
 from notifier.settings import NotifierSettings
+
+_DIALECTS = ("progress", "centrifugo", "sse")
 
 _LAST_SECONDS = 2.0  # for the last ones to hang up
 
@@ -40,33 +41,44 @@ class Floor:
         self.settings = settings
         self.following = following
         self.dialects = dialects
-        self._open: set[Guest] = set()
+        self._open: dict[Guest, float] = {}  # and since when
         self._empty = asyncio.Event()
         self.draining = False
-        registry = parts.telemetry.registry
-        self._connections = Gauge("millrace_notifier_connections", "Open WebSockets.", registry=registry)
-        self._ended = Counter(
-            "millrace_notifier_connections_ended_total",
-            "WebSockets that ended, by our close code, `client` if it closed, `lost` if nobody said anything.",
-            ["why"],
-            registry=registry,
+        telemetry = parts.telemetry
+        self._connections = telemetry.gauge("millrace_notifier_connections", "Open WebSockets and streams.")
+        telemetry.gauge("millrace_notifier_connections_max", "How many there may be.").set(settings.max_connections)
+        self._opened = telemetry.counter(
+            "millrace_notifier_connections_opened_total",
+            "WebSockets and streams that were opened.",
+            {"dialect": _DIALECTS},
         )
-        self.refused = Counter(
-            "millrace_notifier_handshakes_refused_total", "Upgrades refused, by status.", ["status"], registry=registry
+        self._ended = telemetry.counter(
+            "millrace_notifier_connections_ended_total",
+            "Those that ended, by our close code, `client` if it closed, `lost` if nobody said anything.",
+            {"why": ["client", "lost", "stalled", "failed"]},
+        )
+        self._seconds = telemetry.histogram(
+            "millrace_notifier_connection_duration_seconds", "How long they were open.", buckets=LONG_SECONDS
+        )
+        self.refused = telemetry.counter(
+            "millrace_notifier_handshakes_refused_total", "Upgrades refused, by status.", ["status"]
         )
 
     @property
     def full(self) -> bool:
         return len(self._open) >= self.settings.max_connections
 
-    def opened(self, connection: Guest) -> None:
-        self._open.add(connection)
+    def opened(self, connection: Guest, dialect: str) -> None:
+        self._open[connection] = asyncio.get_running_loop().time()
+        self._opened.labels(dialect).inc()
         self._connections.set(len(self._open))
         if self.draining:  # it was let in before, and the others have been told already
             asyncio.get_running_loop().call_soon(self._tell, connection, _say_goodbye)
 
     def ended(self, connection: Guest, why: str) -> None:
-        self._open.discard(connection)
+        since = self._open.pop(connection, None)
+        if since is not None:
+            self._seconds.observe(asyncio.get_running_loop().time() - since)
         self._connections.set(len(self._open))
         self._ended.labels(why).inc()
         if self.draining and not self._open:

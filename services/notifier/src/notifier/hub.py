@@ -1,14 +1,13 @@
 """Who follows what. The hub hears each event once, in the log's order, and tells it to everybody who follows it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
-
-from events.envelope import RecordedEvent
+from events.envelope import RecordedEvent, utc_now
 from events.errors import Unavailable
 from events.log import Head
+from events.metrics import exemplar
 from events.telemetry import Telemetry
 from notifier.cohort import Room
 from notifier.form import Channel, Written
@@ -24,11 +23,13 @@ class Hub:
         self._epoch: UUID | None = None
         self.position = 0  # everything up to here has been heard
         self._generation = 0  # rises when this may be another log
-        registry = telemetry.registry
-        self._heard = Gauge("millrace_notifier_position", "Everything up to here has been told.", registry=registry)
-        self._rounds = Rounds(
-            Counter("millrace_notifier_frames_total", "Frames written to live sockets.", registry=registry)
+        self._heard = telemetry.gauge("millrace_notifier_position", "Everything up to here has been told.")
+        self._events = telemetry.counter("millrace_notifier_events_total", "Events told.")
+        self._ages = telemetry.histogram(
+            "millrace_notifier_event_age_seconds", "How old the newest event of each batch was when it was told."
         )
+        self._followers = telemetry.gauge("millrace_notifier_followers", "Channels that connections follow.")
+        self._rounds = Rounds(telemetry.metrics)
 
     @property
     def epoch(self) -> UUID:
@@ -57,14 +58,16 @@ class Hub:
         if room is None:
             room = self._rooms[channel] = Room(channel, self._generation)
         room.followers += 1
+        self._followers.inc()
         return room
 
     def leave(self, room: Room) -> None:
         room.followers -= 1
+        self._followers.dec()
         if not room.followers and self._rooms.get(room.channel) is room:
             del self._rooms[room.channel]
 
-    async def broadcast(self, batch: Iterable[RecordedEvent]) -> None:
+    async def broadcast(self, batch: Sequence[RecordedEvent]) -> None:
         """Tell a batch to its followers, soon. Whoever joins in the middle is told what follows `position`."""
         for number, event in enumerate(batch, 1):
             self.position = event.position
@@ -79,6 +82,9 @@ class Hub:
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         self._heard.set(self.position)
+        self._events.inc(len(batch))
+        for event in batch[-1:]:
+            self._ages.observe(max(0.0, (utc_now() - event.time).total_seconds()), exemplar(event.traceparent or ""))
 
 
 def _channels(event: RecordedEvent) -> tuple[Channel, ...]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby, islice
 from operator import itemgetter
+from time import perf_counter
 
-from prometheus_client import Counter
-
+from events.metrics import Metrics
 from notifier.cohort import Cohort, Due, Follower, Outlet
 from notifier.lines import RUN_BYTES
 
@@ -23,8 +23,15 @@ _WRITES_BETWEEN_LOOKS = 32  # at the clock
 
 
 class Rounds:
-    def __init__(self, frames: Counter) -> None:
-        self._frames = frames
+    def __init__(self, metrics: Metrics) -> None:
+        self._frames = metrics.counter("millrace_notifier_frames_total", "Events written to live connections.")
+        self._seconds = metrics.histogram(
+            "millrace_notifier_round_duration_seconds", "One round: what is due to everybody, written."
+        )
+        due = metrics.gauge("millrace_notifier_due_bytes", "Bytes of events that wait for the next round.")
+        due.set_function(lambda: sum(cohort.size for cohort in self._due))
+        cohorts = metrics.gauge("millrace_notifier_due_cohorts", "Groups of followers to whom something is due.")
+        cohorts.set_function(lambda: len(self._due))
         self._due: dict[Cohort, None] = {}
         self._under_way: asyncio.Task[None] | None = None
         self._full = asyncio.Event()  # as much is due to a cohort as is written at once
@@ -65,6 +72,7 @@ class Rounds:
                 await self._full.wait()
 
     async def _round(self) -> None:
+        began = perf_counter()
         told = _tell(self._take())
         time = asyncio.get_running_loop().time
         frames, until = 0, time() + _SLICE_SECONDS
@@ -74,6 +82,7 @@ class Rounds:
                 await asyncio.sleep(0)
                 until = time() + _SLICE_SECONDS
         self._frames.inc(frames)
+        self._seconds.observe(perf_counter() - began)
 
     def _take(self) -> list[tuple[Due, list[Follower]]]:
         cohorts, self._due = self._due, {}

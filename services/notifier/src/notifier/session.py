@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
-from prometheus_client import Counter
-
 from events.database import database_gone
 from events.telemetry import Telemetry
 from notifier.form import Channel, Form, is_stream
@@ -61,12 +59,11 @@ class Following:
         self.hub = hub
         self.pages = Pages(history)
         self.log = telemetry.log
-        registry = telemetry.registry
-        self.demoted = Counter(
-            "millrace_notifier_demotions_total", "Times that a client was too slow to be told live.", registry=registry
+        self.demoted = telemetry.counter(
+            "millrace_notifier_demotions_total", "Times that a client was too slow to be told live."
         )
-        self.caught_up = Counter(
-            "millrace_notifier_catch_up_events_total", "Events read from the log for who was behind.", registry=registry
+        self.caught_up = telemetry.counter(
+            "millrace_notifier_catch_up_events_total", "Events read from the log for who was behind."
         )
 
 

@@ -39,6 +39,7 @@ from processor.slots import Slots
 from processor.status import Backlog
 from processor.step_calls import StepCalls
 from processor.step_process import STEP_COMMAND
+from processor.surveys import Surveys
 from processor.turns import Turns
 from processor.upload_ends import UploadEnds
 from processor.upload_progress import UploadProgress
@@ -68,9 +69,12 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Stops in reverse order: nothing new is taken, then the work ends, last what was appended is written."""
     async with AsyncExitStack() as stack:
+        metrics = parts.telemetry.metrics
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
         doorbell = await stack.enter_async_context(Doorbell(parts.pool))
-        appender = await stack.enter_async_context(Appender(parts.pool, function="processor.append", doorbell=doorbell))
+        appender = await stack.enter_async_context(
+            Appender(parts.pool, function="processor.append", doorbell=doorbell, metrics=metrics)
+        )
         queue_bell = await stack.enter_async_context(Doorbell(parts.pool, QUEUE_CHANNEL))
         library = Library(parts.pool)
         postbox = Postbox(parts.pool)
@@ -78,7 +82,7 @@ async def open_service(
         starter = Starter(parts.pool, appender, library, postbox, quota)
         queue = JobQueue(parts.pool, uuid4().hex, seconds=settings.lease_seconds, per_tenant=settings.jobs_per_tenant)
         files = JobFiles(parts, staged_seconds=settings.staged_seconds)
-        slots = Slots(settings.workers, step_command)
+        slots = Slots(settings.workers, step_command, metrics)
         here = await stack.enter_async_context(open_builtin(settings, parts.blobs, files.noted, parts.telemetry))
         turns = Turns(parts.telemetry)
         attempts = Attempts(parts, settings, files.noted, slots, here, scratch, turns)
@@ -96,7 +100,7 @@ async def open_service(
         progress = UploadProgress(appender, EventLog(parts.pool))
         uploads = ToldUploads(parts.pool)
         ends = UploadEnds(appender, uploads)
-        incoming = Intake(appender, library, quota, reports, progress, ends, announce_work=queue_bell.ring)
+        incoming = Intake(appender, library, quota, reports, progress, ends, metrics, announce_work=queue_bell.ring)
         remote_watch = RemoteWatch(
             parts.pool,
             parts.broker,
@@ -137,6 +141,7 @@ async def open_service(
         running.start("queue.unblock", lambda: ticking(queue.unblock_all, every=_UNBLOCK_SECONDS))
 
         log = EventLog(parts.pool)
+        Surveys(parts.pool, parts.broker, metrics, lease_seconds=settings.lease_seconds)
         facts = Backlog(parts.pool, parts.broker).facts
         app = new_app(parts, title="Millrace processor", running=running, facts=facts)
         jobs = Jobs(parts.pool, parts.blobs, log, library, postbox)

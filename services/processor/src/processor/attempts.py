@@ -23,6 +23,7 @@ from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS
 from processor.job_files import Noted
+from processor.job_metrics import StepMetrics
 from processor.language.expressions import ExpressionError
 from processor.language.json_schemas import compiled, problems
 from processor.queue import Lease
@@ -109,6 +110,7 @@ class Attempts:
         self._here = here
         self._scratch = scratch
         self._turns = turns
+        self._metrics = StepMetrics(parts.telemetry.metrics)
         self._validators = {name: compiled(handler.parameters) for name, handler in HANDLERS.items()}
 
     async def run(self, it: Assignment) -> Command:
@@ -189,11 +191,13 @@ class Attempts:
     async def _process_for(self, it: Assignment) -> AsyncIterator[StepProcess | None]:
         """The step's time begins when its turn has come."""
         if it.action.kind is not Kind.PROCESS:
-            yield None
+            with self._metrics.attempt(it.action.uses):
+                yield None
             return
         process = await self._slots.take(it.lease.tenant)
         try:
-            yield process
+            with self._metrics.attempt(it.action.uses):
+                yield process
         finally:
             self._slots.give_back(process)
 

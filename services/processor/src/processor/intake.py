@@ -9,10 +9,11 @@ from events import accounts
 from events.append import Appended, Appender, AppendRequest, Duplicate, Expected
 from events.broker import Message
 from events.catalog import P
-from events.envelope import Event, check_stream, decode_event, event_of, stream_name
+from events.envelope import Event, check_stream, decode_event, event_of, stream_name, utc_now
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
+from events.metrics import LONG_SECONDS, Metrics, exemplar
 from events.steps import SAID
 from events.uploads import UploadCompleted, UploadProgressed
 from processor.quota import JobQuota
@@ -33,6 +34,7 @@ class Intake:
         remote: RemoteReports,
         progress: UploadProgress,
         upload_ends: UploadEnds,
+        metrics: Metrics,
         *,
         announce_work: Callable[[], None],
     ) -> None:
@@ -43,11 +45,17 @@ class Intake:
         self._progress = progress
         self._upload_ends = upload_ends
         self._announce_work = announce_work
+        self._ages = metrics.histogram(
+            "millrace_intake_event_age_seconds",
+            "How old an event of the edge was when it was taken in.",
+            buckets=LONG_SECONDS,
+        )
 
     async def handle(self, message: Message) -> None:
         """Append the event, and what follows from it, in one statement. A message that comes again changes nothing:
         its event has the same id, and so has everything derived from it."""
         event = _decoded(message.body)
+        self._ages.observe(max(0.0, (utc_now() - event.time).total_seconds()), exemplar())
         if event.type in SAID:
             await self._remote.hear(event, _checked(SAID[event.type], event))
             return

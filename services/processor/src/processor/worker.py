@@ -7,12 +7,12 @@ appends `job.claimed`, so whatever a former holder still writes conflicts, and t
 import asyncio
 from uuid import UUID
 
-from prometheus_client import Gauge
 from structlog.stdlib import BoundLogger
 
 from events.append import Appender
 from events.database import database_gone
 from events.doorbell import Doorbell
+from events.envelope import utc_now
 from events.errors import Fenced, Unavailable
 from events.jobs import JobStatus
 from events.lifecycle import Parts
@@ -23,6 +23,7 @@ from processor.execution import Execution
 from processor.handlers import missing_handlers
 from processor.history import History
 from processor.hold import Hold
+from processor.job_metrics import JobMetrics
 from processor.queue import JobQueue, Lease, Mail
 from processor.remote.handed_out import HandedOut
 from processor.remote.tasks import RemoteTasks
@@ -114,15 +115,10 @@ class Worker:
         self._claiming = asyncio.Lock()
         self.wake = asyncio.Event()  # there may be a job
         self.mail = asyncio.Event()  # there may be mail for one that is held here
-        registry = parts.telemetry.registry
-        working = Gauge("millrace_jobs_working", "Jobs that this processor works on.", registry=registry)
+        self._metrics = JobMetrics(parts.telemetry.metrics)
+        working = parts.telemetry.gauge("millrace_jobs_working", "Jobs that this process works on.")
         working.set_function(lambda: len(self._at_work))
-        self._unreadable_jobs = parts.telemetry.counter(
-            "millrace_jobs_unreadable_total", "Times that a job's history could not be read."
-        )
-        self._finished = parts.telemetry.counter(
-            "millrace_jobs_finished_total", "Jobs that ended here.", ["workflow", "outcome"]
-        )
+        parts.telemetry.gauge("millrace_jobs_working_max", "How many there may be.").set(settings.jobs_at_once)
 
     async def listen(self, bell: Doorbell) -> None:
         """Look at once when somebody says that there is something, on whatever replica."""
@@ -165,6 +161,7 @@ class Worker:
             still_ours = await self._queue.renew(list(held))
             for lease, task in held.items():
                 if (lease.tenant, lease.job_id) not in still_ours and not task.done() and not self._is_over(lease):
+                    self._metrics.lost.inc()
                     self._telemetry.log.warning("lease lost", tenant=lease.tenant, job_id=str(lease.job_id))
                     task.cancel()
         return False
@@ -198,6 +195,7 @@ class Worker:
         try:
             await self._run(held)
         except Fenced as lost:
+            self._metrics.lost.inc()
             self._logged(lease).warning("job taken over", reason=str(lost))
             # If the lease is ours all the same, it was a former holder's last word that we had not read.
             await self._give_back(lease, failures=0)
@@ -244,7 +242,7 @@ class Worker:
             held.begin(execution)
             released = await execution.run(first)
         if released is None:
-            self._finished.labels(state.created.workflow, state.status.lower()).inc()
+            self._metrics.finished(state, utc_now())
             if state.created.parent is not None:
                 self.mail.set()  # it has some from this one now, and may be held here
         else:
@@ -253,7 +251,7 @@ class Worker:
 
     async def _leave_unread(self, lease: Lease, *, for_good: bool) -> None:
         """No worker has failed: a release that was rolled back may come again, and go on with the job."""
-        self._unreadable_jobs.inc()
+        self._metrics.unreadable.inc()
         seconds = await self._unreadable.found(lease)
         if for_good and seconds >= self._settings.unreadable_seconds:
             await self._unreadable.end(lease)

@@ -31,10 +31,11 @@ class Admission:
         self._buckets = lru_cache(_KNOWN_SENDERS)(self._buckets_of)
         self._guessers: dict[str, float] = {}  # address → until when nothing that it shows is even looked at
         self._limited = telemetry.counter(
-            "millrace_gateway_limited_total",
-            "Requests that were refused by a limit, or that nobody could count.",
-            ["limited_as", "outcome"],
+            "millrace_gateway_limit_decisions_total",
+            "What the limiter has decided of requests.",
+            {"limited_as": [*self._classes], "outcome": ["admitted", "refused", "uncounted", "unavailable"]},
         )
+        self._admitted = {name: self._limited.labels(name, "admitted") for name in self._classes}
 
     def locate(self, peer: str, request: Request) -> None:
         request.address = self._addresses.of(peer, request.head)
@@ -100,12 +101,13 @@ class Admission:
         if not verdict.admitted:
             waits = {bucket.policy: bucket.wait(owed) for bucket, owed in zip(buckets, verdict.owed, strict=True)}
             raise self._refusal(limited_as, [policy for policy, wait in waits.items() if wait], max(waits.values()))
+        self._admitted[limited_as].inc()
 
     def _uncounted(self, limited: RouteClass) -> None:
         if limited.passes_uncounted:
             self._limited.labels(limited.name, "uncounted").inc()
             return
-        self._limited.labels(limited.name, "closed").inc()
+        self._limited.labels(limited.name, "unavailable").inc()
         detail = "Requests like this can't be counted now, and are not let through uncounted. Try again."
         raise Unavailable(detail, headers={"Retry-After": "1"})
 

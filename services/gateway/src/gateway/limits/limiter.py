@@ -8,6 +8,7 @@ import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
 
 from events.database import Pool, database_gone, load_queries
+from events.metrics import BATCH
 from events.telemetry import Telemetry
 from gateway.limits.headers import Bucket
 from gateway.limits.policy import LONGEST_SECONDS
@@ -50,6 +52,12 @@ class Limiter:
         self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
         self._spend: PreparedStatement[asyncpg.Record] | None = None  # None while the database is away
         self._task: asyncio.Task[None] | None = None
+        self._seconds = telemetry.histogram(
+            "millrace_gateway_limiter_duration_seconds", "One call of the limiter to the database."
+        )
+        self._sizes = telemetry.histogram(
+            "millrace_gateway_limiter_batch_requests", "How many requests one call has decided.", buckets=BATCH
+        )
 
     async def __aenter__(self) -> Self:
         try:
@@ -114,6 +122,7 @@ class Limiter:
 
     async def _decide(self, batch: list[_Waiting]) -> None:
         assert self._spend is not None
+        began = perf_counter()
         try:
             row = await self._spend.fetchrow(*_arguments(batch), timeout=self._timeout)
         except Exception as error:
@@ -122,6 +131,8 @@ class Limiter:
                 _answer(waiting, None)
             self._give_up()
             return
+        self._seconds.observe(perf_counter() - began)
+        self._sizes.observe(len(batch))
         assert row is not None
         begin = 0
         for waiting, admitted in zip(batch, row["admitted"], strict=True):

@@ -33,7 +33,9 @@ class Passwords:
         self._free = threading.BoundedSemaphore(threads + queue)
         self._of_nobody = self._hasher.hash(secrets.token_urlsafe(16))
         self._hashed = telemetry.counter(
-            "millrace_passwords_hashed_total", "Passwords hashed, or refused for want of a thread.", ["outcome"]
+            "millrace_passwords_hashed_total",
+            "Passwords hashed, or refused for want of a thread.",
+            {"outcome": ["hashed", "refused"]},
         )
 
     def __enter__(self) -> Self:

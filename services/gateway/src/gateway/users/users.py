@@ -74,7 +74,11 @@ class Users:
         self._outbox = outbox
         self._log = parts.telemetry.log
         self._queries = load_queries("gateway.users", "queries.sql")
-        self._logins = parts.telemetry.counter("millrace_logins_total", "Logins, by how they went.", ["outcome"])
+        self._logins = parts.telemetry.counter(
+            "millrace_logins_total",
+            "Logins, by how they went.",
+            {"outcome": ["ok", "unknown_user", "wrong_password", "locked_out"]},
+        )
 
     async def register(self, wish: Registration, idempotency_key: str | None = None) -> tuple[User, Granted]:
         """Make an account, in a tenant of its own or in the one that invites, and log in; who asks for the same again

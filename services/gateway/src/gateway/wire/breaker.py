@@ -57,16 +57,12 @@ class Breaker:
 
 
 def breakers(services: Iterable[str], telemetry: Telemetry) -> dict[str, Breaker]:
-    is_open = Gauge(
+    is_open = telemetry.gauge(
         "millrace_gateway_circuit_open",
         "1 while requests to a service are refused because it does not answer.",
         ["service"],
-        registry=telemetry.registry,
     )
-    openings = Counter(
-        "millrace_gateway_circuit_openings_total",
-        "Times that a service was found not to answer.",
-        ["service"],
-        registry=telemetry.registry,
+    openings = telemetry.counter(
+        "millrace_gateway_circuit_openings_total", "Times that a service was found not to answer.", ["service"]
     )
     return {name: Breaker(name, is_open.labels(name), openings.labels(name)) for name in services}

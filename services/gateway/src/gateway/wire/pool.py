@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from events.errors import Unavailable
+from events.metrics import Metrics
 from gateway.wire.breaker import Breaker
 from gateway.wire.places import Place, Places
+from gateway.wire.pool_metrics import PoolMetrics
 from gateway.wire.upstream_connection import UpstreamConnection
 
 # uvicorn closes an idle connection after 75 s; we let go of ours long before, so that we don't write into a close.
@@ -15,7 +17,14 @@ _MOST_IDLE = 64
 
 class Pool:
     def __init__(
-        self, service: str, urls: Sequence[str], breaker: Breaker, *, connect_timeout: float, most_connections: int
+        self,
+        service: str,
+        urls: Sequence[str],
+        breaker: Breaker,
+        metrics: Metrics,
+        *,
+        connect_timeout: float,
+        most_connections: int,
     ) -> None:
         self.service = service
         self.breaker = breaker
@@ -27,6 +36,15 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._tunnels: dict[asyncio.Transport, Place] = {}
         self._idle: list[UpstreamConnection] = []
+        self._metrics = PoolMetrics(
+            metrics,
+            service,
+            most_connections,
+            idle=lambda: len(self._idle),
+            busy=lambda: len(self._open) - len(self._idle),
+            tunnel=lambda: len(self._tunnels),
+            opening=lambda: self._opening,
+        )
 
     async def acquire(self) -> UpstreamConnection:
         """A connection that is yours until you `release` it."""
@@ -49,6 +67,7 @@ class Pool:
 
     async def _connect(self) -> UpstreamConnection:
         if len(self._open) + len(self._tunnels) + self._opening >= self._most_connections:
+            self._metrics.full()
             raise Unavailable(
                 f"Too many requests are open to the {self.service}. Try again.", headers={"Retry-After": "1"}
             )
@@ -56,7 +75,8 @@ class Pool:
         try:
             for place in self._places.in_turn:
                 try:
-                    return await self._connect_to(place)
+                    with self._metrics.connecting():
+                        return await self._connect_to(place)
                 except (OSError, TimeoutError):
                     place.rest()
         finally:

@@ -5,15 +5,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter
 
-from prometheus_client import Counter, Histogram
-
+from events.metrics import Bounded, exemplar
 from events.telemetry import Telemetry
 from events.web import accepted_request_id
 from gateway.limits.headers import UNLIMITED
 from gateway.wire.heads import RequestHead
 from gateway.wire.tracing import traceparent_of
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 CLIENT_CLOSED = 499  # what is recorded where nobody was left to be answered
 
 
@@ -50,21 +49,28 @@ Record = Callable[[Request | None, int], None]  # the request, None if its head 
 
 
 def recorder(telemetry: Telemetry) -> Record:
-    requests = Counter(
+    requests = telemetry.counter(
         "millrace_gateway_requests_total",
         "Requests at the door by route and status. 499: the client left before it was answered.",
         ["route", "method", "status"],
-        registry=telemetry.registry,
     )
-    seconds = Histogram(
+    seconds = telemetry.histogram(
         "millrace_gateway_request_duration_seconds",
         "Time from a request's head to the end of its answer.",
         ["route", "method"],
-        buckets=_SECONDS,
-        registry=telemetry.registry,
+    )
+    of_tenants = telemetry.counter(
+        "millrace_gateway_tenant_requests_total",
+        "Requests with a credential, by whose it is.",
+        {"tenant": [Bounded.OTHER], "status": _STATUSES},
     )
 
-    counted, timed = cache(requests.labels), cache(seconds.labels)
+    counted, timed, counted_of, tenants = (
+        cache(requests.labels),
+        cache(seconds.labels),
+        cache(of_tenants.labels),
+        Bounded(),
+    )
     log = telemetry.log.bind()
 
     def record(request: Request | None, status: int) -> None:
@@ -74,7 +80,9 @@ def recorder(telemetry: Telemetry) -> Record:
         method = request.head.method.decode()
         elapsed = perf_counter() - request.began
         counted(request.route, method, status).inc()
-        timed(request.route, method).observe(elapsed)
+        timed(request.route, method).observe(elapsed, exemplar(request.traceparent.decode()))
+        if request.tenant is not None:
+            counted_of(tenants(request.tenant), _STATUSES[status // 100 - 1]).inc()
         if request.served:
             return  # one line is enough: it costs more than all the rest of a request does here
         # The path without its query: credentials may be in there.

@@ -62,6 +62,7 @@ class FileCompletion:
             raise Locked("Another request completes this file now.")
         assert event is not None  # it has no idempotency key that could have been used
         self._outbox.publish_soon(event)
+        self._uploads.count(upload)
         with contextlib.suppress(*DATABASE_GONE):  # then the sweep does it
             await self.remove_segments(file.tenant, file.id)
 

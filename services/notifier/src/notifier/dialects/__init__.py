@@ -16,6 +16,8 @@ Begin = Callable[[Session], Obey]
 
 
 class Dialect(Protocol):
+    name: str
+
     def speaks(self, path: str) -> bool: ...
 
     async def admit(self, handshake: Handshake, principal: Principal) -> Begin:

@@ -92,6 +92,8 @@ Command: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
 class ProgressDialect:
+    name = "progress"
+
     def __init__(self, hub: Hub, log: EventLog, *, max_subscriptions: int) -> None:
         self.hub = hub
         self.log = log

@@ -15,6 +15,7 @@ from events.envelope import Event, category_of, encode_json
 from events.errors import InvalidInput
 from events.steps import (
     LARGEST_BYTES,
+    SAID,
     SaidOfTask,
     StepCompleted,
     StepFailed,
@@ -43,7 +44,9 @@ class RemoteReports:
         self._announce_mail = announce_mail
         self._queries = load_queries("processor", "remote/queries.sql")
         self._words = telemetry.counter(
-            "millrace_remote_words_total", "What remote workers said, and whether it counted.", ["type", "counted"]
+            "millrace_remote_words_total",
+            "What remote workers said, and whether it counted.",
+            {"type": [*SAID], "counted": ["yes", "no"]},
         )
 
     async def hear(self, event: Event, said: SaidOfTask) -> None:

@@ -11,6 +11,7 @@ from events.broker import Broker, Queue, task_queue
 from events.database import Pool, load_queries
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
+from events.metrics import Bounded
 from events.telemetry import Telemetry
 from processor.remote.reports import SECONDS_BETWEEN
 from processor.remote.tasks import SENDING_SECONDS, RemoteTasks
@@ -42,7 +43,10 @@ class RemoteWatch:
         self._queries = load_queries("processor", "remote/queries.sql")
         self._listening_since: float | None = None
         self._lacking: dict[str, tuple[float, int]] = {}  # when the queue was counted, and how many it lacked
-        self._lost = telemetry.counter("millrace_remote_lost_total", "Tasks whose worker has died.", ["queue"])
+        self._lost = telemetry.counter(
+            "millrace_remote_lost_total", "Tasks whose worker has died.", {"queue": [Bounded.OTHER]}
+        )
+        self._queue_names = Bounded()
 
     async def look_once(self) -> bool:
         """True if there may be more to look after."""
@@ -79,7 +83,7 @@ class RemoteWatch:
         posted = await self._pool.fetchrow(self._queries["lost"], task, derived_id(task, "lost"))
         if posted is not None:
             self._log.warning("remote worker lost", task_id=str(task), remote_queue=queue)
-            self._lost.labels(queue).inc()
+            self._lost.labels(self._queue_names(queue)).inc()
             self._announce_mail()
 
     async def _seek(self, row: asyncpg.Record, depths: dict[str, int]) -> None:

@@ -50,7 +50,9 @@ class Firing:
         self.wake = asyncio.Event()  # there may be something due, or something else next
         self._log = parts.telemetry.log
         self._said = parts.telemetry.counter(
-            "millrace_schedule_firings_total", "Firings of schedules, by what became of them.", ["outcome"]
+            "millrace_schedule_firings_total",
+            "Firings of schedules, by what became of them.",
+            {"outcome": ["fired", "error", *SkipReason]},
         )
 
     async def run_once(self) -> bool:

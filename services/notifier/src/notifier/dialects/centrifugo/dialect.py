@@ -16,6 +16,8 @@ _PATH = re.compile(r"(?:/api/v1)?/connection/websocket")
 
 
 class CentrifugoDialect:
+    name = "centrifugo"
+
     def __init__(
         self,
         reading: Reading,

@@ -75,7 +75,7 @@ class EventStream(asyncio.Protocol):
         connections.add(self)
         bound_unsent(transport, self._floor.settings.queue_bytes)
         self._session = Session(self._floor.following, self)
-        self._floor.opened(self)
+        self._floor.opened(self, "sse")
         transport.write(f"{_HEAD}X-Request-ID: {self._request_id}\r\n{_FRAMED}".encode())
         begin, self._begin = self._begin, None
         try:
