@@ -15,6 +15,7 @@ import uvloop
 
 from deploy.data_directory import open_data_directory
 from deploy.embedded import open_embedded
+from deploy.prometheus import watched
 from deploy.provision import ROLES, migrate_all, provision
 from deploy.settings import DeploySettings, unknown_settings
 from deploy.stack import Stack
@@ -57,7 +58,9 @@ async def stack() -> None:
         print(f"Do steps of workflows in a process of your own:\n\n  {worker}\n")
         print(f"Each process writes its log to {running.logs}/<service>.log.\n", flush=True)
         supervising = asyncio.create_task(running.supervise())
-        await stop.wait()
+        async with watched(running) as sentence:
+            print(f"{sentence}\n", flush=True)
+            await stop.wait()
         supervising.cancel()
     print("Millrace has stopped.")
 
