@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from deploy.monitoring import queries
+from deploy.monitoring.files import RUNBOOKS
 from deploy.prometheus import PrometheusServer, open_prometheus, watched
 from deploy.stack import SERVICES, Stack
 from fixtures.client import Client
@@ -94,9 +96,19 @@ async def test_every_query_names_metrics_that_the_running_services_emit(stack: S
     assert len(asked) > 100  # so that the test does not pass by finding nothing
 
 
-async def test_every_query_of_a_dashboard_is_one_that_prometheus_understands(prometheus: PrometheusServer) -> None:
+async def test_every_query_is_one_that_prometheus_understands(prometheus: PrometheusServer) -> None:
     for _, query in queries.everywhere():
         await ask(prometheus, "query", query=queries.without_variables(query))
+
+
+async def test_every_statement_of_a_runbook_is_one_that_the_database_understands(stack: Stack) -> None:
+    statements = re.compile(r'^psql "\$DATABASE" -c "(.+)"$', re.MULTILINE)
+    found = [query for page in RUNBOOKS.glob("*.md") for query in statements.findall(page.read_text())]
+    assert len(found) > 5
+    owner = await asyncpg.connect(stack.postgres_url("owner"))
+    for query in found:
+        await owner.fetch(query)
+    await owner.close()
 
 
 async def test_a_dead_service_is_noticed(stack: Stack, prometheus: PrometheusServer) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.monitoring import queries
-from deploy.monitoring.files import DASHBOARDS, PROMETHEUS, files
+from deploy.monitoring.files import DASHBOARDS, PROMETHEUS, RUNBOOKS, files
 from deploy.packages import debian_program
 
 _ROOT = Path(__file__).parents[2]
 _METRICS = _ROOT / "docs" / "operating" / "metrics.md"
-_RUNBOOKS = _ROOT / "docs" / "operating" / "runbooks"
 _PARTS = ("What it means", "What users see", "Look first", "Causes", "Mend it")
 # What Prometheus, its rules and its histograms add to what our services say.
 _ADDED_LABELS = {"job", "instance", "le", "alertstate", "alertname"}
@@ -53,14 +52,16 @@ def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
     for name, rule in queries.alerts().items():
         assert rule["annotations"]["runbook"] == f"docs/operating/runbooks/{name}.md"
         assert rule["labels"]["severity"] in ("page", "ticket")
-    assert {page.stem for page in _RUNBOOKS.glob("*.md")} == {*queries.alerts(), "README"}
+    assert {page.stem for page in RUNBOOKS.glob("*.md")} == {*queries.alerts(), "README"}
+    assert set(re.findall(r"\]\((\w+)\.md\)", (RUNBOOKS / "README.md").read_text())) == set(queries.alerts())
 
 
 @pytest.mark.parametrize("name", sorted(queries.alerts()))
 def test_a_page_says_what_it_means_what_users_see_where_to_look_and_what_to_do(name: str) -> None:
-    page = (_RUNBOOKS / f"{name}.md").read_text()
+    page = (RUNBOOKS / f"{name}.md").read_text()
     assert page.startswith(f"# {name}\n")
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == list(_PARTS)
+    assert all((RUNBOOKS / link).exists() for link in re.findall(r"\]\(([^)#]+)\)", page))
     assert "```sh" in page.partition("## Look first")[2].partition("## Causes")[0]
 
 

@@ -18,7 +18,8 @@ EVENT_BYTES = 300  # as it is in the feed
 FRAME_BYTES = 230
 STORED_BYTES = 700  # an event with its id and its indexes; measure yours by pg_total_relation_size
 PING_SECONDS = 25.0
-CONNECTIONS = 20_000  # of one notifier: MILLRACE_MAX_CONNECTIONS; assumed of one gateway too
+NOTIFIER_CONNECTIONS = 20_000  # MILLRACE_MAX_CONNECTIONS
+GATEWAY_CONNECTIONS = 10_000  # MILLRACE_MAX_SOCKETS
 TUNNEL_BYTES = 40 * 1024  # assumed: a tunnel has two connections
 RABBITMQ_BYTES_PER_CORE = 100e6  # assumed: what one core of it hands out in a second
 LOG_EVENTS_PER_S = 17_000  # measured: 64 callers
@@ -90,7 +91,7 @@ def fleet(demand: Demand, *, single_messages: bool) -> Fleet:
     upload_cores = events * UPLOAD_BYTES_PER_EVENT * measured.UPLOAD_BYTE
     ingests = max(2, ceil(upload_cores / BUSY))
     gateway_cores = _gateway_cores(demand)
-    gateways = max(2, ceil(gateway_cores / BUSY), ceil(demand.clients / CONNECTIONS))
+    gateways = max(2, ceil(gateway_cores / BUSY), ceil(demand.clients / GATEWAY_CONNECTIONS))
     feed_bytes = events * EVENT_BYTES * notifiers
     relays = events / measured.RELAY_EVENTS_PER_S if single_messages else 0.1
     postgres = events * (measured.LOG_EVENT + POSTGRES_OTHERS) + steps * measured.STEP_POSTGRES
@@ -129,7 +130,7 @@ def notifier_load(events_per_s: float, clients: float, of: int) -> float:
 
 def _notifiers(events_per_s: float, clients: float) -> int:
     """More of them share the clients, but each hears of all: past some number, more do not help."""
-    number = max(2, ceil(clients / CONNECTIONS))
+    number = max(2, ceil(clients / NOTIFIER_CONNECTIONS))
     while notifier_load(events_per_s, clients / number, number) > BUSY:
         number += 1
         if number > 1000:

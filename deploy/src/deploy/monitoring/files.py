@@ -10,6 +10,7 @@ from deploy.monitoring import dashboards, objectives
 _DEPLOY = Path(__file__).parents[3]
 PROMETHEUS = _DEPLOY / "prometheus"
 DASHBOARDS = _DEPLOY / "grafana" / "dashboards"
+RUNBOOKS = _DEPLOY.parent / "docs" / "operating" / "runbooks"
 _WRITTEN_BY = "# Written by `make monitoring` from deploy/src/deploy/monitoring/objectives.py.\n"
 
 

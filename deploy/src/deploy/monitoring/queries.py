@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring.files import DASHBOARDS, PROMETHEUS
+from deploy.monitoring.files import DASHBOARDS, PROMETHEUS, RUNBOOKS
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _METRIC = re.compile(r"\b(?:millrace|process|python|objective|route|job|reader|step)(?:_[a-z0-9_]+|:\w+(?::\w+)?)\b")
@@ -18,6 +18,7 @@ def everywhere() -> Iterator[tuple[str, str]]:
     """Where it stands, and the query."""
     for name, rule in _rules():
         yield name, rule["expr"]
+    yield from runbooks()
     for file in sorted(DASHBOARDS.glob("*.json")):
         dashboard = json.loads(file.read_text())
         for panel in dashboard["panels"]:
@@ -26,6 +27,13 @@ def everywhere() -> Iterator[tuple[str, str]]:
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
                 yield f"{dashboard['title']}: ${variable['name']}", variable["definition"]
+
+
+def runbooks() -> Iterator[tuple[str, str]]:
+    """The same of the queries that a runbook tells to ask."""
+    for file in sorted(RUNBOOKS.glob("*.md")):
+        for query in re.findall(r"^promtool query instant \S+ '(.+)'$", file.read_text(), re.MULTILINE):
+            yield file.name, query
 
 
 def alerts() -> dict[str, dict[str, Any]]:
