@@ -10,10 +10,12 @@ import pytest_asyncio
 
 from deploy.rabbitmq import RabbitServer
 from events.broker import Broker, Exchange, Message, Queue, task_queue
+from events.broker_measured import MeasuredBroker
 from events.broker_memory import MemoryBroker
 from events.broker_rabbitmq import RabbitBroker
 from events.brokers import open_broker
 from events.errors import BrokerUnavailable, Conflict, StartupError, Unroutable
+from events.metrics import Metrics
 from events.patterns import matcher
 from events.tasks import end
 
@@ -25,8 +27,9 @@ def address(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture
 async def broker(address: str) -> AsyncIterator[Broker]:
+    """As services have it: measured."""
     async with open_broker(address, name="test") as broker:
-        yield broker
+        yield MeasuredBroker(broker, Metrics())
 
 
 def message(number: int, **headers: str) -> Message:

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 
+import structlog
 from prometheus_client import Counter, Gauge
 
 from events.database import database_gone
@@ -19,9 +20,10 @@ _PATIENCE_SECONDS = 2.0
 class Survey:
     """If nobody answers, the figures stay as they were, and their age says so."""
 
-    def __init__(self, ask: Ask, age: Gauge, failures: Counter) -> None:
+    def __init__(self, ask: Ask, age: Gauge, failures: Counter, *, patience: float = _PATIENCE_SECONDS) -> None:
         self._ask = ask
         self._failures = failures
+        self._patience = patience
         self._asked_at = -FRESH_SECONDS
         self._answered_at = perf_counter()
         age.set_function(lambda: perf_counter() - self._answered_at)
@@ -32,12 +34,12 @@ class Survey:
             return
         self._asked_at = began
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await self._ask()
-        except Exception as error:
-            if not (database_gone(error) or isinstance(error, MillraceError)):
-                raise
+        except Exception as error:  # whatever is wrong with one, the others are told
             self._failures.inc()
+            if not (database_gone(error) or isinstance(error, MillraceError)):
+                structlog.stdlib.get_logger("metrics").error("survey failed", exc_info=error)
         else:
             self._answered_at = began
 
