@@ -11,9 +11,10 @@ from bench.bench_log import BATCH, CALLERS, job_events, open_log, rate, single_a
 from bench.report import Result
 from bench.servers import open_database
 from events.append import Appender, AppendRequest
+from events.database import open_pool
 from events.envelope import RecordedEvent, decode_batch, encode_batch
 from events.ids import new_id
-from events.log import Head
+from events.log import EventLog, Head
 from events.telemetry import Telemetry
 from notifier.hub import Hub
 
@@ -55,10 +56,14 @@ async def _unfollowed_us(events: list[RecordedEvent]) -> float:
 
 
 async def run() -> Result:
-    async with open_database() as database, open_log(database) as (log, read):
+    async with (
+        open_database() as database,
+        open_log(database) as (log, _),
+        open_pool(database.url("processor"), name="reader", size=1) as reader,  # the appender keeps its connections
+    ):
         calls = {size: await _call_us(log, size) for size in SIZES}
         caller = await _caller_us(log)
-        unfollowed = await _unfollowed_us(await read.read(0, BATCH))
+        unfollowed = await _unfollowed_us(await EventLog(reader).read(0, BATCH))
     line = statistics.linear_regression(list(calls), list(calls.values()))
     return Result(
         "parts",

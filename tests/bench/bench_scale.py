@@ -12,6 +12,7 @@ from bench.simulation.sizing import FOLLOWERS, Demand, Fleet, fleet, most_events
 
 SEED = 34
 CELL_SECONDS = 4.0
+RAMP = (500, 1_000, 2_000, 2_500, 4_000, 8_000)  # events a second of one log
 DEMANDS = {
     "1k_clients_100_per_s": Demand(1_000, 100),
     "100k_clients_2k_per_s": Demand(100_000, 2_000),
@@ -21,7 +22,7 @@ DEMANDS = {
 
 
 async def run() -> Result:
-    figures = _points()
+    figures = _points() | _ramp()
     for single_messages in (True, False):
         way = "as_it_is" if single_messages else "without_single_messages"
         figures[f"{way}_events_per_s_per_log"] = most_events_per_log(single_messages=single_messages)
@@ -42,6 +43,16 @@ def _points() -> dict[str, float]:
             f"{name}_measured": point.middle,
             f"{name}_error_percent": 100 * point.error(simulated),
         }
+    return figures
+
+
+def _ramp() -> dict[str, float]:
+    """One log with three notifiers, until something is full."""
+    figures: dict[str, float] = {}
+    for rate in RAMP:
+        found = cell.run(World(SEED), cell.Cell(rate, notifiers=3, gateways_per_notifier=1.0), CELL_SECONDS)
+        shown = ("p50_ms", "p99_ms", "unpublished_events", "notifier_busy", "postgres_busy")
+        figures |= {f"one_log_{rate}_per_s_{what}": found[what] for what in shown}
     return figures
 
 

@@ -1,5 +1,6 @@
 """One log and one of its notifiers on machines of their own, at a share of a larger demand: how long an event takes to
-a client there. All other notifiers of the log do the same at the same time."""
+a client there, and how many the relay of single messages leaves behind. All other notifiers of the log do the same at
+the same time."""
 
 from dataclasses import dataclass
 
@@ -30,11 +31,13 @@ def run(world: World, cell: Cell, seconds: float) -> dict[str, float]:
     log = Log(world, processor, postgres)
     relay_at = Station(world)
     due: list[float] = []
+    unpublished = [0]  # events that the relay of single messages has not published
 
     def appended() -> Process:
         began = world.clock.now
         yield from log.append(1)
         due.append(began)
+        unpublished[0] += 1
 
     def arriving() -> Process:
         while True:
@@ -57,10 +60,20 @@ def run(world: World, cell: Cell, seconds: float) -> dict[str, float]:
             if batch:
                 world.clock.process(told(batch))
 
+    def publishing() -> Process:
+        """The other relay: one confirmed message an event."""
+        while True:
+            batch = min(500, unpublished[0])
+            yield from relay_at.work(RELAY_READ)
+            yield world.clock.timeout(batch / measured.RELAY_EVENTS_PER_S)
+            unpublished[0] -= batch
+
     world.clock.process(arriving())
     world.clock.process(relaying())
+    world.clock.process(publishing())
     world.run(seconds)
     return {f"p{percent}_ms": world.milliseconds("told", percent) for percent in (50, 95, 99)} | {
+        "unpublished_events": float(unpublished[0]),
         "notifier_busy": core.utilisation,
         "postgres_busy": postgres.utilisation,
         "tunnel_busy": tunnel.utilisation,
