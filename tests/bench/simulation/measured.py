@@ -9,10 +9,11 @@ from dataclasses import dataclass
 # The log. README, Figures: "about 27 µs of PostgreSQL and 17 µs of Python an event".
 LOG_EVENT = 27e-6
 LOG_EVENT_PYTHON = 17e-6
-# One call with its commit and round trip: `make bench NAME=parts`, call_1_us less one event.
+# One call with its commit and round trip: of a step of the chain (40 steps of 10 ms: 0.43 s) what is not the engine's.
 LOG_CALL = 360e-6
-# What a caller of its own costs beside its event: a future, a switch of tasks, the next request. NAME=parts, caller_us.
-LOG_CALLER = 20e-6
+# What a caller of its own costs beside its event: a future, a switch of tasks, the next request. Of `make bench
+# NAME=parts`, on a busy machine: caller_cpu_us (62) less an event.
+LOG_CALLER = 45e-6
 
 # The gateway, CPU for a request with limiter, and for a message through a tunnel.
 GATEWAY_REQUEST = 215e-6
@@ -28,8 +29,8 @@ TELL_EVENT = 2.67e-3
 TELL_WRITE = 7.43e-6
 # An event among others, hundreds in a second, to ten: 21 µs a delivery, less ten writes.
 TELL_AMONG_OTHERS = 136e-6
-# An event that nobody of this notifier follows: NAME=parts, unfollowed_us.
-TELL_NOBODY = 8e-6
+# An event that nobody of this notifier follows: NAME=parts, unfollowed_cpu_us.
+TELL_NOBODY = 4e-6
 IDLE_CLIENT_BYTES = 4.5 * 1024
 
 # RabbitMQ by aio-pika: 500 confirmed publishes a second one at a time; 2,200 by the relay with 100 in flight.
