@@ -19,7 +19,7 @@ _ADDED_LABELS = {"job", "instance", "le", "alertstate", "alertname"}
 
 
 def _promtool(*arguments: str, at: Path) -> None:
-    command = [debian_program("prometheus", "promtool"), *arguments]
+    command = [str(debian_program("prometheus", "promtool")), *arguments]
     outcome = subprocess.run(command, cwd=at, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
