@@ -3,7 +3,7 @@ same of it."""
 
 from events.broker import Broker, Queue
 from events.database import Pool, load_queries
-from events.metrics import Metrics
+from events.metrics import Bounded, Metrics
 
 _JOBS = ("waiting", "blocked", "later", "working", "resting")
 _TASKS = ("unsent", "waiting", "working")
@@ -31,7 +31,9 @@ class Surveys:
         )
         gauge("millrace_jobs_lease_seconds", "How long a lease lasts.").set(lease_seconds)
         self._tenants = gauge(
-            "millrace_tenant_jobs", "Unfinished jobs of the tenants with most of them.", ["tenant", "state"]
+            "millrace_tenant_jobs",
+            "Unfinished jobs of the tenants with most of them, and of all others.",
+            ["tenant", "state"],
         )
         self._dead = gauge("millrace_dead_letters_waiting", "Dead letters that nobody has replayed.")
         self._oldest_dead = gauge("millrace_dead_letters_oldest_age_seconds", "Since the oldest of these was parked.")
@@ -66,10 +68,11 @@ class Surveys:
 
     async def tenants(self) -> None:
         rows = await self._pool.fetch(self._queries["tenants"])
+        found = {Bounded.OTHER: (0, 0)} | {row["tenant"]: (row["waiting"], row["working"]) for row in rows}
         self._tenants.clear()
-        for row in rows:
-            for state in ("waiting", "working"):
-                self._tenants.labels(row["tenant"], state).set(row[state])
+        for tenant, (waiting, working) in found.items():
+            self._tenants.labels(tenant, "waiting").set(waiting)
+            self._tenants.labels(tenant, "working").set(working)
 
     async def dead_letters(self) -> None:
         row = await self._pool.fetchrow(self._queries["dead_letters"])

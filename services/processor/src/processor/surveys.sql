@@ -26,10 +26,21 @@ SELECT
 FROM (SELECT worker, under_way, blocked_by, due_at, expires_at FROM processor.queue LIMIT 100000) AS job;
 
 -- name: tenants
--- Those with most unfinished jobs.
-SELECT tenant, count(*) FILTER (WHERE worker IS NULL) AS waiting, count(*) FILTER (WHERE worker IS NOT NULL) AS working
-FROM (SELECT tenant, worker FROM processor.queue LIMIT 100000) AS job
-GROUP BY tenant ORDER BY count(*) DESC, tenant LIMIT 20;
+-- Unfinished jobs of the 20 tenants that have most of them, and of all others together.
+SELECT
+    CASE WHEN place <= 20 THEN tenant ELSE 'other' END AS tenant,
+    sum(waiting)::bigint AS waiting,
+    sum(working)::bigint AS working
+FROM (
+    SELECT
+        tenant,
+        count(*) FILTER (WHERE worker IS NULL) AS waiting,
+        count(*) FILTER (WHERE worker IS NOT NULL) AS working,
+        row_number() OVER (ORDER BY count(*) DESC, tenant) AS place
+    FROM (SELECT tenant, worker FROM processor.queue LIMIT 100000) AS job
+    GROUP BY tenant
+) AS tenants
+GROUP BY 1;
 
 -- name: dead_letters
 SELECT count(*) AS waiting, greatest(0, extract(epoch FROM now() - min(parked_at)))::float8 AS oldest

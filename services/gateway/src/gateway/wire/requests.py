@@ -12,6 +12,8 @@ from gateway.limits.headers import UNLIMITED
 from gateway.wire.heads import RequestHead
 from gateway.wire.tracing import traceparent_of
 
+# To name a request's trace costs three times what it costs to count the request: of quick ones some will do.
+_SLOW_SECONDS, _SECONDS_BETWEEN = 0.1, 0.1
 _STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 CLIENT_CLOSED = 499  # what is recorded where nobody was left to be answered
 
@@ -65,24 +67,26 @@ def recorder(telemetry: Telemetry) -> Record:
         {"tenant": [Bounded.OTHER], "status": _STATUSES},
     )
 
-    counted, timed, counted_of, tenants = (
-        cache(requests.labels),
-        cache(seconds.labels),
-        cache(of_tenants.labels),
-        Bounded(),
-    )
+    counted, timed, counted_of = cache(requests.labels), cache(seconds.labels), cache(of_tenants.labels)
+    tenants = Bounded()
     log = telemetry.log.bind()
+    next_example = 0.0
 
     def record(request: Request | None, status: int) -> None:
+        nonlocal next_example
         if request is None:
             counted("malformed", "OTHER", status).inc()
             return
         method = request.head.method.decode()
-        elapsed = perf_counter() - request.began
+        now = perf_counter()
+        elapsed = now - request.began
+        example = None
+        if elapsed > _SLOW_SECONDS or now > next_example:
+            example, next_example = exemplar(request.traceparent.decode()), now + _SECONDS_BETWEEN
         counted(request.route, method, status).inc()
-        timed(request.route, method).observe(elapsed, exemplar(request.traceparent.decode()))
+        timed(request.route, method).observe(elapsed, example)
         if request.tenant is not None:
-            counted_of(tenants(request.tenant), _STATUSES[status // 100 - 1]).inc()
+            counted_of(tenants(request.tenant), _STATUSES[min(status // 100, 5) - 1]).inc()
         if request.served:
             return  # one line is enough: it costs more than all the rest of a request does here
         # The path without its query: credentials may be in there.
