@@ -7,10 +7,10 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test bench chaos soak fuzz lint fmt migrate lock sync clean
+.PHONY: help run stack test bench chaos soak fuzz lint fmt monitoring migrate lock sync clean
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: sync ## Run Millrace in one process on http://127.0.0.1:8080 (MILLRACE_PORT, MILLRACE_DATA_DIR)
 	@exec $(BIN)/millrace up
@@ -43,6 +43,9 @@ lint: sync ## Check style, types, import rules and the repository itself
 fmt: sync ## Format the code
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format
+
+monitoring: sync ## Write Grafana's dashboards and the rules of our objectives anew
+	@exec $(BIN)/python -m deploy.monitoring
 
 migrate: sync ## Bring the database at MILLRACE_DATABASE_URL to the newest schema
 	@exec $(BIN)/millrace migrate

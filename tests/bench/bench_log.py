@@ -82,7 +82,7 @@ def _job_life() -> list[tuple[str, bytes]]:
     return [(payload.event_type, payload.encode()) for payload in life]
 
 
-async def _rate(workers: list[Callable[[], Awaitable[int]]]) -> tuple[float, list[float]]:
+async def rate(workers: list[Callable[[], Awaitable[int]]]) -> tuple[float, list[float]]:
     """Events per second while every worker repeats its call, and how many milliseconds each call took."""
     milliseconds: list[float] = []
     done = 0
@@ -167,7 +167,7 @@ def copies(connections: Sequence[Connection], positions: Iterator[int]) -> list[
 
 
 @asynccontextmanager
-async def _appender(database: Database) -> AsyncIterator[tuple[Appender, EventLog]]:
+async def open_log(database: Database) -> AsyncIterator[tuple[Appender, EventLog]]:
     async with (
         open_pool(database.url("processor"), name="bench", size=2) as pool,
         Appender(pool, function="processor.append") as appender,
@@ -184,16 +184,16 @@ async def run() -> Result:
             name: await owner.fetchval("SELECT current_setting($1)", name)
             for name in ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
         }
-        async with _appender(database) as (appender, _):
-            callers_rate, callers_ms = await _rate(single_appends(appender))
+        async with open_log(database) as (appender, _):
+            callers_rate, callers_ms = await rate(single_appends(appender))
         positions = count(1)
         async with open_pool(database.url("processor"), name="bench", size=CONNECTIONS) as pool:
-            single_rate, single_ms = await _rate(single_inserts(pool, positions))
-        async with _appender(database) as (appender, _):
-            batch_rate, batch_ms = await _rate(batch_appends(appender))
+            single_rate, single_ms = await rate(single_inserts(pool, positions))
+        async with open_log(database) as (appender, _):
+            batch_rate, batch_ms = await rate(batch_appends(appender))
         async with open_pool(database.url("processor"), name="bench", size=BATCH_CALLERS) as pool:
             connections = [await pool.acquire() for _ in range(BATCH_CALLERS)]
-            copy_rate, copy_ms = await _rate(copies(connections, positions))
+            copy_rate, copy_ms = await rate(copies(connections, positions))
             for connection in connections:
                 await pool.release(connection)
         await owner.close()

@@ -102,6 +102,11 @@ class Stack:
             await self.stop_services()
 
     @property
+    def data(self) -> Path:
+        """Where everything of it is kept."""
+        return self._data.path
+
+    @property
     def base_url(self) -> str:
         return self.url("gateway")
 
@@ -109,8 +114,9 @@ class Stack:
         host, port = self._addresses[service]
         return f"http://{host}:{port}"
 
-    def _urls(self, service: str) -> str:
-        return ",".join(self.url(name) for name in self.processes if _service_of(name) == service)
+    def urls(self, service: str) -> list[str]:
+        """Of all its replicas."""
+        return [self.url(name) for name in self.processes if _service_of(name) == service]
 
     @property
     def key_pepper(self) -> str:
@@ -201,9 +207,9 @@ class Stack:
             settings["MILLRACE_GATEWAY_URL"] = self.url("gateway")
         if _service_of(service) == "gateway":
             settings |= {
-                "MILLRACE_INGEST_URL": self._urls("ingest"),
-                "MILLRACE_PROCESSOR_URL": self._urls("processor"),
-                "MILLRACE_NOTIFIER_URL": self._urls("notifier"),
+                "MILLRACE_INGEST_URL": ",".join(self.urls("ingest")),
+                "MILLRACE_PROCESSOR_URL": ",".join(self.urls("processor")),
+                "MILLRACE_NOTIFIER_URL": ",".join(self.urls("notifier")),
                 "MILLRACE_ADMIN_KEY": self.admin_key,
                 "MILLRACE_KEY_PEPPER": self._data.secrets.key_pepper,
             }

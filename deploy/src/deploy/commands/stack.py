@@ -7,6 +7,7 @@ import click
 
 from deploy.commands.up import warn_of_another_database
 from deploy.options import on_a_loop
+from deploy.prometheus import watched
 from deploy.stack import Stack
 from deploy.welcome import quoted, settings_told, welcome
 from events.lifecycle import stop_signal
@@ -29,6 +30,8 @@ async def stack() -> None:
         print(f"Do steps of workflows in a process of your own:\n\n  {worker}\n")
         print(f"Each process writes its log to {running.logs}/<service>.log.\n", flush=True)
         supervising = asyncio.create_task(running.supervise())
-        await stop.wait()
+        async with watched(running) as sentence:
+            print(f"{sentence}\n", flush=True)
+            await stop.wait()
         supervising.cancel()
     print("Millrace has stopped.")

@@ -11,6 +11,7 @@ from deploy.options import on_a_loop
 from deploy.printing import note
 from deploy.settings import DeploySettings
 from deploy.welcome import settings_told, welcome
+from events import garbage
 from events.errors import StartupError
 from events.lifecycle import stop_signal
 from events.telemetry import configure_logging
@@ -32,6 +33,7 @@ async def up() -> None:
         configure_logging(data.logs / "millrace.log", settings.log_level)
         async with open_embedded(data, settings.host, settings.port) as address:
             welcome(address.url, data.admin_key_file)
+            garbage.seldom()
             await stop.wait()
     print("Millrace has stopped.")
 

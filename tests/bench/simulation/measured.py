@@ -1,0 +1,81 @@
+"""What was measured on one machine (2 shared cores at 2.5 GHz): the simulation's inputs, and the points it must meet.
+
+Inputs are in seconds. Where the README has a range, its middle is taken. No point below is made of the figure that it
+is compared with, except where it says so.
+"""
+
+from dataclasses import dataclass
+
+# The log. README, Figures: "about 27 µs of PostgreSQL and 17 µs of Python an event".
+LOG_EVENT = 27e-6
+LOG_EVENT_PYTHON = 17e-6
+# One call with its commit and round trip: of a step of the chain (40 steps of 10 ms: 0.43 s) what is not the engine's.
+LOG_CALL = 360e-6
+# What a caller of its own costs beside its event: a future, a switch of tasks, the next request. Of `make bench
+# NAME=parts`, on a busy machine: caller_cpu_us (62) less an event.
+LOG_CALLER = 45e-6
+
+# The gateway, CPU for a request with limiter, and for a message through a tunnel.
+GATEWAY_REQUEST = 215e-6
+GATEWAY_MESSAGE = 16e-6
+LIMITER_DECISIONS_PER_S = 13_600
+
+# The engine: "some 400 µs of its core each", "PostgreSQL's functions take some 300 µs of the other".
+STEP_LOOP = 400e-6
+STEP_POSTGRES = 300e-6
+
+# The notifier. Two measured costs, of one event to 1,000 (10.1 µs a delivery) and to 10,000 (7.7 µs), give these two.
+TELL_EVENT = 2.67e-3
+TELL_WRITE = 7.43e-6
+# An event among others, hundreds in a second, to ten: 21 µs a delivery, less ten writes.
+TELL_AMONG_OTHERS = 136e-6
+# An event that nobody of this notifier follows: NAME=parts, unfollowed_cpu_us.
+TELL_NOBODY = 4e-6
+IDLE_CLIENT_BYTES = 4.5 * 1024
+
+# RabbitMQ by aio-pika: 500 confirmed publishes a second one at a time; 2,200 by the relay with 100 in flight.
+PUBLISH_ALONE = 2e-3
+RELAY_EVENTS_PER_S = 2_200
+
+# Ingest: 6.4 CPU seconds a GB; 199 MB/s by one process.
+UPLOAD_BYTE = 6.4e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A figure of the README that a simulated one is compared with."""
+
+    name: str
+    least: float
+    most: float
+
+    def error(self, simulated: float) -> float:
+        """Share of the middle that the simulation is off by."""
+        middle = (self.least + self.most) / 2
+        return simulated / middle - 1
+
+    @property
+    def middle(self) -> float:
+        return (self.least + self.most) / 2
+
+
+POINTS = {
+    point.name: point
+    for point in (
+        Point("log_64_callers_per_s", 16_100, 17_900),
+        Point("log_64_callers_p50_ms", 3.1, 3.6),
+        Point("log_64_callers_p99_ms", 6.9, 7.6),
+        Point("log_batch_100_per_s", 22_400, 24_500),
+        Point("engine_steps_per_s", 2_260, 2_260),
+        Point("engine_chain_40_s", 0.43, 0.43),
+        Point("latency_p50_ms", 15, 15),
+        Point("latency_p95_ms", 25, 25),
+        Point("latency_p99_ms", 34, 34),
+        Point("fanout_one_by_one_1000_per_s", 99_000, 99_000),
+        Point("fanout_1000_channels_p50_ms", 13, 13),
+        Point("fanout_1000_channels_p95_ms", 111, 111),
+        Point("fanout_1000_channels_p99_ms", 152, 152),
+        Point("fanout_one_channel_p50_ms", 65, 65),
+        Point("fanout_one_channel_p99_ms", 181, 181),
+    )
+}
