@@ -82,7 +82,9 @@ def sbom(packages: Iterable[Distribution], system: Iterable[str], version: str) 
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(_SBOMS, version + contents)}",
         "version": 1,
-        "metadata": {"component": {"type": "application", "bom-ref": "millrace", "name": "millrace", "version": version}},
+        "metadata": {
+            "component": {"type": "application", "bom-ref": "millrace", "name": "millrace", "version": version}
+        },
         "components": components,
     }
 
@@ -100,7 +102,9 @@ def _licence(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What the package says of its licence: an SPDX expression, or the first line of whatever else it calls it."""
     if expression := metadata.get("license_expression"):
         return {"licenses": [{"expression": expression}]}
-    of_licence = [line.rpartition(" :: ")[2] for line in metadata.get("classifier", ()) if line.startswith("License ::")]
+    of_licence = [
+        line.rpartition(" :: ")[2] for line in metadata.get("classifier", ()) if line.startswith("License ::")
+    ]
     named = of_licence or [line for line in str(metadata.get("license", "")).strip().splitlines()[:1] if line]
     return {"licenses": [{"license": {"name": name}} for name in named]} if named else {}
 
