@@ -31,8 +31,12 @@ _SBOMS = uuid.UUID("6f0d3a52-8a5c-5c39-9d6f-5d2c53f2f0d4")  # the namespace of o
 def runtime_pins(lock: str) -> dict[str, str]:
     """By name, the pins that our packages need themselves, directly or not."""
     starts = [match.start() for match in _PIN.finditer(lock)]
-    blocks = [lock[start:end] for start, end in zip(starts, [*starts[1:], len(lock)], strict=True)]
-    pins = {_PIN.match(block)["name"].lower(): block for block in blocks}  # type: ignore[index]  # it is how they begin
+    pins: dict[str, str] = {}
+    for start, end in zip(starts, [*starts[1:], len(lock)], strict=True):
+        name = _PIN.match(lock, start)["name"].lower()  # type: ignore[index]  # there it begins
+        pins[name] = (
+            pins.get(name, "") + lock[start:end].rstrip() + "\n"
+        )  # it may have another version for another Python
     needed_by = {name: set(_asked_for_by(block)) for name, block in pins.items()}
     needed: set[str] = set()
     while True:
@@ -42,15 +46,14 @@ def runtime_pins(lock: str) -> dict[str, str]:
             if name not in needed and any(parent.startswith(_OURS) or parent in needed for parent in parents)
         }
         if not more:
-            return {name: pins[name].rstrip() + "\n" for name in sorted(needed)}
+            return {name: pins[name] for name in sorted(needed)}
         needed |= more
 
 
 def _asked_for_by(block: str) -> Iterator[str]:
-    """The names in a pin's comment, which is `# via` with one name behind it or several below it."""
-    _, _, comment = block.partition("# via")
-    for line in comment.splitlines():
-        name = line.strip().removeprefix("#").strip()
+    """The names in the pins' comments: `# via` with one name behind it, or several on the lines below it."""
+    for line in block.splitlines():
+        name = line.strip().removeprefix("#").strip().removeprefix("via").strip() if line.startswith("    #") else ""
         if re.fullmatch(r"[A-Za-z0-9._-]+", name):  # `millrace (pyproject.toml:dev)` is no package of ours that runs
             yield name.lower()
 

@@ -83,15 +83,14 @@ def _check_tags(version: str) -> None:
 
 
 def _build_packages(folder: Path, epoch: int) -> None:
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
-    for package in PACKAGES:
-        outcome = subprocess.run(
-            [find_uv(), "build", "--quiet", "--no-create-gitignore", f"--out-dir={folder}", str(ROOT / package)],
-            env=environment,
-            check=False,
-        )
-        if outcome.returncode != 0:
-            raise CannotRelease(f"{package} cannot be built: uv's own message is above.")
+    outcome = subprocess.run(
+        [find_uv(), "build", "--quiet", "--all-packages", "--no-create-gitignore", f"--out-dir={folder}"],
+        cwd=ROOT,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+        check=False,
+    )
+    if outcome.returncode != 0:
+        raise CannotRelease("The packages cannot be built: uv's own message is above.")
 
 
 def _manifests() -> list[Path]:

@@ -1,18 +1,19 @@
 """What the manifests promise: pods end in order, flows are those of the picture, what is named is there."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from events.settings import ServiceSettings
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
 from manifests.conftest import ROOT, Object
 from notifier.settings import NotifierSettings
 from processor.settings import ProcessorSettings
 
-SERVICES = {
+SERVICES: Mapping[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
     "ingest": IngestSettings,
     "processor": ProcessorSettings,

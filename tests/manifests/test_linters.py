@@ -26,7 +26,7 @@ def lint(program: str, *arguments: object) -> str:
 
 
 def test_hadolint_has_nothing_to_say_of_the_dockerfile() -> None:
-    assert lint("hadolint", "--strict-labels", _DOCKERFILE) == ""
+    assert lint("hadolint", _DOCKERFILE) == ""
 
 
 def test_checkov_finds_nothing_in_the_dockerfile() -> None:
