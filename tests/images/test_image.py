@@ -27,7 +27,7 @@ def test_the_image_says_what_it_is_and_is_nobody(engine: Engine, image: str) -> 
     config = found["Config"]
     assert config["User"] == "10001:10001"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
-    assert "readyz" in config["Healthcheck"]["Test"][-1]
+    assert config["Healthcheck"]["Test"][-1] == "/opt/millrace/healthcheck.py"
     assert confined(engine, image, "id", "-u") == "10001"
 
 

@@ -12,7 +12,7 @@ from images.debian import OWN
 from images.engine import Engine
 from images.topology import Topology, open_topology
 
-_JOB_SECONDS = 120.0
+_JOB_SECONDS = 300.0
 _TICK_SECONDS = 0.25
 
 

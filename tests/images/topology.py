@@ -19,7 +19,7 @@ from images.engine import Engine
 _COMPOSE = ROOT / "deploy" / "compose.yaml"
 _STAND_INS = ROOT / "tests" / "images" / "stand_ins"
 _OURS = ("ingest", "processor", "notifier", "gateway")
-_READY_SECONDS = 240.0
+_READY_SECONDS = 600.0
 _TICK_SECONDS = 0.5
 
 
