@@ -20,7 +20,7 @@ class NoEngine(Exception):
 
 class Engine:
     def __init__(self, docker: str, host: str | None) -> None:
-        self._docker = docker
+        self.docker = docker
         self.environment: Mapping[str, str] = {
             **os.environ,
             "DOCKER_BUILDKIT": "1",
@@ -29,7 +29,7 @@ class Engine:
 
     def __call__(self, *arguments: str | Path, given: bytes | None = None) -> str:
         """What `docker …` prints."""
-        return self.run(self._docker, *arguments, given=given)
+        return self.run(self.docker, *arguments, given=given)
 
     def run(self, *command: str | Path, given: bytes | None = None) -> str:
         """What any command that speaks to this engine prints."""
@@ -40,16 +40,16 @@ class Engine:
         return outcome.stdout.decode().strip()
 
     def has(self, image: str) -> bool:
-        return self._succeeds("image", "inspect", image)
+        return self.succeeds("image", "inspect", image)
 
     def can_get(self, image: str) -> bool:
-        return self.has(image) or self._succeeds("pull", "--quiet", image)
+        return self.has(image) or self.succeeds("pull", "--quiet", image)
 
     def answers(self) -> bool:
-        return self._succeeds("version")
+        return self.succeeds("version")
 
-    def _succeeds(self, *arguments: str) -> bool:
-        command = [self._docker, *arguments]
+    def succeeds(self, *arguments: str) -> bool:
+        command = [self.docker, *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
 
 

@@ -82,21 +82,9 @@ def test_services_end_in_order_within_their_time_and_come_again(topology: Topolo
         began = time.monotonic()
         topology.compose("stop", service)
         took = time.monotonic() - began
-        codes = [
-            json.loads(topology.engine("inspect", name))[0]["State"]["ExitCode"] for name in stopped(topology, service)
-        ]
+        codes = [container["State"]["ExitCode"] for container in topology.containers(service)]
         print(f"\n{service} has stopped in {took:.1f} s with {codes}.", end="")
         assert set(codes) == {0}, "killed, or dead by itself"
         topology.compose("start", service)
     topology.wait_until_healthy()
     assert a_job_of_a_file(topology)["status"] == "COMPLETED"
-
-
-def stopped(topology: Topology, service: str) -> list[str]:
-    filters = (
-        "--filter",
-        "label=com.docker.compose.project=millrace-test",
-        "--filter",
-        f"label=com.docker.compose.service={service}",
-    )
-    return topology.engine("ps", "--all", "--quiet", *filters).split()

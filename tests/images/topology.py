@@ -18,9 +18,10 @@ from images.engine import Engine
 
 _COMPOSE = ROOT / "deploy" / "compose.yaml"
 _STAND_INS = ROOT / "tests" / "images" / "stand_ins"
+_PROJECT = "millrace-test"
 _OURS = ("ingest", "processor", "notifier", "gateway")
 _READY_SECONDS = 600.0
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 1.0
 
 
 class Topology:
@@ -38,21 +39,26 @@ class Topology:
             f"MILLRACE_PORT={self.port}\n"
             f"MILLRACE_VERSION={VERSION}\n"
         )
-        files = [_in_an_old_form(folder), *([_STAND_INS / "compose.yaml"] if stand_ins else [])]
+        program, file = _compose(engine, folder)
+        stand_ins_file = [f"--file={_STAND_INS / 'compose.yaml'}"] if stand_ins else []
         self._command = [
-            str(debian_program("docker-compose", "docker-compose")),
+            *program,
             f"--project-directory={_COMPOSE.parent}",
             f"--env-file={env}",
-            "--project-name=millrace-test",
-            *(f"--file={file}" for file in files),
+            f"--project-name={_PROJECT}",
+            f"--file={file}",
+            *stand_ins_file,
         ]
 
     def compose(self, *arguments: str) -> str:
         return self.engine.run(*self._command, *arguments)
 
     def containers(self, service: str) -> list[dict[str, Any]]:
-        found = self.compose("ps", "--quiet", service).split()
-        return [json.loads(self.engine("inspect", container))[0] for container in found]
+        """Those that run, and those that have ended."""
+        labels = {"project": _PROJECT, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        found = self.engine("ps", "--all", "--quiet", *filters).split()
+        return list(json.loads(self.engine("inspect", *found))) if found else []
 
     def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -67,6 +73,13 @@ class Topology:
 def _health(container: dict[str, Any]) -> str:
     state = container["State"]
     return str(state["Health"]["Status"]) if state["Running"] else f"exited with {state['ExitCode']}"
+
+
+def _compose(engine: Engine, folder: Path) -> tuple[list[str], Path]:
+    """Docker's own Compose and the file as it is; else Debian's, which is older."""
+    if engine.succeeds("compose", "version"):
+        return [engine.docker, "compose"], _COMPOSE
+    return [str(debian_program("docker-compose", "docker-compose"))], _in_an_old_form(folder)
 
 
 def _in_an_old_form(folder: Path) -> Path:
