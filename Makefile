@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test bench chaos soak fuzz lint fmt monitoring migrate lock sync clean
+.PHONY: help run stack test bench chaos soak fuzz lint manifests images release fmt monitoring migrate lock sync clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,16 @@ lint: sync ## Check style, types, import rules and the repository itself
 	@$(BIN)/mypy libs services deploy tests
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python deploy/check_repository.py
+
+manifests: sync ## Look at the Dockerfile and the Kubernetes manifests: hadolint, checkov, schemas, and what they promise
+	@$(PYTHON) deploy/bootstrap.py linters
+	@exec $(BIN)/pytest tests/manifests $(ARGS)
+
+images: manifests ## Build the image and run the compose file's topology, on a Docker engine or one that it starts (root on Debian)
+	@exec $(BIN)/pytest tests/images -s --timeout=3600 $(ARGS)
+
+release: sync ## Build what a version is into build/release/<version>, with the changelog's section
+	@exec $(BIN)/python deploy/release.py
 
 fmt: sync ## Format the code
 	@$(BIN)/ruff check --fix --quiet

@@ -3,6 +3,7 @@
     python3 deploy/bootstrap.py sync    make .venv, or bring it up to date; does nothing if it is
     python3 deploy/bootstrap.py peers   the same for what the benchmark `engine` is measured against, in `build/`
     python3 deploy/bootstrap.py node    the same for what tests run in Node, and what that needs of npm
+    python3 deploy/bootstrap.py linters the same for what looks at the image and the manifests, in `.tools/`
     python3 deploy/bootstrap.py lock    pin anew what the packages ask for
 
 uv does the work. It is taken from PATH if its version fits, else installed into `.tools/`, by whichever of the ways
@@ -37,6 +38,8 @@ UV_LOCK = ROOT / "deploy" / "bootstrap.lock"
 LOCK = ROOT / "requirements.lock"
 PEERS_VENV = ROOT / "build" / "bench" / "peers-venv"
 PEERS_LOCK = ROOT / "tests" / "bench" / "peers" / "requirements.lock"
+LINTERS_VENV = TOOLS / "linters"
+LINTERS_LOCK = ROOT / "deploy" / "linters" / "requirements.lock"
 NODE = ROOT / "build" / "node"
 NODE_PINS = ROOT / "tests" / "node"
 PACKAGES = ("libs/events", "services/ingest", "services/processor", "services/notifier", "services/gateway", "deploy")
@@ -57,6 +60,10 @@ def sync() -> None:
 
 def sync_peers() -> None:
     _bring_up_to_date(PEERS_VENV, [PEERS_LOCK], [])
+
+
+def sync_linters() -> None:
+    _bring_up_to_date(LINTERS_VENV, [LINTERS_LOCK], [])
 
 
 def sync_node() -> None:
@@ -93,11 +100,11 @@ def _bring_up_to_date(venv: Path, inputs: list[Path], editable: list[str]) -> No
         print(f"Installing the pinned packages into {venv.relative_to(ROOT)} (once) …", file=sys.stderr)
         stamp.unlink(missing_ok=True)
         if not _works(venv / "bin" / "python"):
-            _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv))
+            run_uv(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv))
         into_venv = ("--quiet", "--python", str(venv / "bin" / "python"))
-        _run(uv, "pip", "sync", *into_venv, "--compile-bytecode", "--require-hashes", str(inputs[0]))
+        run_uv(uv, "pip", "sync", *into_venv, "--compile-bytecode", "--require-hashes", str(inputs[0]))
         if editable:
-            _run(uv, "pip", "install", *into_venv, "--no-deps", *editable)
+            run_uv(uv, "pip", "install", *into_venv, "--no-deps", *editable)
         stamp.write_text(wanted)
 
 
@@ -107,11 +114,10 @@ def lock() -> None:
     ours = [f"--no-emit-package=millrace-{Path(package).name}" for package in PACKAGES]
     pinning = ("pip", "compile", "--quiet", "--universal", "--python-version=3.11", "--generate-hashes")
     by_make = "--custom-compile-command=make lock"
-    _run(uv, *pinning, "--group=dev", *ours, by_make, "pyproject.toml", "-o", str(LOCK))
-    _run(uv, *pinning, by_make, str(PEERS_LOCK.with_suffix(".in").relative_to(ROOT)), "-o", str(PEERS_LOCK))
-    for_node = NODE_PINS / "requirements.lock"
-    _run(uv, *pinning, by_make, str(for_node.with_suffix(".in").relative_to(ROOT)), "-o", str(for_node))
-    _run(uv, *pinning, "--no-header", "--no-annotate", "-", "-o", str(UV_LOCK), given=f"uv=={UV_VERSION}")
+    run_uv(uv, *pinning, "--group=dev", *ours, by_make, "pyproject.toml", "-o", str(LOCK))
+    for apart in (PEERS_LOCK, LINTERS_LOCK, NODE_PINS / "requirements.lock"):
+        run_uv(uv, *pinning, by_make, str(apart.with_suffix(".in").relative_to(ROOT)), "-o", str(apart))
+    run_uv(uv, *pinning, "--no-header", "--no-annotate", "-", "-o", str(UV_LOCK), given=f"uv=={UV_VERSION}")
 
 
 def find_uv() -> str:
@@ -271,7 +277,7 @@ def _failure(*argv: str) -> str:
     return (outcome.stderr.strip() or outcome.stdout.strip() or f"exit code {outcome.returncode}").splitlines()[-1]
 
 
-def _run(uv: str, *arguments: str, given: str | None = None) -> None:
+def run_uv(uv: str, *arguments: str, given: str | None = None) -> None:
     environment = dict(os.environ)
     if "PIP_INDEX_URL" in environment and not {"UV_INDEX_URL", "UV_DEFAULT_INDEX"} & environment.keys():
         environment["UV_DEFAULT_INDEX"] = environment["PIP_INDEX_URL"]  # uv does not read pip's settings
@@ -281,7 +287,7 @@ def _run(uv: str, *arguments: str, given: str | None = None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"sync": sync, "peers": sync_peers, "node": sync_node, "lock": lock}
+    commands = {"sync": sync, "peers": sync_peers, "linters": sync_linters, "node": sync_node, "lock": lock}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
         return 2
