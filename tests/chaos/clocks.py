@@ -20,7 +20,7 @@ class Clocks:
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / process),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # seconds until it looks again
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 

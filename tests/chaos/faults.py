@@ -82,7 +82,7 @@ def _skew(on: Breakable, dice: random.Random) -> Fault:
     process = dice.choice(on.stack.processes)
     seconds = dice.uniform(5.0, MOST_SKEW_SECONDS) * dice.choice((1, -1))
     begin, mend = _now(lambda: on.clocks.skew(process, seconds)), _now(lambda: on.clocks.skew(process, 0.0))
-    return Fault("skew", f"the clock of {process}", f"{seconds:+.0f} s", dice.uniform(1.0, 5.0), begin, mend)
+    return Fault("skew", f"the clock of {process}", f"{seconds:+.0f} s", dice.uniform(3.0, 6.0), begin, mend)
 
 
 KINDS: Mapping[str, Callable[[Breakable, random.Random], Fault]] = {

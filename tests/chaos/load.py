@@ -11,7 +11,7 @@ from typing import Any, Self
 from fixtures.client import Client, Watched
 from fixtures.tus_client import TusClient
 
-PATIENCE = 100.0  # seconds
+PATIENCE = 120.0  # seconds
 
 Work = Callable[[], Awaitable["Promise"]]
 
@@ -33,7 +33,9 @@ class Promise:
 
 
 class Load:
-    def __init__(self, works: Sequence[Work]) -> None:
+    def __init__(self, works: Sequence[Work], *, pause: Callable[[], float] = lambda: 0.0) -> None:
+        """`pause`: how many seconds a client takes between two things."""
+        self._pause = pause
         self.kept: list[Promise] = []
         self._stop = asyncio.Event()
         self._clients = [asyncio.create_task(self._go(work)) for work in works]
@@ -41,6 +43,7 @@ class Load:
     async def _go(self, work: Work) -> None:
         while not self._stop.is_set():
             self.kept.append(await work())
+            await asyncio.sleep(self._pause())
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,7 +110,7 @@ class Customers:
         return Promise("upload", accepted, seen, sha256=hashlib.sha256(content).hexdigest(), again=say)
 
     async def file(self) -> Promise:
-        content = self._table(self.dice.randint(10, 40_000))
+        content = self._table(self.dice.randint(10, 8_000))
         file = await self.files.send(content)
         upload = await self.client.get_until_answered(f"/api/v1/uploads/{file.id}")
         accepted = {"upload_id": file.id, "job_id": upload["job_id"]}

@@ -28,7 +28,9 @@ from fixtures.tus_client import TusClient
 REPORTS = Path(__file__).parents[2] / "build" / "chaos"
 
 # Nothing that was acknowledged may take longer to come to its end, once nothing happens any more.
-RECOVERY_SECONDS = 60.0
+RECOVERY_SECONDS = 120.0
+_CUSTOMERS = 2  # of each kind
+_TOGETHER = 3  # faults that last at the same time, at most
 _PROBE = {"name": "chaos-probe", "steps": {"only": {"uses": "noop"}}}
 _TABLE = b"name,age\nAda,36\n"
 
@@ -70,14 +72,16 @@ class Mayhem:
 
     # A run
 
-    async def rage(self, seconds: float, *, together: int = 2) -> None:
-        """For so long; up to so many faults last at the same time."""
+    async def rage(self, seconds: float) -> None:
+        """For so long, but at least until each kind of fault has had its turn."""
 
         async def bouts(load: Load) -> None:
             until = self._now() + seconds
-            while self._now() < until:
-                await self._bout(self._dice.randint(1, together))
+            while True:
+                await self._bout(self._dice.randint(1, _TOGETHER))
                 load.check()
+                if self._now() >= until and not self._deck:
+                    return
 
         await self.under_load(bouts)
 
@@ -115,13 +119,14 @@ class Mayhem:
             for _ in range(self.followers):
                 self.audience.add(kind, Track(LOG, self._after, self._after, noted=False))
         works = []
-        for number in range(4):
+        for number in range(_CUSTOMERS):
             client = self.clients[number % 2]
             files = await parts.enter_async_context(self._files(number % 2))
             self.files.append(files)
             customers = Customers(client, files, random.Random(self._dice.random()))
             works += [customers.upload, customers.command, customers.file]
-        return await parts.enter_async_context(Load(works))
+        dice = random.Random(self._dice.random())
+        return await parts.enter_async_context(Load(works, pause=lambda: dice.uniform(0, 0.4)))
 
     @asynccontextmanager
     async def _client(self, first: int) -> AsyncIterator[Client]:
@@ -140,9 +145,11 @@ class Mayhem:
     async def _bout(self, count: int) -> None:
         """Some faults at a time, and then as long as it takes until all goes well."""
         faults: dict[str, Fault] = {}
-        for _ in range(count):
-            fault = drawn(self._next_kind(), self.on, self._dice)
-            faults.setdefault(fault.victim, fault)
+        for kind in self._next_kinds(count):
+            fault = drawn(kind, self.on, self._dice)
+            while fault.victim in faults:
+                fault = drawn(kind, self.on, self._dice)
+            faults[fault.victim] = fault
         pauses = [self._dice.uniform(0, 1.0) for _ in faults]
         async with asyncio.TaskGroup() as group:
             for fault, pause in zip(faults.values(), pauses, strict=True):
@@ -152,12 +159,13 @@ class Mayhem:
         self.survival.recoveries.append(self._now() - mended)
         self.note(f"all goes well, {self._now() - mended:.2f} s later")
 
-    def _next_kind(self) -> str:
+    def _next_kinds(self, count: int) -> list[str]:
         """Each in its turn, in an order that changes."""
         if not self._deck:
             self._deck = kinds(self.on)
             self._dice.shuffle(self._deck)
-        return self._deck.pop()
+        chosen, self._deck = self._deck[:count], self._deck[count:]
+        return chosen
 
     async def _happen(self, fault: Fault, pause: float) -> None:
         await asyncio.sleep(pause)

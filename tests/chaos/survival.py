@@ -14,6 +14,7 @@ class Survival:
 
     def note(self, at: float, what: str) -> None:
         self.timeline.append(f"{at:8.2f} s  {what}")
+        print(self.timeline[-1], flush=True)
 
     def survived(self, kind: str, victim: str) -> None:
         self.faults[kind] += 1

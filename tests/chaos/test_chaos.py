@@ -14,7 +14,7 @@ from chaos.load import Load
 from chaos.mayhem import Mayhem
 from deploy.rabbitmq import RabbitServer
 
-SEED, SECONDS = 1, 12.0
+SEED = 1
 LONG_SECONDS = float(os.environ.get("MILLRACE_CHAOS_SECONDS", "300"))
 
 # By either door or service; by a service that speaks Centrifugo; in a stream.
@@ -29,14 +29,14 @@ async def breakable(
         yield opened
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # on a machine that is busy with others
 async def test_whatever_happens_what_was_acknowledged_is_done_once_and_everybody_is_told(breakable: Breakable) -> None:
     mayhem = Mayhem(breakable, SEED)
-    await mayhem.rage(SECONDS, together=3)
+    await mayhem.rage(0.0)  # seconds: it goes on until each kind of fault has had its turn
     print("\n".join(mayhem.report()))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # on a machine that is busy with others
 async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_event_and_no_client(
     breakable: Breakable,
 ) -> None:
@@ -57,7 +57,8 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
     await mayhem.under_load(restart_all)
 
     print("\n".join(mayhem.report()))
-    assert [failure for client in mayhem.clients for failure in client.failures] == []
+    failures = [failure for client in mayhem.clients for failure in client.failures]
+    assert failures == [], "\n".join(failures)
     assert sum(client.failures for client in mayhem.files) == 0
     assert {how for how in mayhem.audience.ways.ends if " ended " in how} <= POLITELY
     for process, moments in ended.items():
@@ -70,5 +71,5 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
 @pytest.mark.timeout(LONG_SECONDS + 600)
 async def test_minutes_of_chaos(breakable: Breakable) -> None:
     mayhem = Mayhem(breakable, int(os.environ.get("MILLRACE_CHAOS_SEED") or random.randrange(10**6)))
-    await mayhem.rage(LONG_SECONDS, together=3)
+    await mayhem.rage(LONG_SECONDS)
     print("\n".join(mayhem.report()))

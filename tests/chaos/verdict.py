@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 
@@ -36,6 +37,7 @@ Stream = list[dict[str, Any]]
 
 async def judged(stack: Stack, promises: Sequence[Promise], *, probes: int, after: int) -> str:
     """How much was kept of what was promised `after` a position of the log. Raises what is wrong."""
+    await _nobody_has_given_up(stack)
     log = await asyncpg.connect(stack.postgres_url("owner"))
     try:
         await _nothing_is_left(log)
@@ -57,6 +59,15 @@ async def judged(stack: Stack, promises: Sequence[Promise], *, probes: int, afte
     kinds = Counter(promise.kind for promise in promises)
     kept = ", ".join(f"{count} {kind}s" for kind, count in sorted(kinds.items()))
     return f"{kept} kept in {sum(map(len, streams.values()))} events of the log"
+
+
+async def _nobody_has_given_up(stack: Stack) -> None:
+    """No process has a loop that does not run any more."""
+    async with aiohttp.ClientSession(headers={"X-API-Key": stack.admin_key}) as session:
+        for process in stack.processes:
+            async with session.get(f"{stack.url(process)}/statusz") as answer:
+                halted = (await answer.json())["halted_loops"]
+                assert halted == [], f"{process} does without {halted}"
 
 
 async def _dense(log: asyncpg.Connection) -> dict[tuple[str, str], Stream]:

@@ -56,7 +56,8 @@ class Service:
     app: ASGIApp
     http_protocol: Callable[..., asyncio.Protocol] | None = None
     websocket_protocol: Callable[..., asyncio.Protocol] | None = None
-    drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops listening
+    drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops
+    open_while_draining: bool = False  # who comes then is let in: he may have nowhere else to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
-    async def last_call(self, seconds: float) -> None:
-        """Let nobody in any more. Who is in may ask once more, and is sent away with the answer."""
+    def let_nobody_in(self) -> None:
         for server in self.servers:
             server.close()
+
+    async def last_call(self, seconds: float) -> None:
+        """Who is in may ask once more, and is sent away with the answer."""
         clock = asyncio.get_running_loop()
         until = clock.time() + seconds
         while self.server_state.connections and clock.time() < until:
@@ -138,9 +141,13 @@ async def serve(
     try:
         await server.listening.wait()
         yield Address(host, listener.getsockname()[1])
+        if not service.open_while_draining:
+            app.over = True
+            server.let_nobody_in()
         if service.drain is not None:
             await service.drain()
         app.over = True
+        server.let_nobody_in()
         await server.last_call(last_call)
     finally:
         server.should_exit = True
