@@ -25,7 +25,7 @@ from events.log import EventLog
 
 JOBS = 24
 _PADDING = 12_000  # bytes of what is said of the first job, so that who stops reading it is soon behind
-_HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
+_HASTE, _LEISURE = 0.005, 0.03  # seconds between appends: until the next fault is due, and while the last one lasts
 _FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
 _MORE = 10_000  # deliveries, if nobody has fallen behind yet
 _PATIENCE = 90.0  # seconds
