@@ -24,8 +24,8 @@ test: sync ## Run every test, on private servers that it starts itself (ARGS="-k
 bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
 
-chaos: sync ## Kill every process at every passage, and plant every secret everywhere, not only at some places
-	@exec $(BIN)/pytest tests/chaos tests/integration/test_planted_secrets.py -m "" $(ARGS)
+chaos: sync ## Break whatever can break for MILLRACE_CHAOS_SECONDS (300) from MILLRACE_CHAOS_SEED, and kill at every passage
+	@exec $(BIN)/pytest tests/chaos tests/integration/test_planted_secrets.py -m "" -s $(ARGS)
 
 soak: sync ## Run the long tests: a million events under fire, 300,000 lives of jobs
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)

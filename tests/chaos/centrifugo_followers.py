@@ -7,7 +7,7 @@ from chaos.wires import RawSocket, Wire
 
 
 class Payload(msgspec.Struct):
-    current_step: str = ""
+    current_step: str | None = None
 
 
 class Recorded(msgspec.Struct):

@@ -11,7 +11,7 @@ class _Frame(msgspec.Struct):
     job_id: str = ""
     position: int = 0
     version: int = 0
-    current_step: str = ""
+    current_step: str | None = None
     after: int = 0
     code: str = ""
 

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
-import asyncpg
 
+from chaos.audience import TENANT, Audience, rows_of_jobs
 from chaos.centrifugo_followers import CentrifugoFollower
 from chaos.fleet import Fleet
-from chaos.followers import LOG, Follower, Track, Ways
+from chaos.followers import LOG, Follower, Track
 from chaos.progress_followers import JobFollower, JobsFollower, LogFollower
 from chaos.sse_followers import SseFollower
 from events.append import Appended, AppendRequest
@@ -23,10 +23,9 @@ from events.ids import new_id
 from events.jobs import JobProgressed, JobStatus
 from events.log import EventLog
 
-TENANT = "default"  # of the key that the stack has
 JOBS = 24
 _PADDING = 12_000  # bytes of what is said of the first job, so that who stops reading it is soon behind
-_HASTE, _LEISURE = 0.005, 0.1  # seconds between appends: until the next fault is due, and while the last one lasts
+_HASTE, _LEISURE = 0.005, 0.03  # seconds between appends: until the next fault is due, and while the last one lasts
 _FARTHEST_BEHIND = 20_000  # deliveries that may be outstanding until the writer waits
 _MORE = 10_000  # deliveries, if nobody has fallen behind yet
 _PATIENCE = 90.0  # seconds
@@ -54,28 +53,27 @@ class Storm:
     seed: int
     wanted: int  # deliveries
     faults: list[str]  # what is killed, one after the other: processes, several joined by "+", or "broker"
-    restarts: bool = False  # processes are not killed but stopped, and clients stay as long as they may
     written: Written = field(default_factory=Written)
-    ways: Ways = field(default_factory=Ways)
     demotions: float = 0.0
-    goodbyes: dict[str, list[float]] = field(default_factory=dict)  # when clients of what was restarted were sent away
-    followers: list[Follower] = field(default_factory=list)
     _jobs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)
         self._began = 0  # the position of what was there before
         self._due = 0.0  # deliveries after which the next fault comes
+        stack = self.fleet.stack
+        gateways = [stack.url(name) for name in stack.processes if name.startswith("gateway")]
+        self._audience = Audience(gateways, stack.admin_key, self.written, random.Random(self._dice.random()))
 
     async def rage(self) -> None:
         print(f"seed {self.seed}")
         try:
             await self._begin()
             async with asyncio.TaskGroup() as group:
-                following = [group.create_task(self._join(follower)) for follower in self.followers]
+                following = [group.create_task(self._join(follower)) for follower in self._audience.followers]
                 wrecking = group.create_task(self._wreck())
                 await self._write(until=lambda: self.written.deliveries >= self.wanted and wrecking.done())
-                while not self.restarts and not (self.demotions or await self._demotions_of_all()):
+                while not (self.demotions or await self._demotions_of_all()):
                     await self._write(until=self._has_delivered(self.written.deliveries + _MORE))
                 await self._all_told()
                 await self._append([(job_id, 1) for job_id in self._jobs])  # a repetition would show before it
@@ -83,7 +81,7 @@ class Storm:
                 for task in following:
                     task.cancel()
             self.demotions += await self._demotions_of_all()
-            await self._check_with_the_log()
+            self._audience.check(await rows_of_jobs(self.fleet.stack, after=self._began))
         except BaseException as failed:
             failed.add_note(f"This was the storm of seed {self.seed}: {self.report}")
             raise
@@ -91,7 +89,11 @@ class Storm:
     @property
     def report(self) -> Mapping[str, object]:
         told = self.written
-        return {"events": told.events, "deliveries": told.deliveries, "demotions": self.demotions} | self.ways.ends
+        return {
+            "events": told.events,
+            "deliveries": told.deliveries,
+            "demotions": self.demotions,
+        } | self._audience.ways.ends
 
     # Clients
 
@@ -102,7 +104,7 @@ class Storm:
         for number in range(12):
             job_id = self._jobs[number] if number % 4 else self._jobs[0]
             known = self._dice.randint(0, self.written.versions[job_id])
-            self._add(JobFollower, Track(job_id, known, known))
+            self._audience.add(JobFollower, Track(job_id, known, known))
         for kind, count, most in (
             (JobsFollower, 8, 5),
             (CentrifugoFollower, 10, 6),
@@ -110,32 +112,17 @@ class Storm:
             (SseFollower, 4, 5),
         ):
             for _ in range(count):
-                self._add(kind, *(Track(job_id) for job_id in self._dice.sample(self._jobs, most)))
+                self._audience.add(kind, *(Track(job_id) for job_id in self._dice.sample(self._jobs, most)))
         for log in (LogFollower, CentrifugoFollower, SseFollower):
             for begin in (self._began, None):
-                self._add(log, Track(LOG, begin or 0, begin))
+                self._audience.add(log, Track(LOG, begin or 0, begin))
         for kind in (CentrifugoFollower, SseFollower):
-            self._add(kind, Track(self._jobs[0], conflated=True))
-            self._add(kind, Track(LOG, self._began, self._began, conflated=True))
+            self._audience.add(kind, Track(self._jobs[0], conflated=True))
+            self._audience.add(kind, Track(LOG, self._began, self._began, conflated=True))
         for slowest in (JobFollower, CentrifugoFollower, SseFollower):
-            self._add(slowest, Track(self._jobs[0]), sluggish=True)
+            self._audience.add(slowest, Track(self._jobs[0]), sluggish=True)
         everything = Track(LOG, self._began, self._began)
-        self._add(CentrifugoFollower, everything, *(Track(job_id) for job_id in self._jobs[:3]))
-
-    def _add(self, kind: type[Follower], *tracks: Track, sluggish: bool = False) -> None:
-        gateways = [self.fleet.stack.url(name) for name in self.fleet.stack.processes if name.startswith("gateway")]
-        follower = kind(
-            name=f"client {len(self.followers)}",
-            gateways=gateways,
-            key=self.fleet.stack.admin_key,
-            tracks={track.channel: track for track in tracks},
-            history=self.written,
-            ways=self.ways,
-            dice=random.Random(self._dice.random()),
-            restless=not self.restarts,
-            sluggish=sluggish,
-        )
-        self.followers.append(follower)
+        self._audience.add(CentrifugoFollower, everything, *(Track(job_id) for job_id in self._jobs[:3]))
 
     async def _join(self, follower: Follower) -> None:
         """Some come late, to a log that is long by then."""
@@ -154,7 +141,7 @@ class Storm:
                 batch.append((self._jobs[0], self._dice.randint(1, 8)))
             await self._append(batch)
             await asyncio.sleep(_HASTE if self.written.deliveries < self._due else _LEISURE)
-            await self._until(lambda: self._outstanding() < _FARTHEST_BEHIND)
+            await self._until(lambda: self._audience.outstanding < _FARTHEST_BEHIND)
 
     def _has_delivered(self, count: int) -> Callable[[], bool]:
         return lambda: self.written.deliveries >= count
@@ -198,11 +185,6 @@ class Storm:
         self._due = self.wanted
 
     async def _kill(self, name: str) -> None:
-        if self.restarts:
-            began = asyncio.get_running_loop().time()
-            await self.fleet.stack.restart(name)
-            self.goodbyes[name] = sorted(at for each in self.followers for at in each.ended_at if at > began)
-            return
         if name in self._notifiers:
             self.demotions += await self._demotions(name)
         await self._killed(lambda: self.fleet.stack.kill(name), lambda: self.fleet.stack.start(name))
@@ -229,16 +211,8 @@ class Storm:
             lines = (await response.text()).splitlines()
         return sum(float(line.split()[1]) for line in lines if line.startswith("millrace_notifier_demotions_total "))
 
-    def _outstanding(self) -> int:
-        return sum(
-            max(0, self.written.newest(channel) - track.cursor)
-            for follower in self.followers
-            for channel, track in follower.tracks.items()
-            if track.begin is not None
-        )
-
     async def _all_told(self) -> None:
-        await self._until(lambda: all(follower.complete for follower in self.followers))
+        await self._until(lambda: self._audience.complete)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Patience is over when nobody is told anything any more."""
@@ -246,35 +220,5 @@ class Storm:
         while not holds():
             if told != self.written.deliveries:
                 told, since = self.written.deliveries, clock.time()
-            assert clock.time() - since < _PATIENCE, f"Nobody is told any more:\n{self._missing()}"
+            assert clock.time() - since < _PATIENCE, f"Nobody is told any more:\n{self._audience.missing()}"
             await asyncio.sleep(0.02)
-
-    def _missing(self) -> str:
-        return "\n".join(
-            f"{follower.name} ({follower.kind}): {channel} up to {track.cursor} of {self.written.newest(channel)}"
-            for follower in self.followers
-            for channel, track in follower.tracks.items()
-            if track.cursor < self.written.newest(channel)
-        )
-
-    async def _check_with_the_log(self) -> None:
-        log = await asyncpg.connect(self.fleet.stack.postgres_url("owner"))
-        try:
-            rows = await log.fetch(
-                "SELECT position, stream, version FROM events.events WHERE tenant = $1 AND stream LIKE 'job:%'"
-                " AND position > $2 ORDER BY position",
-                TENANT,
-                self._began,
-            )
-        finally:
-            await log.close()
-        for follower in self.followers:
-            for channel, track in follower.tracks.items():
-                assert track.begin is not None
-                expected = [
-                    row["position"] if channel == LOG else row["version"]
-                    for row in rows
-                    if (channel == LOG or row["stream"] == f"job:{channel}")
-                    and (row["position"] if channel == LOG else row["version"]) > track.begin
-                ]
-                assert track.agrees(expected), f"{follower.name} ({follower.kind}): {channel}"

@@ -4,17 +4,16 @@ must be true afterwards as after any kill."""
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
 from chaos.history import everything_happened_once
+from chaos.load import Load, Promise
 from deploy.rabbitmq import ApiRefused
 from deploy.stack import Stack
-from fixtures.client import Client, Watched
+from fixtures.client import Client
 
 CSV = b"name,age\n" + b"".join(b"person %d,%d\n" % (n, n % 90) for n in range(2000))
 CLIENTS = 8
@@ -26,45 +25,21 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
         yield client
 
 
-class Load:
-    """Clients that upload and watch, one job after the other, until they are told to stop."""
+async def finish(load: Load, stack: Stack) -> None:
+    await load.finish()
+    for promise in load.kept:
+        assert promise.upload_id is not None
+        await everything_happened_once(stack, promise.seen.job_id, promise.upload_id, promise.seen)
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._stop = asyncio.Event()
-        self.seen: list[tuple[str, Watched]] = []
-        self._clients = [asyncio.create_task(self._go()) for _ in range(CLIENTS)]
 
-    async def _go(self) -> None:
-        while not self._stop.is_set():
-            accepted = await self._client.upload(CSV)
-            self.seen.append((accepted["upload_id"], await self._client.watch(accepted["job_id"])))
+def uploading(client: Client) -> Load:
+    """Clients that upload and watch, one job after the other."""
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def upload() -> Promise:
+        accepted = await client.upload(CSV)
+        return Promise("upload", accepted, await client.watch(accepted["job_id"]))
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
-    ) -> None:
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-
-    async def until(self, count: int) -> None:
-        """Until so many more jobs are finished."""
-        wanted = len(self.seen) + count
-        async with asyncio.timeout(100):
-            while len(self.seen) < wanted:
-                await asyncio.wait(self._clients, timeout=0.1, return_when=asyncio.FIRST_EXCEPTION)
-                for failed in [task for task in self._clients if task.done()]:
-                    failed.result()
-
-    async def finish(self, stack: Stack) -> None:
-        self._stop.set()
-        async with asyncio.timeout(100):
-            await asyncio.gather(*self._clients)
-        for upload_id, seen in self.seen:
-            await everything_happened_once(stack, seen.job_id, upload_id, seen)
+    return Load([upload] * CLIENTS)
 
 
 async def insist(stack: Stack, path: str) -> None:
@@ -83,29 +58,29 @@ async def insist(stack: Stack, path: str) -> None:
 
 
 async def test_purged_queues_lose_nothing(stack: Stack, client: Client) -> None:
-    async with Load(client) as load:
+    async with uploading(client) as load:
         for _ in range(10):
             await load.until(1)
             for queue in ("millrace.intake", "millrace.dead"):
                 await insist(stack, f"/queues/{stack.vhost}/{queue}/contents")
         await load.until(4)
-        await load.finish(stack)
+        await finish(load, stack)
 
 
 async def test_broken_connections_to_the_broker_lose_nothing(stack: Stack, client: Client) -> None:
     """With its connection a notifier loses its private queue, and whatever the feed had put there."""
-    async with Load(client) as load:
+    async with uploading(client) as load:
         for _ in range(3):
             await load.until(2)
             for connection in await stack.rabbitmq.api("GET", f"/vhosts/{stack.vhost}/connections"):
                 await insist(stack, f"/connections/{quote(connection['name'])}")
         await load.until(4)
-        await load.finish(stack)
+        await finish(load, stack)
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
 async def test_postgresql_restarted_in_mid_flight_loses_nothing(stack: Stack, client: Client, how: str) -> None:
-    async with Load(client) as load:
+    async with uploading(client) as load:
         await load.until(4)
         if how == "restart":
             await stack.postgres.restart()
@@ -113,13 +88,13 @@ async def test_postgresql_restarted_in_mid_flight_loses_nothing(stack: Stack, cl
             await stack.postgres.kill()
             await stack.postgres.start()
         await load.until(4)
-        await load.finish(stack)
+        await finish(load, stack)
 
 
 async def test_rabbitmq_away_for_thirty_seconds_delays_and_loses_nothing(stack: Stack, client: Client) -> None:
     """The last one here: RabbitMQ 3.10 never elects a leader again for a queue that is younger than two seconds when
     the server is killed."""
-    async with Load(client) as load:
+    async with uploading(client) as load:
         await load.until(4)
         await stack.rabbitmq.kill()
         accepted = await client.upload(CSV)  # an upload needs no broker
@@ -127,5 +102,5 @@ async def test_rabbitmq_away_for_thirty_seconds_delays_and_loses_nothing(stack: 
         await stack.rabbitmq.start()
         late = await client.watch(accepted["job_id"])
         await load.until(4)
-        await load.finish(stack)
+        await finish(load, stack)
         await everything_happened_once(stack, accepted["job_id"], accepted["upload_id"], late)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,10 +12,18 @@ import psutil
 import pytest
 
 from deploy.provision import Database
+from events.append import Appender
 from events.identity import Principal
+from events.log import EventLog
 from fixtures.log import as_owner
 from fixtures.processes.processor_with_steps import STEP_COMMAND
 from fixtures.processor import WRITER, OpenProcessor, Processor, changes_of, step_of
+from processor.queue import Postbox
+from processor.quota import JobQuota
+from processor.workflows.control import Control, Said
+from processor.workflows.jobs import Job, Jobs
+from processor.workflows.library import Library
+from processor.workflows.start import Starter
 
 QUICK = {"obedient": True, "claim_poll_seconds": 0.1, "step_grace_seconds": 0.5}
 
@@ -298,6 +307,45 @@ async def test_a_key_says_one_thing_to_a_job_and_nothing_else_is_dropped_in_sile
         await processor.say(job_id, "signals/stop", {"n": 2}, key="two")  # the answer got lost, perhaps
         status, _ = await processor.post(f"/jobs/{job_id}/signals/stop", {"n": 2}, key="three")
         assert status == 409
+
+
+class _Overtaken(Jobs):
+    """Its first reader is slow: what he has read is no longer so when he has it."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def one(self, tenant: str, id_: UUID) -> Job:
+        job = await super().one(tenant, id_)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return job
+
+
+async def test_who_repeats_a_signal_whose_first_copy_has_just_ended_the_job_gets_the_first_answer(
+    processor: Processor,
+) -> None:
+    """The answer got lost with its gateway, and the same signal came again. The job was under way when that was looked
+    up, and ended before it was posted: `409 The job is COMPLETED already`, for what had done just that."""
+    job_id = await processor.flow({"a": {"wait": {"signal": "go"}}})
+    await processor.watch.became(job_id, "a", "WAITING")
+    pool, blobs = processor.parts.pool, processor.parts.blobs
+    library, postbox, quota = Library(pool), Postbox(pool), JobQuota(pool)
+    jobs = _Overtaken(pool, blobs, EventLog(pool), library, postbox)
+    starter = Starter(pool, Appender(pool), library, postbox, quota)
+    control = Control(pool, starter, library, jobs, postbox, quota, announce=lambda: None)
+
+    async def first_copy() -> None:
+        await processor.say(job_id, "signals/go", {"n": 1}, key="one")
+        await processor.finished(job_id)
+
+    jobs.meanwhile = first_copy
+    answer = await control.say(
+        WRITER.tenant, job_id, "signal", {"name": "go", "data": {"n": 1}}, Said(WRITER.subject, "one")
+    )
+
+    assert answer.status == "COMPLETED"
+    assert processor.types(job_id).count("job.signalled") == 1
 
 
 async def test_an_approval_says_by_whom_and_a_no_fails_it(processor: Processor) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -44,9 +44,10 @@ class Stack:
         door: tuple[str, int],
         replicas: Mapping[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
+        settings_of: Callable[[str], Mapping[str, str]] = lambda _: {},
     ) -> None:
         """`replicas`: of which service more than one process runs. The second one is called `notifier-2`, and so on.
-        `settings`: what all processes are told on top of their own environment."""
+        `settings`: what all processes are told on top of their own environment; `settings_of`: what one is told."""
         self.postgres = postgres
         self.rabbitmq = rabbitmq
         self.vhost = vhost
@@ -57,6 +58,7 @@ class Stack:
         self.logs = data.logs
         self._data = data
         self._settings = settings or {}
+        self._settings_of = settings_of
         self._database = database
         self.processes = [name for service in SERVICES for name in _names(service, (replicas or {}).get(service, 1))]
         self._addresses = {name: ("127.0.0.1", free_port()) for name in self.processes} | {"gateway": door}
@@ -153,6 +155,13 @@ class Stack:
         """kill -9"""
         await self._running[service].kill()
 
+    def pause(self, service: str) -> None:
+        """Freeze it: its sockets stay open and nobody answers."""
+        self._running[service].pause()
+
+    def resume(self, service: str) -> None:
+        self._running[service].resume()
+
     async def restart(self, service: str, *, environment: Mapping[str, str] | None = None) -> None:
         await self.stop(service)
         await self.start(service, environment=environment)
@@ -213,7 +222,7 @@ class Stack:
                 "MILLRACE_ADMIN_KEY": self.admin_key,
                 "MILLRACE_KEY_PEPPER": self._data.secrets.key_pepper,
             }
-        return passed_on | settings | dict(self._settings)
+        return passed_on | settings | dict(self._settings) | dict(self._settings_of(service))
 
 
 def _names(service: str, count: int) -> list[str]:

@@ -25,6 +25,7 @@ from events.brokers import open_broker
 from events.database import Pool, database_gone
 from events.errors import StartupError, Unavailable
 from events.identity import PrincipalSigner
+from events.last_call import LastCall
 from events.loop_lag import measure_lag
 from events.measured_pool import open_measured_pool
 from events.settings import ServiceSettings
@@ -33,6 +34,8 @@ from events.telemetry import Telemetry, configure_logging
 
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 5.0
+_LAST_CALL_SECONDS = 1.0
+_LAST_CALL_TICK_SECONDS = 0.02
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -57,7 +60,8 @@ class Service:
     app: ASGIApp
     http_protocol: Callable[..., asyncio.Protocol] | None = None
     websocket_protocol: Callable[..., asyncio.Protocol] | None = None
-    drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops listening
+    drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops
+    open_while_draining: bool = False  # who comes then is let in: he may have nowhere else to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +109,32 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    def let_nobody_in(self) -> None:
+        for server in self.servers:
+            server.close()
+
+    async def last_call(self, seconds: float) -> None:
+        """Who is in may ask once more, and is sent away with the answer."""
+        clock = asyncio.get_running_loop()
+        until = clock.time() + seconds
+        while self.server_state.connections and clock.time() < until:
+            await asyncio.sleep(_LAST_CALL_TICK_SECONDS)
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
 @asynccontextmanager
-async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) -> AsyncIterator[Address]:
-    """Serve until the block ends; then drain, and open requests get `grace` seconds to finish."""
+async def serve(
+    service: Service, host: str, port: int, *, grace: float = 10.0, last_call: float = 0.0
+) -> AsyncIterator[Address]:
+    """Serve until the block ends; then drain, and open requests get `grace` seconds to finish. Who keeps a connection
+    open for more of them has `last_call` seconds to hear that there will be none."""
     listener = listen(host, port)
+    app = LastCall(service.app)
     config = uvicorn.Config(
-        service.app,
+        app,
         http=cast(type[asyncio.Protocol], service.http_protocol or "httptools"),  # uvicorn only calls them
         ws=cast(type[asyncio.Protocol], service.websocket_protocol or "none"),
         lifespan="off",
@@ -131,8 +150,14 @@ async def serve(service: Service, host: str, port: int, *, grace: float = 10.0) 
     try:
         await server.listening.wait()
         yield Address(host, listener.getsockname()[1])
+        if not service.open_while_draining:
+            app.over = True
+            server.let_nobody_in()
         if service.drain is not None:
             await service.drain()
+        app.over = True
+        server.let_nobody_in()
+        await server.last_call(last_call)
     finally:
         server.should_exit = True
         await serving
@@ -256,7 +281,9 @@ async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
     async with (
         open_parts(settings, name) as parts,
         open_service(settings, parts) as service,
-        serve(service, settings.host, settings.port, grace=settings.shutdown_grace) as address,
+        serve(
+            service, settings.host, settings.port, grace=settings.shutdown_grace, last_call=_LAST_CALL_SECONDS
+        ) as address,
     ):
         parts.telemetry.log.info("listening", host=address.host, port=address.port)
         garbage.seldom()

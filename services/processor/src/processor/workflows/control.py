@@ -175,7 +175,7 @@ class Control:
         repeated = said.idempotency_key is not None and await self._repeats(tenant, id_, data)
         if not posted:
             job = await self._jobs.one(tenant, job_id)
-            if not repeated or not in_vain:
+            if not repeated:  # else it may be what its first copy has just brought about
                 raise Conflict(_why_not(job))
         self._announce()
         return job
