@@ -481,12 +481,15 @@ async def test_a_read_survives_that_its_connection_was_closed_in_the_meantime(
         assert (await gateway.ask("POST /api/v1/jobs", body=b"{}")).status == 502  # may have happened: not repeated
 
 
-async def test_events_may_be_silent_for_longer_than_an_answer(database: Database, tmp_path: Path) -> None:
+async def test_events_may_be_silent_for_longer_than_an_answer_where_their_service_says_so(
+    database: Database, tmp_path: Path
+) -> None:
     go_on = asyncio.Event()
 
     async def events(reader: Reader, writer: Writer) -> None:
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n")
+        writer.write(b"X-Millrace-Heartbeat: 60\r\n\r\n")
         await go_on.wait()
         writer.write(b"7\r\ndata: 1\r\n0\r\n\r\n")
 

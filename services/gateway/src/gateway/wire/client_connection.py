@@ -12,11 +12,13 @@ from events.web import accepted_request_id
 from gateway.limits.address import is_trusted
 from gateway.limits.headers import UNLIMITED
 from gateway.settings import GatewaySettings
-from gateway.wire.answers import CONTINUE, Answer, problem
+from gateway.wire.answering import Answering
+from gateway.wire.answers import Answer, problem
 from gateway.wire.deadline import Deadline
 from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
+from gateway.wire.intake import Intake
 from gateway.wire.pace import Pace
 from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
@@ -50,17 +52,13 @@ class ClientConnection(asyncio.Protocol):
         self._tasks = server.tasks
         self._loop = asyncio.get_running_loop()
         self._reading = Deadline(self._loop)
-        self._writing = Deadline(self._loop)
         self._receive: Callable[[bytes], None] = self._receive_head
         self._unparsed = b""
         self._stopping = stopping  # so that clients go elsewhere with their next request
         self._draining = False
         self._pace = pace
-        self._paused = False  # whoever takes the body is full, or not there yet
-        self._waiting: asyncio.TimerHandle | None = None  # since it came in too small pieces
-        self._stopped = False  # reading, for one of these reasons
-        self._full = False  # the client takes no more for now
-        self._unread_seconds = settings.send_timeout  # that it may take no more
+        self._intake: Intake
+        self._answering: Answering
         # of the current request
         self._request: Request | None = None  # None between two, and for one whose head is malformed
         self._request_id = ""
@@ -68,8 +66,6 @@ class ClientConnection(asyncio.Protocol):
         self._admission: asyncio.Task[None] | None = None
         self._side: ClientSide | None = None
         self._held: list[bytes] = []  # body that came before there was anybody to take it
-        self._answer: Answer | None = None
-        self._unsent = b""
 
     # What an exchange does with it
 
@@ -89,43 +85,30 @@ class ClientConnection(asyncio.Protocol):
     def begin_again(self) -> None:
         """Admit the request anew, as if it had just come. Only for one without a body, not yet answered."""
         assert self._request is not None
-        assert self._answer is None
+        assert self._answering.current is None
         self._side = None
         self._start(self._request)
 
     def pause_reading(self) -> None:
         self._reading.stop()
-        self._paused = True
-        self._read_or_not()
+        self._intake.pause()
 
     def resume_reading(self) -> None:
-        self._paused = False
-        if self._body is not None and self._body.unread and self._waiting is None:
+        if self._body is not None and self._body.unread and not self._intake.waits:
             self._wait(0)
-        self._read_or_not()
+        self._intake.resume()
         if self._body is not None and not self._body.done:
             self._reading.start(self._settings.body_timeout, self._body_stalled)
 
-    def _read_or_not(self) -> None:
-        stop = self._paused or self._waiting is not None
-        if stop != self._stopped and not self.transport.is_closing():
-            self._stopped = stop
-            if stop:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
     def continue_body(self) -> None:
-        if self._answer is None and not self.transport.is_closing():
-            self.transport.write(CONTINUE)
+        self._answering.go_on()
 
     def start_answer(self, status: int, headers: Headers, content_length: int | None) -> None:
-        """The head goes out with what is sent next, be it nothing: each write is a system call."""
         request = self._request
         head = request.head if request is not None else None
         whole = self._body is not None and self._body.done
         keep_alive = whole and head is not None and head.keep_alive and not (self._draining or self._stopping())
-        self._answer = Answer(
+        answer = Answer(
             head,
             self._request_id,
             status,
@@ -136,21 +119,19 @@ class ClientConnection(asyncio.Protocol):
             compress=self._settings.compress,
             private=request is not None and request.tenant is not None,
         )
-        self._unsent = self._answer.head
+        self._answering.begin(answer)
 
     def send(self, payload: Sequence[bytes]) -> None:
-        assert self._answer is not None
-        self._write(self._answer.encode(payload))
+        self._answering.send(payload)
 
     def end_answer(self) -> None:
         """The answer is complete. What may still come of the request is dropped."""
-        assert self._answer is not None
-        self._write(self._answer.end())
-        self._record(self._request, self._answer.status)
-        keep_alive = self._answer.keep_alive and not self._draining
-        self._request = self._side = self._answer = None
+        answer = self._answering.end()
+        self._record(self._request, answer.status)
+        keep_alive = answer.keep_alive and not self._draining
+        self._request = self._side = None
         self._held = []  # of a request that was refused before anybody took its body
-        if keep_alive and self._full:
+        if keep_alive and self._answering.full:
             self._receive = self._receive_early  # the next answer would pile up on this one: see resume_writing
         elif keep_alive:
             self._next_request()
@@ -158,10 +139,10 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
 
     def refuse(self, error: MillraceError) -> None:
-        """Answer with a problem; or, in the middle of an answer, cut it off so that it can't be taken for whole."""
+        """Answer with a problem; or, in the middle of an answer, cut it off."""
         self._side = None
-        if self._answer is not None:
-            self._cut_off()
+        if self._answering.current is not None:
+            self._answering.cut_off()
             return
         path = self._request.head.path if self._request is not None else ""
         if self._request is not None and self._request.wants_events and error.retryable:
@@ -177,9 +158,7 @@ class ClientConnection(asyncio.Protocol):
 
     def allow_unread(self, seconds: float) -> None:
         """The client may leave the rest of this answer unread for so long."""
-        self._unread_seconds = seconds
-        if self._full:
-            self._writing.start(seconds, self.transport.abort)
+        self._answering.allow_unread(seconds)
 
     def hand_over(self) -> bytes:
         """Give the raw transport away, for good. Returns what was read of it already."""
@@ -187,7 +166,7 @@ class ClientConnection(asyncio.Protocol):
         self._record(self._request, 101)
         self._request = self._side = None
         self._reading.close()
-        self._writing.close()
+        self._answering.close()
         self.connections.discard(self)
         self._receive = _nothing  # it refers to us: nothing of us stays for as long as the transport does
         return self._unparsed
@@ -196,6 +175,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has nothing less
         self.transport = transport
+        self._intake = Intake(transport, self._go_on)
+        self._answering = Answering(transport, self._settings.send_timeout)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         if is_trusted(self.peer, self._settings.trusted_proxies):
@@ -210,20 +191,18 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
         self._reading.close()
-        self._writing.close()
-        self._wait_no_more()
+        self._answering.close()
+        self._intake.wait_no_more()
         self._leave()
         self._receive = _nothing
 
     def pause_writing(self) -> None:
-        self._full = True
-        self._writing.start(self._unread_seconds, self.transport.abort)
+        self._answering.pause()
         if self._side is not None:
             self._side.client_full()
 
     def resume_writing(self) -> None:
-        self._full = False
-        self._writing.stop()
+        self._answering.resume()
         if self._side is not None:
             self._side.client_ready()
         elif self._receive == self._receive_early and self._request is None:
@@ -271,7 +250,7 @@ class ClientConnection(asyncio.Protocol):
             return
         rest, self._unparsed = self._unparsed[end:], b""
         self._request, self._request_id = request, request.id
-        self._unread_seconds = self._settings.send_timeout
+        self._answering.expect(self._settings.send_timeout)
         self._body = request.head.body()
         self._start(request)
         if self._body.done:
@@ -300,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
             self._reading.stop()
             self._unparsed, self._receive = body.rest, self._receive_early
         else:
-            if not self._paused:
+            if not self._intake.paused:
                 self._reading.start(self._settings.body_timeout, self._body_stalled)
             seconds = self._pace.seconds_to_wait(body.chunks, len(data) - len(body.unread))
             if seconds or body.unread:
@@ -318,22 +297,14 @@ class ClientConnection(asyncio.Protocol):
     def _wait(self, seconds: float) -> None:
         """Read on, and first what is unread, after so long."""
         self._reading.stop()
-        self._waiting = self._loop.call_later(seconds, self._go_on)
-        self._read_or_not()
+        self._intake.wait(seconds)
 
     def _go_on(self) -> None:
-        self._waiting = None
         body = self._body
-        if body is not None and body.unread and not self._paused:
+        if body is not None and body.unread and not self._intake.paused:
             self._receive(body.unread)
-        elif body is not None and not body.done and not self._paused:
+        elif body is not None and not body.done and not self._intake.paused:
             self._reading.start(self._settings.body_timeout, self._body_stalled)
-        self._read_or_not()
-
-    def _wait_no_more(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
 
     def _receive_early(self, data: bytes) -> None:
         """What comes before its turn: the next request, or the first bytes of a tunnel."""
@@ -387,23 +358,10 @@ class ClientConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self._receive, self._body = self._drop, None
-        self._wait_no_more()
+        self._intake.wait_no_more()
         self.resume_reading()
         self._reading.start(_LINGER_SECONDS, self.transport.abort)
         self.transport.write_eof()
-
-    def _cut_off(self) -> None:
-        assert self._answer is not None
-        if self._answer.until_close:
-            self.transport.abort()  # a regular end would look like the answer's
-        else:
-            self.transport.close()
-
-    def _write(self, pieces: Sequence[bytes]) -> None:
-        if self._unsent:
-            pieces, self._unsent = (self._unsent, *pieces), b""
-        if pieces and not self.transport.is_closing():
-            self.transport.writelines(pieces)
 
 
 def _nothing(_data: bytes) -> None:
