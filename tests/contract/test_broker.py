@@ -201,6 +201,7 @@ async def test_what_was_taken_and_not_settled_comes_again(broker: Broker) -> Non
 
 
 async def test_somebody_who_stops_waiting_for_a_task_takes_none_with_him(broker: Broker) -> None:
+    await broker.declare_tasks("thumbnails")
     async with broker.take("thumbnails") as deliveries:
         waiting = asyncio.ensure_future(anext(deliveries))
         await asyncio.wait((waiting,), timeout=0.3)
