@@ -42,6 +42,12 @@ def test_of_names_that_clients_choose_the_first_ones_are_kept_and_the_others_are
     assert [bounded(name) for name in ("a", "b", "c", "a", "d", "b")] == ["a", "b", "other", "a", "other", "b"]
 
 
+def test_clients_cannot_crowd_out_the_names_that_are_known() -> None:
+    """Fifty workflows with a name each, and nobody could tell `csv-clean` from any other."""
+    bounded = Bounded(1, known=["csv-clean"])
+    assert [bounded(name) for name in ("a", "b", "csv-clean")] == ["a", "other", "csv-clean"]
+
+
 async def test_when_counters_began_is_not_told() -> None:
     """prometheus-client's `_created` doubles the number of series, and `promtool` takes it for a metric of ours."""
     metrics = Metrics()

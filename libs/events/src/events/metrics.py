@@ -91,13 +91,13 @@ class Metrics:
 
 
 class Bounded:
-    """Of names that clients choose, the first so many. The others are `other`."""
+    """Of names that clients choose, the first so many, besides those that are known. The others are `other`."""
 
     OTHER = "other"
 
     def __init__(self, most: int = _MOST_NAMES, known: Iterable[str] = ()) -> None:
         self._names = {*known}
-        self._most = most
+        self._most = most + len(self._names)
 
     def __call__(self, name: str) -> str:
         if name not in self._names:
