@@ -1,16 +1,20 @@
 """How metrics are made, bounded and told."""
 
 import asyncio
+import re
+from types import ModuleType
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
 from structlog.testing import capture_logs
 
 from events.errors import BrokerUnavailable
 from events.metrics import Bounded, Metrics, exemplar
 from events.surveys import Survey
+from events.tasks import end
 from events.telemetry import Telemetry
 
 
@@ -38,6 +42,12 @@ def test_of_names_that_clients_choose_the_first_ones_are_kept_and_the_others_are
     assert [bounded(name) for name in ("a", "b", "c", "a", "d", "b")] == ["a", "b", "other", "a", "other", "b"]
 
 
+def test_clients_cannot_crowd_out_the_names_that_are_known() -> None:
+    """Fifty workflows with a name each, and nobody could tell `csv-clean` from any other."""
+    bounded = Bounded(1, known=["csv-clean"])
+    assert [bounded(name) for name in ("a", "b", "csv-clean")] == ["a", "other", "csv-clean"]
+
+
 async def test_when_counters_began_is_not_told() -> None:
     """prometheus-client's `_created` doubles the number of series, and `promtool` takes it for a metric of ours."""
     metrics = Metrics()
@@ -46,6 +56,35 @@ async def test_when_counters_began_is_not_told() -> None:
         text, _ = await metrics.told(accept)
         assert b"eggs_total 1.0" in text
         assert b"_created" not in text
+
+
+@pytest.mark.parametrize("library", [exposition, openmetrics])
+async def test_what_is_written_in_slices_is_what_the_library_would_write_at_once(library: ModuleType) -> None:
+    """A scrape of a gateway that has seen every route would keep its event loop for fifty milliseconds."""
+    metrics = Metrics()
+    metrics.describe("gateway", "1")
+    seconds = metrics.histogram("egg_seconds", "Until it is\nboiled.", ["hen"])
+    for number in range(40):
+        seconds.labels(f"# {number}\n").observe(number / 9, {"trace_id": f"{number:032x}"})
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    living = asyncio.create_task(others())
+    text, _ = await metrics.told(library.CONTENT_TYPE_LATEST)
+    await end(living)
+    wanted = library.generate_latest(metrics.registry).decode()
+    assert _lines(text.decode()) == [line for line in _lines(wanted) if "_created" not in line]
+    assert turns > 40 * 17 / 100
+
+
+def _lines(text: str) -> list[str]:
+    """Without the process's own, which never stand still."""
+    return [line for line in text.split("\n") if not re.match(r"(# \w+ )?(process|python)_", line)]
 
 
 @pytest.mark.parametrize(

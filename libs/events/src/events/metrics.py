@@ -17,15 +17,12 @@ from prometheus_client import (
     GCCollector,
     Histogram,
     Info,
-    Metric,
     PlatformCollector,
     ProcessCollector,
-    exposition,
 )
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
+from events.exposition import exposed
 from events.surveys import Ask, Survey, refresh
 
 Labels = Sequence[str] | Mapping[str, Sequence[str]]  # names; or names with the values that are known
@@ -35,7 +32,6 @@ LONG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 _MOST_NAMES = 50
-_OPENMETRICS = "application/openmetrics-text"
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -79,11 +75,9 @@ class Metrics:
         self._surveys.append(Survey(ask, age.labels(name), failures.labels(name)))
 
     async def told(self, accept: str) -> tuple[bytes, str]:
-        """All of it and its media type: OpenMetrics for whoever takes that, else Prometheus' own text."""
+        """All of it, and its media type."""
         await refresh(self._surveys)
-        if _OPENMETRICS in accept:
-            return openmetrics.generate_latest(_Told(self.registry)), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
-        return exposition.generate_latest(_Told(self.registry)), exposition.CONTENT_TYPE_PLAIN_0_0_4
+        return await exposed(self.registry, accept)
 
     def _once(self, kind: type[M], name: str, make: Callable[[], M], labels: Labels) -> M:
         metric = self._made.get(name)
@@ -97,13 +91,13 @@ class Metrics:
 
 
 class Bounded:
-    """Of names that clients choose, the first so many. The others are `other`."""
+    """Of names that clients choose, the first so many, besides those that are known. The others are `other`."""
 
     OTHER = "other"
 
     def __init__(self, most: int = _MOST_NAMES, known: Iterable[str] = ()) -> None:
         self._names = {*known}
-        self._most = most
+        self._most = most + len(self._names)
 
     def __call__(self, name: str) -> str:
         if name not in self._names:
@@ -126,15 +120,3 @@ _TRACEPARENT = 55  # characters of a W3C traceparent, whose last digit says whet
 
 def _sampled(traceparent: str) -> bool:
     return traceparent[-1] in "13579bdf"
-
-
-class _Told(Collector):
-    """Without `_created`, which doubles what counters say: `process_start_time_seconds` tells when they began."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric

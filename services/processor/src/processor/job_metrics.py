@@ -11,6 +11,8 @@ from events.jobs import JobStatus
 from events.metrics import LONG_SECONDS, Bounded, Metrics, exemplar
 from processor.handlers import HANDLERS, Runs
 from processor.step import StepStopped
+from processor.workflows.built_in import BUILT_IN
+from processor.workflows.library import NOTHING
 from processor.workflows.state import JobState
 
 _OUTCOMES = [status.lower() for status in JobStatus if status.terminal]
@@ -19,11 +21,11 @@ _STEPS = sorted(name for name, handler in HANDLERS.items() if handler.runs is no
 
 class JobMetrics:
     def __init__(self, metrics: Metrics) -> None:
-        self._workflows, self._tenants = Bounded(), Bounded()
+        self._workflows, self._tenants = Bounded(known=BUILT_IN), Bounded()
         self._finished = metrics.counter(
             "millrace_jobs_finished_total",
             "Jobs that ended here.",
-            {"workflow": [Bounded.OTHER], "outcome": _OUTCOMES},
+            {"workflow": [*BUILT_IN, Bounded.OTHER], "outcome": _OUTCOMES},
         )
         self._of_tenant = metrics.counter(
             "millrace_tenant_jobs_finished_total",
@@ -50,7 +52,9 @@ class JobMetrics:
 
     def finished(self, state: JobState, now: datetime) -> None:
         created, outcome = state.created, state.status.lower()
-        self._finished.labels(self._workflows(created.workflow), outcome).inc()
+        # A name that nobody has published is whatever a client has written.
+        workflow = Bounded.OTHER if state.plan is NOTHING else self._workflows(created.workflow)
+        self._finished.labels(workflow, outcome).inc()
         self._of_tenant.labels(self._tenants(state.tenant), outcome).inc()
         if state.started_at is None:
             return
