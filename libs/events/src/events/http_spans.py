@@ -6,7 +6,8 @@ from events.tracing import Attributes
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What asks for these asks for ever: without a trace of its own it gets none.
-PROBES = frozenset({"/ping", "/health", "/livez", "/readyz", "/statusz", "/metrics"})
+_PUBLIC = ("/ping", "/health", "/health/detailed")
+PROBES = frozenset({*_PUBLIC, *(f"/api/v1{path}" for path in _PUBLIC), "/livez", "/readyz", "/statusz", "/metrics"})
 
 
 def asked(method: str, path: str, scheme: str) -> Attributes:

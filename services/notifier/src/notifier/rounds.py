@@ -7,6 +7,7 @@ connection. So the more there is to tell, the less an event costs; and where the
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
+from contextvars import Context
 from itertools import groupby, islice
 from operator import itemgetter
 from time import perf_counter
@@ -53,7 +54,8 @@ class Rounds:
             self._full.set()
             self._roomy.clear()
         if self._under_way is None:
-            self._under_way = asyncio.create_task(self._go())
+            # In nobody's trace: it tells what was heard in many, and what it begins goes on when it is over.
+            self._under_way = asyncio.create_task(self._go(), context=Context())
 
     def hear_in(self, span: SpanContext | None) -> None:
         """What becomes due now was heard in it."""
