@@ -24,6 +24,10 @@ async def watch(job_id: str, key: str) -> None:
                         print(seen, frame["type"], frame["status"], percent, said)
                         if frame["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
                             return
+            except aiohttp.WSServerHandshakeError as refused:
+                if refused.status < 500 and refused.status != 429:  # revoked meanwhile, or the log is another one
+                    await look(session, job_id)
+                    sys.exit(f"{URL} lets us watch no longer: {refused.status} {refused.message}")
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(1)

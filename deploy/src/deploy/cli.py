@@ -62,14 +62,12 @@ def cli() -> None:
 def main() -> None:
     try:
         with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG"):
-            cli.main(prog_name="millrace", standalone_mode=False)
+            code = cli.main(prog_name="millrace", standalone_mode=False)
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(wrong.exit_code)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:  # whoever read us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except click.Abort as ended:
+        interrupted = isinstance(ended.__cause__, KeyboardInterrupt)
+        click.echo("Interrupted." if interrupted else "Nothing was done.", err=True)
+        sys.exit(Exit.INTERRUPTED if interrupted else Exit.WRONG)
+    sys.exit(code)  # None, or what a command has ended with

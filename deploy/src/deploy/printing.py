@@ -40,7 +40,13 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
         table.add_column(column.upper().replace("_", " "), no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*[_cell(row[column]) for column in columns])
-    _console().print(table)
+    console = _console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

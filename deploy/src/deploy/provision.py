@@ -13,7 +13,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from events.database import load_queries
-from events.migrate import migrate
 
 OWNER = "owner"  # owns every schema and runs the migrations; no service uses it
 
@@ -69,6 +68,8 @@ async def provision_roles(admin_url: str, name: str, passwords: Mapping[str, str
 
 async def migrate_all(owner_url: str) -> None:
     """Run every owner's migrations, then let each service use its own schema."""
+    from events.migrate import migrate  # here: Alembic takes half a second, of most commands for nothing
+
     for schema in SCHEMAS:
         if resources.files(schema).joinpath("migrations").is_dir():
             await migrate(owner_url, schema)

@@ -1,6 +1,7 @@
 """Blobs in a backup: listed, and copied where that is wanted.
 
-The database's snapshot is older than the listing, so whatever it speaks of is there, unless somebody has deleted it since.
+The database's snapshot is older than the listing, so whatever it speaks of is there, unless somebody has deleted it
+since.
 """
 
 import asyncio

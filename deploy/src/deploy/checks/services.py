@@ -28,8 +28,8 @@ async def check_services(target: Target) -> list[Finding]:
                     details = dict(await answer.json()) if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as gone:
         fix = "Start a gateway, or correct MILLRACE_URL."
-        return [Finding("gateway", "down", f"Nobody answers at {target.url}: {reason(gone)}", fix)]
-    return [Finding("gateway", "ok", f"It answers at {target.url}"), *_parts(health), *_details(details)]
+        return [Finding("door", "down", f"Nobody answers at {target.url}: {reason(gone)}", fix)]
+    return [Finding("door", "ok", f"The gateway answers at {target.url}"), *_parts(health), *_details(details)]
 
 
 def _parts(health: dict[str, Any]) -> list[Finding]:
