@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import pytest
 import pytest_asyncio
 
 from deploy import servers
@@ -45,7 +44,7 @@ async def test_a_bare_server_is_provisioned_migrated_and_rebuilt(bare_server: Po
     code, out, err = await millrace("rebuild", database_url=owner)
     assert (code, out) == (0, "Replayed 0 events.\n"), err
     code, out, err = await millrace("replay", "billing", "0", database_url=owner)
-    assert (code, out) == (1, "")
+    assert (code, out) == (4, "")
     assert err == "There is no group billing that has begun, or no position 0 in the log yet.\n"
     ingest = await asyncpg.connect(bare_server.url("millrace_ingest", "a-password", "millrace"))
     assert await ingest.fetchval("SELECT count(*) FROM ingest.uploads") == 0
@@ -58,13 +57,15 @@ async def test_a_new_key_is_one_that_the_gateway_takes() -> None:
     parse_key(out.strip())
 
 
-@pytest.mark.parametrize("command", ["migrate", "rebuild"])
-async def test_a_missing_address_is_named(command: str) -> None:
-    assert await millrace(command, database_url="") == (1, "", "MILLRACE_DATABASE_URL is not set.\n")
+async def test_a_missing_address_is_named(tmp_path: Path) -> None:
+    assert await millrace("migrate", database_url="") == (2, "", "MILLRACE_DATABASE_URL is not set.\n")
+    code, out, err = await millrace("rebuild", database_url="", data_dir=str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"There is no Millrace in {tmp_path}. Set MILLRACE_DATA_DIR")
 
 
 async def test_a_server_that_is_not_there_is_named() -> None:
     code, out, err = await millrace("migrate", database_url="postgresql://millrace_owner:x@127.0.0.1:1/millrace")
-    assert (code, out) == (1, "")
+    assert (code, out) == (3, "")
     assert err.startswith("The database at MILLRACE_DATABASE_URL does not let us in: ")
     assert err.count("\n") == 1

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest_asyncio
 
 from fixtures.client import Client
 from fixtures.millrace import NO_SETTINGS, Run, running, spawn
+
+_WATCH = Path(__file__).parents[2] / "deploy" / "examples" / "watch.py"
 
 
 async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS) -> str:
@@ -121,6 +125,43 @@ async def test_a_broker_that_it_would_not_use_is_refused(tmp_path: Path) -> None
     assert said.startswith("MILLRACE_BROKER_URL is set, and `make run` has a broker of its own")
     assert said.count("\n") == 1
     assert "hunter2" not in said
+
+
+async def test_a_database_that_it_will_not_use_is_named(tmp_path: Path) -> None:
+    """It was ignored in silence, and who had it set looked for his jobs in the wrong database."""
+    urls = {
+        "MILLRACE_DATABASE_URL": "postgresql://millrace_owner:hunter2@127.0.0.1/x",
+        "MILLRACE_BROKER_URL": "amqp://x",
+    }
+    warned, refused = (await refusal(tmp_path / "data", settings=urls)).splitlines()
+    assert warned.startswith("MILLRACE_DATABASE_URL is set, and not used: this runs a database of its own, in ")
+    assert "hunter2" not in warned
+    assert "MILLRACE_BROKER_URL" in refused
+
+
+async def test_the_example_that_watches_a_job_says_in_one_line_why_it_cannot(run: Run, tmp_path: Path) -> None:
+    """It showed tracebacks."""
+    wrong_key = tmp_path / "key"
+    wrong_key.write_text("mr_live_wrong")
+    unknown, right_key = "01a1fbea-6fbc-7335-a459-98abf90680e7", run.data / "admin-key"
+    for url, words, says in (
+        (run.url, (unknown, str(right_key)), "There is no such job"),
+        (run.url, (unknown, str(wrong_key)), f"{run.url} says: "),
+        (run.url, (unknown, str(tmp_path / "no-key")), "There is no key to be read in "),
+        ("http://127.0.0.1:1", (unknown, str(right_key)), "Nobody answers at http://127.0.0.1:1"),
+        (run.url, (), "Say which job"),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            _WATCH,
+            *words,
+            env={**os.environ, "MILLRACE_URL": url},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = (said.decode() for said in await process.communicate())
+        assert (process.returncode, out, err.count("\n")) == (1, "", 1), err
+        assert says in err
 
 
 @pytest.mark.parametrize(

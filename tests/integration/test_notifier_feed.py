@@ -1,5 +1,6 @@
 """The feed may repeat itself, leave something out, or be gone: that delays, and nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
@@ -18,6 +19,7 @@ from events.broker_memory import MemoryBroker
 from events.brokers import open_broker
 from events.envelope import RecordedEvent, encode_batch
 from fixtures.centrifugo import ENDPOINT
+from fixtures.log import as_owner
 from fixtures.notifier import RunningNotifier, Writer, open_notifier, open_writer
 from fixtures.parts import OpenParts
 
@@ -191,12 +193,32 @@ async def _halts(notifier: RunningNotifier, sql: str, database: Database) -> Non
     assert (status, found["loop.feed"]) == (503, "down")
 
 
-async def test_a_log_that_was_replaced_ends_every_socket_loudly(
+async def test_a_log_that_was_replaced_ends_every_socket_loudly_and_is_told_from_then_on(
     database: Database, open_parts_for: OpenParts, writer: Writer
 ) -> None:
-    await writer.job(3)
-    async with open_notifier(database, open_parts_for, MemoryBroker(), feed_poll_seconds=0.05) as notifier:
-        await _halts(notifier, "UPDATE events.head SET epoch = gen_random_uuid()", database)
+    """It halted until somebody restarted it, after a failover at night."""
+    job_id = await writer.job(3)
+    former = (await writer.log.head()).epoch
+    broker = MemoryBroker()
+    async with (
+        writer.relaying(broker),
+        open_notifier(database, open_parts_for, broker, feed_poll_seconds=0.05) as notifier,
+    ):
+        async with notifier.open("/ws") as socket, as_owner(database) as owner:
+            await owner.execute("SELECT events.renew_epoch('it was replaced')")
+            assert await socket.close_code() == 1011
+        now = (await writer.log.head()).epoch
+        while (await notifier.get("/readyz"))[0] != 200:
+            await asyncio.sleep(0.05)
+        for cursor, accepted in ((f"{former}.3", False), (f"{now}.99", False), (f"{now}.3", True)):
+            if not accepted:
+                with pytest.raises(InvalidStatus) as refused:
+                    await notifier.connecting(f"/ws/{job_id}?after={cursor}")
+                assert refused.value.response.status_code == 410
+                continue
+            async with notifier.open(f"/ws/{job_id}?after={cursor}") as socket:
+                await writer.append(job_id, 2)
+                assert await socket.versions(2) == [4, 5]
 
 
 async def test_a_hole_in_the_log_ends_every_socket_loudly(

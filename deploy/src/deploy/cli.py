@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 
@@ -59,10 +59,10 @@ def cli() -> None:
     """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG"):
-            code = cli.main(prog_name="millrace", standalone_mode=False)
+            code = cli.main(arguments, prog_name="millrace", standalone_mode=False)
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(wrong.exit_code)

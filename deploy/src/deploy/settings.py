@@ -15,7 +15,7 @@ from notifier.settings import NotifierSettings
 from processor.settings import ProcessorSettings
 
 # What else is read from the environment: by commands, by examples.
-_OTHERS = frozenset({"MILLRACE_ADMIN_DATABASE_URL", "MILLRACE_ROLE_PASSWORD", "MILLRACE_URL"})
+_OTHERS = frozenset({"MILLRACE_ADMIN_DATABASE_URL", "MILLRACE_ROLE_PASSWORD", "MILLRACE_URL", "MILLRACE_KEY"})
 _SERVICES = (GatewaySettings, IngestSettings, NotifierSettings, ProcessorSettings)
 
 

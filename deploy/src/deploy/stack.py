@@ -112,6 +112,10 @@ class Stack:
     def _urls(self, service: str) -> str:
         return ",".join(self.url(name) for name in self.processes if _service_of(name) == service)
 
+    @property
+    def key_pepper(self) -> str:
+        return self._data.secrets.key_pepper
+
     def postgres_url(self, role: str) -> str:
         return self._database.url(role)
 

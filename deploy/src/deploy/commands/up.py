@@ -21,12 +21,12 @@ from events.telemetry import configure_logging
 async def up() -> None:
     """Run everything in one process, on embedded parts (`make run`)."""
     settings = settings_told()
+    warn_of_another_database(settings, os.environ)
     if settings.broker_url.get_secret_value() not in ("", "memory://"):
         raise StartupError(
             "MILLRACE_BROKER_URL is set, and `make run` has a broker of its own, in its memory. Unset it, "
             "or use `make stack`, which runs RabbitMQ."
         )
-    warn_of_another_database(settings, os.environ)
     stop = stop_signal()
     with open_data_directory(settings.data_dir) as data:
         configure_logging(data.logs / "millrace.log", settings.log_level)

@@ -1,0 +1,162 @@
+"""A log that is a copy, or has lost its end, is another log: whoever appends first notices."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy import postgres, provision
+from deploy.postgres import PostgresServer
+from deploy.postgres_wheel import binaries_of_the_wheel
+from deploy.provision import Database
+from events.checkpoints import Checkpoints
+from events.log import Head
+from fixtures.log import OpenLog, as_owner, note, open_log, request
+
+STREAM = "note:1"
+
+
+async def _append(opened: OpenLog, count: int = 1) -> Head:
+    await opened.appender.append(request(*[note(STREAM) for _ in range(count)]))
+    return await opened.log.head()
+
+
+async def _reasons(owner: asyncpg.Connection) -> list[str]:
+    return [row["because"] for row in await owner.fetch("SELECT because FROM events.epochs ORDER BY number")]
+
+
+async def test_a_log_in_its_place_stays_the_same_one(database: Database) -> None:
+    epochs = set()
+    for _ in range(2):
+        async with open_log(database) as opened:
+            epochs.add((await _append(opened)).epoch)
+    async with as_owner(database) as owner:
+        assert await _reasons(owner) == ["it begins"]
+    assert len(epochs) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "because"), [(1, "it is on another database cluster"), (3, "it was restored into another table")]
+)
+async def test_a_log_that_has_moved_is_another_one_from_the_next_append_on(
+    database: Database, part: int, because: str
+) -> None:
+    async with open_log(database) as opened, as_owner(database) as owner:
+        former = await _append(opened, 3)
+        checkpoints = Checkpoints(opened.pool)
+        relay = await checkpoints.acquire("relay.test")
+        await checkpoints.save(relay, 2)
+        await opened.pool.execute("SELECT events.begin_subscription('billing', 2)")
+        parts = (await owner.fetchval("SELECT place FROM events.epochs")).split("/")
+        parts[part - 1] = "1"
+        await owner.execute("UPDATE events.epochs SET place = $1", "/".join(parts))
+
+        async with open_log(database) as another:
+            now = await _append(another)
+            await _append(another)
+        async with open_log(database) as yet_another:
+            assert (await _append(yet_another)).epoch == now.epoch, "once is enough"
+        assert now.epoch != former.epoch
+        assert await _reasons(owner) == ["it begins", because]
+        places = {row["name"]: row for row in await owner.fetch("SELECT * FROM events.checkpoints")}
+        assert dict(places["relay.test"]) == {
+            "name": "relay.test", "position": 2, "epoch": now.epoch, "fence": relay.fence + 1,
+        }  # fmt: skip
+        assert places["subscriber.billing"]["epoch"] == former.epoch, "its owner says where it goes on"
+
+
+async def test_a_log_that_has_lost_its_end_is_another_one(database: Database) -> None:
+    """A standby was promoted that had not heard of the last events. Whoever had seen them could read others in their
+    place, and went on as if nothing had happened."""
+    async with open_log(database) as opened, as_owner(database) as owner:
+        former = await _append(opened, 1)
+        await _append(opened, 2)
+        async with owner.transaction():
+            for statement in (
+                "DELETE FROM events.events WHERE position > 1",
+                "DELETE FROM events.event_ids WHERE position > 1",
+                "UPDATE events.streams SET version = 1",
+                "UPDATE events.head SET position = 1",
+            ):
+                await owner.execute(statement)
+        await _cut_all(database)
+        now = await _append(opened, 1)
+        assert now.epoch != former.epoch
+        assert now.position == 2
+        assert (await _reasons(owner))[1] == "it ends at 1, and 3 was known of it: events are lost"
+
+
+async def test_a_promoted_copy_is_another_log_unless_replication_is_said_to_lose_nothing(tmp_path: Path) -> None:
+    async with _server(tmp_path / "primary") as primary:
+        passwords = provision.new_passwords()
+        database = await provision.provision(primary.admin_url(), "millrace", passwords)
+        async with open_log(database) as opened:
+            former = await _append(opened, 3)
+        await asyncio.to_thread(_copy, primary, tmp_path / "copy")
+    async with _server(tmp_path / "copy") as promoted:
+        copied = Database(promoted.admin_url("millrace"), passwords)
+        await _until_writable(copied)
+        async with as_owner(copied) as owner:
+            transaction = owner.transaction()
+            await transaction.start()
+            await owner.execute("SET LOCAL millrace.failover = 'lossless'")
+            assert await owner.fetchval("SELECT events.recognise(NULL, 0)") == former.epoch
+            await transaction.rollback()
+            async with open_log(copied) as opened:
+                now = await _append(opened)
+            assert now.epoch != former.epoch
+            assert (await _reasons(owner))[1] == "a standby was promoted, or the cluster was restored to a moment"
+
+
+@asynccontextmanager
+async def _server(directory: Path) -> AsyncIterator[PostgresServer]:
+    os.makedirs(directory, exist_ok=True)
+    native: Any = postgres.native_server
+    server: PostgresServer = await asyncio.to_thread(
+        native, binaries_of_the_wheel(), directory, "a-password", {"fsync": "off", "shared_buffers": "32MB"}
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def _copy(primary: PostgresServer, directory: Path) -> None:
+    """As a standby is made; it finds no primary, and promotes itself."""
+    data = directory / "data"
+    directory.mkdir()
+    owner = (directory.parent / "primary" / "data").stat()
+    program = [binaries_of_the_wheel() / "pg_basebackup", f"--dbname={primary.admin_url()}", f"--pgdata={data}"]
+    subprocess.run([*program, "--checkpoint=fast"], check=True, capture_output=True)
+    (data / "recovery.signal").touch()
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write("restore_command = 'false'\n")
+    for path in (data, *data.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+async def _until_writable(database: Database) -> None:
+    while True:
+        async with as_owner(database) as owner:
+            if not await owner.fetchval("SELECT pg_is_in_recovery()"):
+                return
+        await asyncio.sleep(0.05)
+
+
+async def _cut_all(database: Database) -> None:
+    """As a failover does to everybody's connections."""
+    connection = await asyncpg.connect(database.admin_url)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'millrace-test'"
+        )
+    finally:
+        await connection.close()
