@@ -133,7 +133,7 @@ def _copy(primary: PostgresServer, directory: Path) -> None:
     data = directory / "data"
     directory.mkdir()
     owner = (directory.parent / "primary" / "data").stat()
-    program = [binaries_of_the_wheel() / "pg_basebackup", f"--dbname={primary.admin_url()}", f"--pgdata={data}"]
+    program = [str(binaries_of_the_wheel() / "pg_basebackup"), f"--dbname={primary.admin_url()}", f"--pgdata={data}"]
     subprocess.run([*program, "--checkpoint=fast"], check=True, capture_output=True)
     (data / "recovery.signal").touch()
     with (data / "postgresql.auto.conf").open("a") as settings:
