@@ -30,6 +30,7 @@ async def test_a_backup_under_load_is_restored_elsewhere_as_another_log_that_fin
     source, other, backup = tmp_path / "source", tmp_path / "other", tmp_path / "backups" / "monday"
     async with running(source) as first, Client(first.url, first.admin_key) as client:
         waiting = await _job_that_waits(first.url, first.admin_key)
+        await client.upload(_BODY)
         uploading = asyncio.create_task(_upload_until_cancelled(client))
         former = await _at(source).asks("backup", str(backup))
         uploading.cancel()

@@ -1,5 +1,6 @@
 """The operator's command, `millrace`: which commands there are, and how it ends."""
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+import structlog
 
 from deploy.exits import Exit, sentences
 
@@ -59,7 +61,17 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
+    # Remarks of the parts that a command is wired from go where ours go. `up` and `stack` have logs of their own.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+    run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> None:
+    code: object = None
     try:
         with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG"):
             code = cli.main(arguments, prog_name="millrace", standalone_mode=False)
@@ -70,4 +82,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         interrupted = isinstance(ended.__cause__, KeyboardInterrupt)
         click.echo("Interrupted." if interrupted else "Nothing was done.", err=True)
         sys.exit(Exit.INTERRUPTED if interrupted else Exit.WRONG)
-    sys.exit(code)  # None, or what a command has ended with
+    sys.exit(code if isinstance(code, int) else Exit.FINE)

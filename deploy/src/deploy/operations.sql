@@ -27,9 +27,11 @@ WHERE ($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR queue = $2) AND
 ORDER BY parked_at DESC, id DESC
 LIMIT $4;
 
--- name: tenants_with_dead_letters
--- One null for those that tell no tenant.
-SELECT DISTINCT tenant FROM processor.dead_letters WHERE replayed_at IS NULL AND ($1::uuid[] IS NULL OR id = ANY ($1));
+-- name: waiting_dead_letters
+-- By tenant; null for those that tell none.
+SELECT tenant, array_agg(id ORDER BY parked_at, id) AS ids FROM processor.dead_letters
+WHERE replayed_at IS NULL AND ($1::uuid[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR queue = $2)
+GROUP BY tenant;
 
 -- name: keys
 SELECT id, tenant, name, scopes, made_by, created_at, expires_at, revoked_at, last_used_at

@@ -63,13 +63,15 @@ async def _through_broker(target: Target, ids: list[UUID] | None, queue: str | N
     ):
         await broker.ping()
         letters = DeadLetters(pool, broker)
-        tenants = await pool.fetch(load_queries("deploy", "operations.sql")["tenants_with_dead_letters"], ids)
+        # Those that wait now: one that fails again is parked again, and would be replayed for ever.
+        waiting = await pool.fetch(load_queries("deploy", "operations.sql")["waiting_dead_letters"], ids, queue)
+        total = sum(len(row["ids"]) for row in waiting)
         with progress("Replaying") as advance:
-            for (tenant,) in tenants:
-                selection = Selection(tenant or "", ids=ids, queue=queue)
-                while some := await letters.replay(selection, limit=REPLAY_LIMIT):
-                    done += some
-                    advance(len(done), len(done))
+            for row in waiting:
+                for begin in range(0, len(row["ids"]), REPLAY_LIMIT):
+                    selection = Selection(row["tenant"] or "", ids=row["ids"][begin : begin + REPLAY_LIMIT])
+                    done += await letters.replay(selection, limit=REPLAY_LIMIT)
+                    advance(len(done), total)
     return done
 
 

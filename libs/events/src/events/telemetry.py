@@ -113,7 +113,7 @@ def configure_logging(log_file: Path, console_level: str) -> None:
         )
 
     as_json = formatter(structlog.processors.JSONRenderer(default=str))
-    readable = formatter(structlog.dev.ConsoleRenderer())
+    readable = formatter(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(readable if sys.stderr.isatty() else as_json)
     console.setLevel(console_level)
