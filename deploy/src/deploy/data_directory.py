@@ -6,7 +6,7 @@ secrets.json passwords of the servers' roles, and the secret that the services s
 admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
 database-url where the database is that runs now, as its owner; mode 600
-postgres/ rabbitmq/ blobs/ logs/
+postgres/ rabbitmq/ prometheus/ blobs/ logs/
 """
 
 import fcntl
