@@ -7,7 +7,7 @@ admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
 database-url where the database is that runs now, as its owner; mode 600
 url          where the gateway is that runs now
-postgres/ rabbitmq/ blobs/ logs/
+postgres/ rabbitmq/ prometheus/ blobs/ logs/
 """
 
 import fcntl

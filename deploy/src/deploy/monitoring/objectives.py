@@ -28,6 +28,10 @@ class Objective:
     def budget(self) -> float:
         return round(1 - self.share, 6)
 
+    def count(self, window: str) -> str:
+        """How many there were."""
+        return self.all.format(window=window).replace("rate(", "increase(")
+
     def record(self, window: str) -> str:
         return f"objective:{self.name}_missed:ratio_rate{window}"
 
@@ -86,6 +90,9 @@ BURNS = (
     Burn(1, long="3d", short="6h", severity="ticket"),
 )
 
+# Nobody is woken by one slow request of a night in which there were three.
+FEW = 100
+
 WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 
 
@@ -112,8 +119,13 @@ def _alerts() -> Iterator[dict[str, Any]]:
             yield {
                 "alert": objective.alert,
                 "expr": " and ".join(
-                    f"{objective.record(window)} > {burn.factor:g} * {objective.budget:g}"
-                    for window in (burn.long, burn.short)
+                    [
+                        *(
+                            f"{objective.record(window)} > {burn.factor:g} * {objective.budget:g}"
+                            for window in (burn.long, burn.short)
+                        ),
+                        f"{objective.count(burn.long)} > {FEW}",
+                    ]
                 ),
                 "labels": {"severity": burn.severity, "objective": objective.name, "burn": f"{burn.factor:g}"},
                 "annotations": {
