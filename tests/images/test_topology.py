@@ -66,7 +66,16 @@ def test_each_service_is_confined(topology: Topology, service: str) -> None:
 def test_more_replicas_share_the_work(topology: Topology) -> None:
     more = ("--scale", "ingest=2", "--scale", "processor=2", "--scale", "notifier=2")
     topology.compose(
-        "up", "--detach", "--no-build", "--no-recreate", *more, "gateway", "ingest", "processor", "notifier"
+        "up",
+        "--detach",
+        "--no-build",
+        "--no-deps",
+        "--no-recreate",
+        *more,
+        "gateway",
+        "ingest",
+        "processor",
+        "notifier",
     )
     topology.wait_until_healthy()
     assert {service: len(topology.containers(service)) for service in ("ingest", "processor", "notifier")} == {
