@@ -1,9 +1,8 @@
 """Everybody who follows: clients of all dialects, and what each of them has been told."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 
@@ -56,7 +55,7 @@ class Audience:
             if track.cursor < self.history.newest(channel)
         )
 
-    def check(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def check(self, rows: Sequence[asyncpg.Record]) -> None:
         """With the log's rows of jobs: what nobody can know while he listens."""
         for follower, channel, track in self._tracks():
             assert track.begin is not None

@@ -89,7 +89,9 @@ class Breakable:
             self.stack.resume(part)
 
     def _server(self, part: str) -> PostgresServer | RabbitServer | None:
-        return {"postgres": self.stack.postgres, "rabbitmq": self.stack.rabbitmq}.get(part)
+        if part == "postgres":
+            return self.stack.postgres
+        return self.stack.rabbitmq if part == "rabbitmq" else None
 
 
 @dataclass

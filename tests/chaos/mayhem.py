@@ -132,6 +132,7 @@ class Mayhem:
     async def _client(self, first: int) -> AsyncIterator[Client]:
         gateways = self.on.gateways[first:] + self.on.gateways[:first]
         async with Client(gateways[0], self.on.stack.admin_key, *gateways[1:]) as client:
+            client.failed = lambda said: self._failed(client, said)
             yield client
 
     @asynccontextmanager
@@ -224,6 +225,11 @@ class Mayhem:
 
     def note(self, what: str) -> None:
         self.survival.note(self._now(), what)
+
+    def _failed(self, client: Client, said: str) -> None:
+        client.failures.append(said)
+        if not self.restless:  # else it is no wonder
+            self.note(said)
 
     def _written(self, failed: BaseException) -> Path:
         REPORTS.mkdir(parents=True, exist_ok=True)

@@ -42,8 +42,11 @@ def small_disk(path: Path, size: int) -> Iterator[SmallDisk | None]:
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         yield None
         return
+    mounted = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield SmallDisk(path)
     finally:
-        # Lazily: what still runs on it holds it until it has ended.
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        # Where it is now: another session may have moved our folder away. Lazily: what still runs on it holds it.
+        place = os.readlink(f"/proc/self/fd/{mounted}")
+        os.close(mounted)
+        subprocess.run(["umount", "--lazy", place], check=True)

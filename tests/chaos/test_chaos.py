@@ -2,6 +2,7 @@
 of it is restarted, as for a new version. Some seconds of it here, and by `make chaos` as long as MILLRACE_CHAOS_SECONDS
 says, of the seed MILLRACE_CHAOS_SEED."""
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
@@ -42,16 +43,18 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
 ) -> None:
     """Clients of sockets are told to come again, not all at once, and never cut off; requests are all answered."""
     mayhem = Mayhem(breakable, SEED, restless=False, followers=8)
-    ended: dict[str, list[float]] = {}
+    ended: list[list[float]] = []
 
     async def restart_all(load: Load) -> None:
-        await load.until(12)
-        for process in breakable.stack.processes:
-            mayhem.note(f"restart {process}")
+        """One of each at a time, as orchestrators do that are told to restart everything."""
+        await load.until(6)
+        processes = breakable.stack.processes
+        for wave in ([p for p in processes if "-" not in p], [p for p in processes if "-" in p]):
+            mayhem.note(f"restart {', '.join(wave)}")
             began = mayhem.clock()
-            await breakable.stack.restart(process)
+            await asyncio.gather(*(breakable.stack.restart(process) for process in wave))
             followers = mayhem.audience.followers
-            ended[process] = sorted(at for each in followers for at in each.ended_at if at > began)
+            ended.append(sorted(at for each in followers for at in each.ended_at if at > began))
             await load.until(6)
 
     await mayhem.under_load(restart_all)
@@ -61,10 +64,9 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
     assert failures == [], "\n".join(failures)
     assert sum(client.failures for client in mayhem.files) == 0
     assert {how for how in mayhem.audience.ways.ends if " ended " in how} <= POLITELY
-    for process, moments in ended.items():
-        if process.startswith(("notifier", "gateway")):
-            assert len(moments) > 5, process
-            assert moments[-1] - moments[0] > 0.02, f"{process} has sent all of its clients away at once"
+    for moments in ended:
+        assert len(moments) > 5
+        assert moments[-1] - moments[0] > 0.05, "they were all sent away at once"
 
 
 @pytest.mark.thorough
