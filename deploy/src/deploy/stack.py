@@ -124,10 +124,6 @@ class Stack:
     def key_pepper(self) -> str:
         return self._data.secrets.key_pepper
 
-    @property
-    def key_pepper(self) -> str:
-        return self._data.secrets.key_pepper
-
     def postgres_url(self, role: str) -> str:
         return self._database.url(role)
 
