@@ -63,8 +63,8 @@ class Breakable:
         return [*self.stack.processes, "postgres", "rabbitmq"]
 
     def direct(self) -> Mapping[str, str]:
-        """What gateways are told that shall go to the services by no way of ours: such a way lets them in before it knows
-        that nobody listens at its other end."""
+        """What gateways are told that shall go by no way of ours: such a way lets them in before it knows that
+        nobody listens at its other end."""
         return {
             f"MILLRACE_{service.upper()}_URL": f"{self.stack.url(service)},{self.stack.url(f'{service}-2')}"
             for service in _BEHIND_THE_DOOR
