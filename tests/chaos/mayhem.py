@@ -87,6 +87,7 @@ class Mayhem:
 
     async def under_load(self, work: Callable[[Load], Awaitable[None]]) -> None:
         """Do it while clients work and follow. Then they come to their end, and everything is judged."""
+        self.note(f"seed {self.seed}")
         try:
             async with AsyncExitStack() as parts:
                 load = await self._begin(parts)
