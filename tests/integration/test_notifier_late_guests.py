@@ -63,7 +63,7 @@ async def test_who_was_let_in_before_a_restart_and_opened_during_it_is_sent_away
 
 
 @pytest.mark.parametrize("several", [False, True])
-async def test_who_was_let_in_before_the_feed_ended_and_opened_after_it_is_sent_away_too(
+async def test_who_was_let_in_before_the_log_was_replaced_and_opened_after_it_is_sent_away_too(
     database: Database, open_parts_for: OpenParts, writer: Writer, several: bool
 ) -> None:
     """All others had been sent away by then. A stream of several channels opened, and was told nothing for ever; one of
@@ -73,13 +73,15 @@ async def test_who_was_let_in_before_the_feed_ended_and_opened_after_it_is_sent_
         place = notifier.address.host, notifier.address.port
         path = sse(*(f"job:{job_id}" for job_id in jobs))
         async with AsyncExitStack() as clients:
+            early = await clients.enter_async_context(raw_client(*place, "/ws", signed(notifier)))
+            assert (await early.frame())[0] is Opcode.TEXT
             async with nobody_is_let_in(database, 1) as until_it_waits:
                 streaming = following(*place, path, signed(notifier))
                 opening = asyncio.create_task(clients.enter_async_context(streaming))
                 await until_it_waits()
                 async with as_owner(database) as owner:
                     await owner.execute("UPDATE events.head SET epoch = gen_random_uuid()")
-                await notifier.until_halted()
+                assert await early.close_code() == 1011
             (farewell,) = await (await opening).rest()
             assert (farewell.event, farewell.data["code"]) == ("error", "unavailable")
 
