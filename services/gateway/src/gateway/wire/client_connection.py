@@ -167,6 +167,7 @@ class ClientConnection(asyncio.Protocol):
         self._request = self._side = None
         self._reading.close()
         self._answering.close()
+        self._intake.close()
         self.connections.discard(self)
         self._receive = _nothing  # it refers to us: nothing of us stays for as long as the transport does
         return self._unparsed
@@ -192,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
         self.connections.discard(self)
         self._reading.close()
         self._answering.close()
-        self._intake.wait_no_more()
+        self._intake.close()
         self._leave()
         self._receive = _nothing
 

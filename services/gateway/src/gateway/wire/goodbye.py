@@ -74,8 +74,13 @@ class _Leaving(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()
-        self._lost()
+        lost, self._lost = self._lost, _nothing  # it refers to us
+        lost()
 
     def shutdown(self) -> None:
         """uvicorn stops: all was said."""
         self._transport.close()
+
+
+def _nothing() -> None:
+    pass

@@ -33,6 +33,11 @@ class Intake:
             self._waiting.cancel()
             self._waiting = None
 
+    def close(self) -> None:
+        """Let go of whoever reads."""
+        self.wait_no_more()
+        self._go_on = _nothing
+
     def _waited(self) -> None:
         self._waiting = None
         self._go_on()
@@ -46,3 +51,7 @@ class Intake:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
+
+
+def _nothing() -> None:
+    pass
