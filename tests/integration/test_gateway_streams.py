@@ -382,6 +382,28 @@ async def test_a_ticket_that_is_used_up_while_its_credential_is_revoked_leaves_n
         assert await using_it.fetchval("SELECT count(*) FROM gateway.streams") == 0
 
 
+async def test_a_ticket_that_was_made_while_its_credential_was_revoked_opens_no_stream_where_that_was_heard(
+    site: Site, database: Database
+) -> None:
+    """The stream counted from when the ticket was used, so that it had begun after the revocation, and stayed."""
+    made = await site.gateway.ask("POST /api/v1/keys", JSON, body=b'{"name":"page","scopes":["jobs:read"]}')
+    key = json.loads(made.body)
+    ticket = json.loads((await site.gateway.ask("POST /api/v1/auth/tickets", key=key["key"])).body)["ticket"]
+    channel = f"job:{await site.writer.job(1, tenant='default')}"
+    path = f"{sse(channel)}&ticket={ticket}"
+    async with connected(database) as late:
+        await late.execute("CREATE TEMP TABLE kept AS SELECT * FROM gateway.tickets")
+        assert (await site.gateway.ask(f"DELETE /api/v1/keys/{key['id']}")).status == 204
+        async with asyncio.timeout(PATIENCE):
+            while (await site.gateway.ask("GET /api/v1/jobs", key=key["key"])).status != 401:
+                pass
+        await late.execute("INSERT INTO gateway.tickets SELECT * FROM kept")
+    assert await refusal(site.gateway, path) == (401, "unauthenticated")
+    async with connected(database) as looking, asyncio.timeout(PATIENCE):
+        while await looking.fetchval("SELECT count(*) FROM gateway.streams"):
+            pass  # nor is there a way back
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["of heartbeats", "of nothing"])
 @pytest.mark.parametrize("whole", [True, False], ids=["between two messages", "in a message"])
 async def test_a_service_that_is_silent_for_too_long_ends_the_stream_and_its_client_is_told(

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry import context as contexts
@@ -193,8 +192,13 @@ def _type_of(error: Exception) -> str:
 
 
 def _sampled(causes: Iterable[Cause]) -> list[SpanContext]:
-    distinct = {_key(one): one for one in causes if _is_sampled(one)}
-    return [context for one in islice(distinct.values(), _MOST_LINKS) if (context := _read(one)) is not None]
+    distinct: dict[Hashable, Cause] = {}
+    for one in causes:
+        if _is_sampled(one):
+            distinct[_key(one)] = one
+            if len(distinct) == _MOST_LINKS:
+                break
+    return [context for one in distinct.values() if (context := _read(one)) is not None]
 
 
 def _is_sampled(cause: Cause) -> bool:

@@ -279,6 +279,12 @@ class Door:
             opened, cookies = begun
             # Whatever the answer is: who is refused for now and comes again has no other credential.
             request.terms += encode(cookies)
+            try:
+                # It may have been made after its credential was revoked, by a replica that had not heard of that.
+                self._sockets.check_unrevoked(opened.identity, authenticated - opened.age)
+            except Unauthenticated:
+                self._streams.forget(opened.socket)
+                raise
         return opened.socket, opened.identity, authenticated
 
     async def _unless_guessed(self, request: Request, authenticate: Callable[[], Awaitable[T]]) -> T:

@@ -112,10 +112,9 @@ class Feed:
         return bool(batch) and positions == list(range(self._hub.position + 1, last + 1))
 
     async def _survey(self) -> None:
-        """How far we are behind; of a log that is not ours any more, there is no saying."""
+        """How far we are behind; of a log that is not ours any more, there is no saying, and that is seen."""
         head = await self._log.head()
-        if not self._hub.begun or head.epoch != self._hub.epoch:
-            return
+        self._hub.check(head.epoch)
         told = self._hub.position
         untold = await self._log.read(told, 1) if head.position > told else []
         self._lag.set(max(0, head.position - told))

@@ -114,11 +114,13 @@ class Rounds:
         # Else what comes meanwhile would be told in this round by some of a connection's channels, and by others not.
         self._roomy.clear()
         taken = []
-        for cohort in cohorts:
-            taken += cohort.take()
-            if turn.over:
-                await turn.pass_on()
-        self._roomy.set()
+        try:
+            for cohort in cohorts:
+                taken += cohort.take()
+                if turn.over:
+                    await turn.pass_on()
+        finally:
+            self._roomy.set()
         return taken
 
 

@@ -50,6 +50,7 @@ class Sockets:
         self._ended: dict[str, float] = {}  # when we heard of it, by our loop's clock
         self._missed_before = self._loop.time()  # what ended before this, we may not have heard of
         self._closed: list[Socket] = []  # whose terms are to be forgotten
+        self._forgotten = False  # whether the terms of what is open were, though they should not
         self._readings: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.draining = False
@@ -80,8 +81,7 @@ class Sockets:
 
     def check(self, identity: Identity, authenticated: float) -> None:
         """Raise if it is over. `authenticated`: the loop's time when the identity was known to be good."""
-        if self._was_revoked(identity, authenticated):
-            raise Unauthenticated("The credential has been revoked.")
+        self.check_unrevoked(identity, authenticated)
         if self._was_out_of_hearing(identity, authenticated):
             raise NotHeard(
                 "Whether the credential has been revoked meanwhile is not known here. Make a new ticket, or try again."
@@ -89,6 +89,11 @@ class Sockets:
         expires_at = identity.principal.expires_at
         if expires_at is not None and expires_at <= time.time():
             raise TokenExpired("The credential has expired.")
+
+    def check_unrevoked(self, identity: Identity, authenticated: float) -> None:
+        """As far as it was heard here."""
+        if self._was_revoked(identity, authenticated):
+            raise Unauthenticated("The credential has been revoked.")
 
     def enter(self, socket_id: UUID, identity: Identity, authenticated: float, codes: Codes = CODES) -> Socket:
         """Take a place, before the handshake: from now on what ends the identity ends the socket."""
@@ -183,9 +188,12 @@ class Sockets:
         """Forget the terms of what has closed, and nothing else."""
         closed, self._closed = self._closed, []
         try:
-            if await self._terms.sweep(closed):
+            self._forgotten |= await self._terms.hold_on()  # it says so once
+            await self._terms.forget(closed)
+            if self._forgotten:
                 for socket in tuple(self._open.values()):
                     await self.keep_terms(socket)
+                self._forgotten = False
         except BaseException:
             self._closed += closed
             raise

@@ -65,15 +65,18 @@ class Terms:
         row = await self._pool.fetchrow(self._queries["socket_terms"], socket_id)
         return None if row is None else _lease(row)
 
-    async def sweep(self, closed: Sequence[Socket]) -> bool:
-        """Say that we are there, and forget what has closed, and whoever is not there any more. True if what is held
-        here was forgotten: we could not be seen for long, or the database has crashed."""
-        ids, openings = [socket.id for socket in closed], [socket.opening for socket in closed]
+    async def hold_on(self) -> bool:
+        """Say that we are there. True, the first time that we say it, if what is held here was forgotten: we could not
+        be seen for long, or the database has crashed."""
         forgotten: bool = await self._pool.fetchval(self._queries["hold_on"], self._holder, _DEAD_SECONDS)
+        return forgotten
+
+    async def forget(self, closed: Sequence[Socket]) -> None:
+        """Of what has closed or expired, and of whoever is not there any more."""
+        ids, openings = [socket.id for socket in closed], [socket.opening for socket in closed]
         await self._pool.execute(self._queries["forget_sockets"], ids, openings)
         await self._pool.execute(self._queries["forget_expired"])
         await self._pool.execute(self._queries["forget_holders"], self._holder, _DEAD_SECONDS)
-        return forgotten
 
     async def aclose(self) -> None:
         """Let go of all that is held here. If the database is away, the others will see that we are gone."""

@@ -87,7 +87,9 @@ def recorder(telemetry: Telemetry) -> Record:
         elapsed = now - request.began
         example = None
         if elapsed > _SLOW_SECONDS or now > next_example:
-            example, next_example = exemplar(request.traceparent.decode()), now + _SECONDS_BETWEEN
+            example = exemplar(request.traceparent.decode())
+            if example is not None:
+                next_example = now + _SECONDS_BETWEEN
         counted(request.route, method, status).inc()
         timed(request.route, method).observe(elapsed, example)
         if request.tenant is not None:
