@@ -46,21 +46,25 @@ async def dump(url: str, file: Path, snapshot: str, written: Callable[[int], Non
 async def restore(
     url: str, file: Path, *, before: Sequence[str], after: Sequence[str], read: Callable[[int], None]
 ) -> None:
-    """All in one transaction, with the statements before and after: it is restored, or nothing has happened."""
+    """All in one transaction, with the statements before and after: it is restored, or nothing has happened.
+
+    Whatever ends us, psql comes to the end of what it was given, and then nothing is committed: only we say COMMIT, last.
+    (By --single-transaction psql says it for itself, also at the end of half a script.)
+    """
     place, environment = _connecting(url)
     script = await _start("pg_restore", ["--no-owner", "--file=-", str(file)], environment)
-    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null"]
+    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     taking = await _start("psql", [*arguments, "--file=-", f"--dbname={place}"], environment)
     assert script.stderr is not None
     assert taking.stderr is not None
     complaints = [asyncio.create_task(stream.read()) for stream in (script.stderr, taking.stderr)]
     whole = False
     try:
-        await _say(taking, before)
+        await _say(taking, ["BEGIN", *before])
         await _pass_on(script, taking, read)
         whole = await script.wait() == 0
         if whole:  # half a backup must not be committed: without the end of its script, psql is killed
-            await _say(taking, after)
+            await _say(taking, [*after, "COMMIT"])
             assert taking.stdin is not None
             taking.stdin.close()
             await taking.wait()
