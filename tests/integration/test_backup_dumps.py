@@ -34,6 +34,7 @@ async def _head(owner: asyncpg.Connection) -> tuple[object, int]:
     assert row is not None
     return row["epoch"], row["position"]
 
+
 # Restores a file that never says anything: everything is dropped, and nothing has come back yet.
 _RESTORING = """
 import asyncio, json, sys
@@ -98,7 +99,7 @@ async def test_a_restore_that_is_killed_in_the_middle_has_changed_nothing(databa
 
 async def _until(admin: asyncpg.Connection, restoring: str) -> None:
     while not await admin.fetchval(
-        f"SELECT {restoring} FROM pg_stat_activity WHERE datname = current_database() "  # noqa: S608 - ours
+        f"SELECT {restoring} FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name = 'millrace-operator'"
     ):
         await asyncio.sleep(0.02)

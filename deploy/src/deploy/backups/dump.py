@@ -48,8 +48,8 @@ async def restore(
 ) -> None:
     """All in one transaction, with the statements before and after: it is restored, or nothing has happened.
 
-    Whatever ends us, psql comes to the end of what it was given, and then nothing is committed: only we say COMMIT, last.
-    (By --single-transaction psql says it for itself, also at the end of half a script.)
+    Whatever ends us, psql comes to the end of what it was given, and nothing is committed: only we say COMMIT, last. By
+    --single-transaction psql says it for itself, also at the end of half a script.
     """
     place, environment = _connecting(url)
     script = await _start("pg_restore", ["--no-owner", "--file=-", str(file)], environment)
