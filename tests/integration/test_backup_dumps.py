@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -77,17 +78,23 @@ async def test_what_was_appended_after_the_snapshot_is_not_in_the_dump_and_half_
 
 async def test_a_restore_that_is_killed_in_the_middle_has_changed_nothing(database: Database, tmp_path: Path) -> None:
     """psql was given its script through a pipe, in a transaction of its own making. When millrace was killed, the pipe
-    ended, and psql took that for the end of the script: it committed an empty database, or half a log."""
+    ended, and psql took that for the end of the script: it committed an empty database, or half a log.
+
+    And a password that was given as `?password=` was among psql's arguments, for everybody on the machine.
+    """
     silent = tmp_path / "database.dump"
     os.mkfifo(silent)
     await _append(database, 3)
     admin = await asyncpg.connect(database.admin_url)
     try:
         former = await _head(admin)
-        wish = json.dumps([database.admin_url, str(silent), _BEFORE, _AFTER])
+        url, password = _with_password_in_query(database.admin_url)
+        wish = json.dumps([url, str(silent), _BEFORE, _AFTER])
         millrace = await asyncio.create_subprocess_exec(sys.executable, "-c", _RESTORING, wish)
         with await asyncio.to_thread(silent.open, "wb"):  # as soon as pg_restore reads it
             await _until(admin, f"bool_or(state = 'idle in transaction' AND query LIKE '%{SCHEMAS[-1]}%')")
+            for child in await asyncio.to_thread(_arguments_of_children, millrace.pid):
+                assert password not in child
             millrace.send_signal(signal.SIGKILL)
             await millrace.wait()
             await _until(admin, "count(*) = 0")
@@ -95,6 +102,19 @@ async def test_a_restore_that_is_killed_in_the_middle_has_changed_nothing(databa
     finally:
         await admin.close()
     await _append(database, 1)
+
+
+def _with_password_in_query(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    assert parts.password
+    netloc = parts.netloc.replace(f":{parts.password}@", "@")
+    return urlunsplit(parts._replace(netloc=netloc, query=f"password={parts.password}")), unquote(parts.password)
+
+
+def _arguments_of_children(pid: int) -> list[str]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 2, "pg_restore and psql"
+    return [Path(f"/proc/{child}/cmdline").read_text() for child in children]
 
 
 async def _until(admin: asyncpg.Connection, restoring: str) -> None:

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import pytest
-
 from deploy.data_directory import kept_key_pepper, open_data_directory
 from deploy.provision import Database
 from events.blobs import open_blobs
@@ -24,9 +21,9 @@ async def _append(database: Database, count: int) -> None:
             await opened.appender.append(request(note("note:1")))
 
 
-def _operator(database: Database, blobs: Path, role: str = "owner") -> Operator:
-    url = database.admin_url if role == "admin" else database.url(role)
-    return Operator({"MILLRACE_DATABASE_URL": url, "MILLRACE_BLOBS_URL": str(blobs), "MILLRACE_DATA_DIR": "/nowhere"})
+def _operator(database: Database, blobs: Path) -> Operator:
+    settings = {"MILLRACE_DATABASE_URL": database.url("owner"), "MILLRACE_BLOBS_URL": str(blobs)}
+    return Operator(settings | {"MILLRACE_DATA_DIR": "/nowhere"})
 
 
 async def _epoch(database: Database) -> str:
@@ -117,21 +114,6 @@ async def test_without_a_store_for_blobs_there_is_no_backup_and_no_restore_of_bl
     assert await _epoch(database) == former
     assert set(os.listdir(tmp_path)) == {"blobs", "without", "with"}
     assert (await untold.says("restore", str(tmp_path / "without")))[0] == 0, "it has none"
-
-
-@pytest.mark.parametrize("role", ["owner", "admin"])
-async def test_nobody_restores_over_services_that_work(database: Database, tmp_path: Path, role: str) -> None:
-    """The owner of the schemas is not told how others' connections call themselves, so it saw no services."""
-    operator = _operator(database, tmp_path / "blobs", role)
-    await operator.asks("backup", str(tmp_path / "backup"))
-    service = await asyncpg.connect(
-        database.url("processor"), server_settings={"application_name": "millrace-processor"}
-    )
-    try:
-        code, _, err = await operator.says("restore", str(tmp_path / "backup"), "--force")
-    finally:
-        await service.close()
-    assert (code, "processor work on this database" in err) == (4, True), err
 
 
 async def test_the_key_pepper_of_an_installation_outlives_restores_that_are_refused(

@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from deploy.postgres_wheel import binaries_of_the_wheel
 from deploy.provision import SCHEMAS
@@ -129,9 +129,12 @@ def _connecting(url: str) -> tuple[str, dict[str, str]]:
     parts = urlsplit(url)
     user, _, address = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
-    place = urlunsplit(parts._replace(netloc=f"{name}@{address}" if name else address))
+    told = parse_qsl(parts.query, keep_blank_values=True)
+    password = next((value for key, value in told if key == "password"), unquote(password))
+    query = urlencode([(key, value) for key, value in told if key != "password"], quote_via=quote)
+    place = urlunsplit(parts._replace(netloc=f"{name}@{address}" if name else address, query=query))
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
     environment |= {name: value for name, value in os.environ.items() if name.startswith("PG")}
     if password:
-        environment["PGPASSWORD"] = unquote(password)
+        environment["PGPASSWORD"] = password
     return place, environment | {"LC_ALL": "C", "TZ": "UTC", "PGAPPNAME": "millrace-operator"}

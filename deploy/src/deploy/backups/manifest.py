@@ -2,7 +2,7 @@
 
 manifest.json  this, written last
 database.dump  by pg_dump, in its custom format: log, projections, keys, outboxes, all as of one moment
-blobs.jsonl    a line for each blob: its key, its bytes, its SHA-256 if it was copied
+blobs.jsonl    a line for each blob: its key, its bytes, its SHA-256 if it was copied; this has the list's own
 blobs/         the copies
 secrets.json   what opens that which is sealed in the database; mode 600, and only of `make run` and `make stack`
 """

@@ -20,7 +20,7 @@ from deploy.exits import Exit
 from deploy.options import as_json, on_a_loop
 from deploy.postgres_wheel import open_server
 from deploy.printing import Advance, note, print_facts, print_json, progress
-from deploy.provision import MEMBERSHIPS, OWNER, SCHEMAS, Database, migrate_all, provision_roles
+from deploy.provision import OWNER, SCHEMAS, Database, migrate_all, provision_roles
 from deploy.settings import DeploySettings
 from deploy.target import OWNER_ROLE, Target, is_running, let_in
 from deploy.verification import Report, verify
@@ -28,11 +28,11 @@ from events.blobs import Blobs
 from events.database import open_pool
 from events.errors import Conflict, StartupError
 
-# By their roles, whom everybody may see, or by what they call themselves; we are millrace-operator.
+# Services name their connections so; ours is millrace-operator.
 _AT_WORK = """
-SELECT DISTINCT coalesce(nullif(application_name, ''), usename::text) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND (usename::text = ANY ($1)
-    OR application_name ~ '^millrace-' AND application_name <> 'millrace-operator')
+SELECT DISTINCT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND application_name ~ '^millrace-' AND application_name <> 'millrace-operator'
+    AND pid <> pg_backend_pid()
 """
 # What 0006_epochs.sql does in events.renew_epoch: an older log has no such function, and its migration notes the rest.
 _OLDER_THAN_EPOCHS = (
@@ -153,9 +153,7 @@ def _keep_secrets(folder: Path, data: DataDirectory) -> None:
 async def _check_place(place: _Place, *, force: bool) -> None:
     connection = await asyncpg.connect(place.url, timeout=10)
     try:
-        if at_work := [
-            row[0] for row in await connection.fetch(_AT_WORK, [f"millrace_{role}" for role in MEMBERSHIPS])
-        ]:
+        if at_work := [row[0] for row in await connection.fetch(_AT_WORK)]:
             raise Conflict(f"{', '.join(sorted(at_work))} work on this database. Stop the services first.")
         if force or not await connection.fetchval("SELECT to_regclass('events.head') IS NOT NULL"):
             return
