@@ -116,6 +116,13 @@ async def test_without_a_store_for_blobs_there_is_no_backup_and_no_restore_of_bl
     assert (await untold.says("restore", str(tmp_path / "without")))[0] == 0, "it has none"
 
 
+async def test_a_backup_leaves_the_draft_of_another_one_alone(database: Database, tmp_path: Path) -> None:
+    """Two were made in the same folder at once: the second removed what the first was writing."""
+    (tmp_path / "backup.partial").mkdir()
+    await _operator(database, tmp_path / "blobs").asks("backup", str(tmp_path / "backup"))
+    assert set(os.listdir(tmp_path)) >= {"backup", "backup.partial"}
+
+
 async def test_the_key_pepper_of_an_installation_outlives_restores_that_are_refused(
     database: Database, tmp_path: Path
 ) -> None:
