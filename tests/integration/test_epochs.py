@@ -12,6 +12,8 @@ import asyncpg
 import pytest
 
 from deploy import postgres, provision
+from deploy.checks.database import check_database
+from deploy.checks.finding import Finding
 from deploy.postgres import PostgresServer
 from deploy.postgres_wheel import binaries_of_the_wheel
 from deploy.provision import Database
@@ -114,6 +116,32 @@ async def test_a_promoted_copy_is_another_log_unless_replication_is_said_to_lose
             assert (await _reasons(owner))[1] == "a standby was promoted, or the cluster was restored to a moment"
 
 
+async def test_the_doctor_says_of_a_standby_that_it_is_one(tmp_path: Path) -> None:
+    """It asked where the log is, which a standby cannot say, and that was a bug of ours, exit code 70. And of others'
+    connections it saw none: a role that may not see their kind counted its own alone, and said nothing of old
+    transactions."""
+    async with _server(tmp_path / "primary") as primary:
+        passwords = provision.new_passwords()
+        await provision.provision(primary.admin_url(), "millrace", passwords)
+        await asyncio.to_thread(_copy, primary, tmp_path / "copy", "standby.signal")
+    async with _server(tmp_path / "copy") as standby:
+        copied = Database(standby.admin_url("millrace"), passwords)
+        other = await asyncpg.connect(copied.url("gateway"))
+        by_owner, by_service = [await _findings(copied.url(role)) for role in ("owner", "processor")]
+        await other.close()
+    assert by_owner["server"].state == "wrong"
+    assert "a standby" in by_owner["server"].says
+    assert by_owner["epoch"].state == "ok"
+    assert "transactions" not in by_owner, "it sees everybody's, and none is old"
+    assert by_service["transactions"].state == "skipped"
+    for found in (by_owner, by_service):
+        assert found["connections"].says.startswith("2 of "), found["connections"].says
+
+
+async def _findings(url: str) -> dict[str, Finding]:
+    return {one.check: one for one in await check_database(url, None)}
+
+
 @asynccontextmanager
 async def _server(directory: Path) -> AsyncIterator[PostgresServer]:
     os.makedirs(directory, exist_ok=True)
@@ -128,14 +156,14 @@ async def _server(directory: Path) -> AsyncIterator[PostgresServer]:
         await server.stop()
 
 
-def _copy(primary: PostgresServer, directory: Path) -> None:
-    """As a standby is made; it finds no primary, and promotes itself."""
+def _copy(primary: PostgresServer, directory: Path, signal: str = "recovery.signal") -> None:
+    """As a standby is made; it finds no primary, and promotes itself, unless it is to stay one (`standby.signal`)."""
     data = directory / "data"
     directory.mkdir()
     owner = (directory.parent / "primary" / "data").stat()
     program = [str(binaries_of_the_wheel() / "pg_basebackup"), f"--dbname={primary.admin_url()}", f"--pgdata={data}"]
     subprocess.run([*program, "--checkpoint=fast"], check=True, capture_output=True)
-    (data / "recovery.signal").touch()
+    (data / signal).touch()
     with (data / "postgresql.auto.conf").open("a") as settings:
         settings.write("restore_command = 'false'\n")
     for path in (data, *data.rglob("*")):

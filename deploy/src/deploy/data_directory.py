@@ -3,6 +3,7 @@
 version      which layout the directory has
 lock         held while a Millrace runs on it
 secrets.json passwords of the servers' roles, and the secret that the services share; mode 600
+former-key-peppers  those that a restore has replaced, a line each; mode 600
 admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
 database-url where the database is that runs now, as its owner; mode 600
@@ -62,7 +63,12 @@ class DataDirectory:
         _write_secret(self.path / "url", f"{url}\n")
 
     def keep_key_pepper(self, pepper: str) -> "DataDirectory":
-        """What an earlier Millrace has sealed can be opened with this one only."""
+        """What an earlier Millrace has sealed can be opened with this one only. The former one is kept beside it."""
+        if pepper == self.secrets.key_pepper:
+            return self
+        former = self.path / "former-key-peppers"
+        kept = former.read_text() if former.exists() else ""
+        _write_secret(former, f"{kept}{self.secrets.key_pepper}\n")
         secrets = replace(self.secrets, key_pepper=pepper)
         _write_secret(self.path / "secrets.json", json.dumps(asdict(secrets), indent=2) + "\n")
         return replace(self, secrets=secrets)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 import asyncpg
 import click
@@ -64,10 +65,12 @@ def _told(error: BaseException) -> tuple[str, Exit] | None:
             return f"The database does not let this role do that: {error}. {advice}", Exit.REFUSED
         case _ if isinstance(error, _NO_SCHEMA):
             return f"This database is not as this release expects it: {error}. Run `millrace migrate`.", Exit.WRONG
+        case BrokenPipeError():  # before what is said of the database: it is an OSError, and who reads us has gone
+            return None
+        case PermissionError() | OSError(filename=str() | bytes() | Path()):
+            return f"Cannot use {error.filename or 'a file'}: {error.strerror}.", Exit.WRONG
         case Exception() if database_gone(error):
             return f"The database does not answer: {str(error) or type(error).__name__}.", Exit.UNREACHABLE
-        case BrokenPipeError():
-            return None
         case KeyboardInterrupt():
             return "Interrupted.", Exit.INTERRUPTED
         case click.exceptions.Exit() | click.ClickException() | click.Abort():

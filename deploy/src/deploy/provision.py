@@ -86,6 +86,8 @@ async def _create_roles(connection: asyncpg.Connection, passwords: Mapping[str, 
         await connection.execute(queries["create_groups"])
         for role, password in passwords.items():
             await connection.execute(await connection.fetchval(queries["login_role"], f"millrace_{role}", password))
+        if OWNER in passwords:
+            await connection.execute(queries["let_see"])
         for role, groups in MEMBERSHIPS.items():
             for group in groups:
                 await connection.execute(f"GRANT {group} TO millrace_{role}")

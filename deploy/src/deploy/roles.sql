@@ -21,6 +21,16 @@ SELECT CASE
     ELSE format('CREATE ROLE %I LOGIN PASSWORD %L', $1, $2::text)
 END;
 
+-- name: let_see
+-- What `doctor` looks for, it must be able to see: others' connections. Not every service lets its administrator say so.
+DO $$
+BEGIN
+    GRANT pg_read_all_stats TO millrace_owner;
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;
+END
+$$;
+
 -- name: grants
 -- The statements that let the role $2 work with the rows of the schema $1, but not change its shape. None if there is
 -- no such schema.

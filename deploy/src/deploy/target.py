@@ -73,8 +73,13 @@ class Target:
         return str(folder) if folder.is_dir() else None
 
     def blobs(self) -> Blobs:
-        """An empty store where we have not been told which it is."""
-        return Blobs(MemoryStore()) if self.blobs_url is None else open_blobs(self.blobs_url)
+        if self.blobs_url is None:
+            raise WrongSettings("MILLRACE_BLOBS_URL is not set.")
+        return open_blobs(self.blobs_url)
+
+    def blobs_if_told(self) -> Blobs:
+        """An empty store where we have not been told which it is: for those who can do without."""
+        return Blobs(MemoryStore()) if self.blobs_url is None else self.blobs()
 
     def _kept(self, file: str) -> str | None:
         if self.directory is None or not (self.directory / file).exists():

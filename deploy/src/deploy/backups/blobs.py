@@ -18,6 +18,10 @@ from events.errors import NotFound
 _AT_ONCE = 4
 
 
+class _Damaged(Exception):
+    """The copy is another one than was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     key: str
@@ -52,17 +56,16 @@ async def keep_blobs(blobs: Blobs, folder: Path, advance: Advance, *, copy: bool
 
 
 async def put_back(folder: Path, into: Blobs, advance: Advance, total: int) -> list[str]:
-    """Copy them back, each checked against the hash that it had. Returns what is wrong with which."""
+    """Copy them back, each checked against the hash that it had: what is wrong replaces nothing, and is returned."""
     copies = open_blobs(str(folder / "blobs"))
     wrong: list[str] = []
     for number, one in enumerate(listed(folder), 1):
         try:
-            written = await _copied(copies, into, one.key)
+            await _copied(copies, into, one.key, expected=one.sha256)
         except NotFound:
             wrong.append(f"{one.key} is not in the backup")
-        else:
-            if written.sha256 != one.sha256:
-                wrong.append(f"{one.key} is not what was copied")
+        except _Damaged:
+            wrong.append(f"{one.key} is not what was copied")
         advance(number, total)
     return wrong
 
@@ -93,7 +96,7 @@ async def _compared(blobs: Blobs, one: Listed) -> str | None:
     return None if there == one.bytes else f"{one.key} has {there} of {one.bytes} bytes"
 
 
-async def _copied(source: Blobs, into: Blobs, key: str) -> Listed:
+async def _copied(source: Blobs, into: Blobs, key: str, *, expected: str | None = None) -> Listed:
     hashed = hashlib.sha256()
     count = 0
     async with into.writing(key) as writer:
@@ -101,6 +104,8 @@ async def _copied(source: Blobs, into: Blobs, key: str) -> Listed:
             hashed.update(chunk)
             count += len(chunk)
             await writer.write(chunk)
+        if expected not in (None, hashed.hexdigest()):
+            raise _Damaged
     return Listed(key, count, hashed.hexdigest())
 
 

@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from deploy.postgres_wheel import binaries_of_the_wheel
 from deploy.provision import SCHEMAS
@@ -46,21 +46,25 @@ async def dump(url: str, file: Path, snapshot: str, written: Callable[[int], Non
 async def restore(
     url: str, file: Path, *, before: Sequence[str], after: Sequence[str], read: Callable[[int], None]
 ) -> None:
-    """All in one transaction, with the statements before and after: it is restored, or nothing has happened."""
+    """All in one transaction, with the statements before and after: it is restored, or nothing has happened.
+
+    Whatever ends us, psql comes to the end of what it was given, and nothing is committed: only we say COMMIT, last. By
+    --single-transaction psql says it for itself, also at the end of half a script.
+    """
     place, environment = _connecting(url)
     script = await _start("pg_restore", ["--no-owner", "--file=-", str(file)], environment)
-    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null"]
+    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     taking = await _start("psql", [*arguments, "--file=-", f"--dbname={place}"], environment)
     assert script.stderr is not None
     assert taking.stderr is not None
     complaints = [asyncio.create_task(stream.read()) for stream in (script.stderr, taking.stderr)]
     whole = False
     try:
-        await _say(taking, before)
+        await _say(taking, ["BEGIN", *before])
         await _pass_on(script, taking, read)
         whole = await script.wait() == 0
         if whole:  # half a backup must not be committed: without the end of its script, psql is killed
-            await _say(taking, after)
+            await _say(taking, [*after, "COMMIT"])
             assert taking.stdin is not None
             taking.stdin.close()
             await taking.wait()
@@ -125,9 +129,12 @@ def _connecting(url: str) -> tuple[str, dict[str, str]]:
     parts = urlsplit(url)
     user, _, address = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
-    place = urlunsplit(parts._replace(netloc=f"{name}@{address}" if name else address))
+    told = parse_qsl(parts.query, keep_blank_values=True)
+    password = next((value for key, value in told if key == "password"), unquote(password))
+    query = urlencode([(key, value) for key, value in told if key != "password"], quote_via=quote)
+    place = urlunsplit(parts._replace(netloc=f"{name}@{address}" if name else address, query=query))
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
     environment |= {name: value for name, value in os.environ.items() if name.startswith("PG")}
     if password:
-        environment["PGPASSWORD"] = unquote(password)
+        environment["PGPASSWORD"] = password
     return place, environment | {"LC_ALL": "C", "TZ": "UTC", "PGAPPNAME": "millrace-operator"}

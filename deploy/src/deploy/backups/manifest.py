@@ -2,14 +2,14 @@
 
 manifest.json  this, written last
 database.dump  by pg_dump, in its custom format: log, projections, keys, outboxes, all as of one moment
-blobs.jsonl    a line for each blob: its key, its bytes, its SHA-256 if it was copied
+blobs.jsonl    a line for each blob: its key, its bytes, its SHA-256 if it was copied; this has the list's own
 blobs/         the copies
 secrets.json   what opens that which is sealed in the database; mode 600, and only of `make run` and `make stack`
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Manifest:
     dump_sha256: str
     store: str  # where the blobs were, `folder` for a local one
     blobs: int
+    blobs_sha256: str  # of blobs.jsonl
     blob_bytes: int
     blobs_copied: bool
     blobs_gone: int  # that were deleted while we copied
@@ -52,6 +53,20 @@ def load_manifest(folder: Path) -> Manifest:
         return Manifest(**told)
     except (ValueError, TypeError, AttributeError) as wrong:
         raise StartupError(f"{file} cannot be read: {wrong}.") from None
+
+
+def sha256_of(file: Path, read: Callable[[int], None]) -> str:
+    hashed = hashlib.sha256()
+    done = 0
+    try:
+        with file.open("rb") as handle:
+            while chunk := handle.read(1 << 20):
+                hashed.update(chunk)
+                done += len(chunk)
+                read(done)
+    except OSError as refused:
+        raise StartupError(f"{file} cannot be read ({refused.strerror}).") from None
+    return hashed.hexdigest()
 
 
 def fingerprint(secret: str) -> str:

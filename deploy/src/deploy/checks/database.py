@@ -105,12 +105,15 @@ async def _server(asked: Asked) -> list[Finding]:
 
 async def _durable(asked: Asked) -> list[Finding]:
     off = [row["name"] for row in await asked.rows("durable")]
-    old = await asked.rows("old_transactions")
+    sees_all = (await asked.row("sees_all"))["sees_all"]
     found = [Finding("durability", "ok", "fsync, full_page_writes, synchronous_commit and autovacuum are on")]
     if off:
         fix = f"ALTER SYSTEM SET {off[0]} = on; a power cut, or a failover, loses what was acknowledged."
         found = [Finding("durability", "wrong", f"{', '.join(off)} off", fix)]
-    for row in old:
+    if not sees_all:
+        fix = "millrace provision (or GRANT pg_read_all_stats TO millrace_owner) lets it."
+        found.append(Finding("transactions", "skipped", "This role may not see those of others", fix))
+    for row in await asked.rows("old_transactions"):
         fix = f"SELECT pg_terminate_backend({row['pid']}), if nobody needs it."
         says = f"One of {row['application_name'] or 'somebody'} is open for {row['seconds']} s"
         found.append(Finding("transactions", "warn", says, fix))
@@ -198,7 +201,15 @@ async def _lags(asked: Asked) -> list[Finding]:
             fix = f"millrace replay {group} {row['position']}, or wherever it is to go on"
             found.append(Finding("lag", "wrong", says, fix))
         elif row["events"] < 0 or row["of_another_log"]:
-            found.append(Finding("lag", "wrong", f"{name} is not of this log", "Its relay goes on by itself when a processor runs; if this stays, look for `loop` in the processors' logs."))
+            found.append(
+                Finding(
+                    "lag",
+                    "wrong",
+                    f"{name} is not of this log",
+                    "Its relay goes on by itself when a processor runs; if this stays, look for `loop` in the logs of "
+                    "the processors.",
+                )
+            )
         elif seconds > _LAG_SECONDS:
             whose = "The processors, and their broker" if group == name else f"The service that subscribes as {group}"
             found.append(Finding("lag", "warn", says, f"{whose}: look whether they run, and at their logs."))

@@ -4,7 +4,9 @@
 SELECT
     current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
     current_user AS role, pg_database_size(current_database()) AS bytes, pg_is_in_recovery() AS standby,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+    -- Of others' connections a role without pg_read_all_stats sees neither the kind nor the times.
+    (SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL AND usename IS NOT NULL
+        AND coalesce(backend_type, 'client backend') = 'client backend') AS connections,
     current_setting('max_connections')::int AS most_connections,
     (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS age;
 
@@ -21,6 +23,9 @@ WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum') 
 SELECT pid, application_name, extract(epoch FROM now() - xact_start)::int AS seconds FROM pg_stat_activity
 WHERE datname = current_database() AND xact_start < now() - interval '5 minutes' AND pid <> pg_backend_pid()
 ORDER BY xact_start LIMIT 5;
+
+-- name: sees_all
+SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all;
 
 -- name: schemas
 SELECT nspname::text AS name FROM pg_namespace WHERE nspname::text = ANY ($1);
@@ -68,7 +73,9 @@ LEFT JOIN events.event_ids AS known
 GROUP BY head.position;
 
 -- name: epoch
-SELECT head.epoch, seen.because, seen.began_at, seen.place = events.place() AS same_place
+-- A standby cannot say where it is.
+SELECT head.epoch, seen.because, seen.began_at,
+    CASE WHEN pg_is_in_recovery() THEN true ELSE seen.place = events.place() END AS same_place
 FROM events.head AS head, (SELECT * FROM events.epochs ORDER BY number DESC LIMIT 1) AS seen;
 
 -- name: lags

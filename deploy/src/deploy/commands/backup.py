@@ -1,9 +1,8 @@
 """`millrace backup`: while everything runs."""
 
-import hashlib
 import json
 import os
-import shutil
+import secrets
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +12,13 @@ import click
 
 from deploy.backups.blobs import keep_blobs
 from deploy.backups.dump import dump
-from deploy.backups.manifest import Manifest, fingerprint
+from deploy.backups.manifest import Manifest, fingerprint, sha256_of
 from deploy.data_directory import kept_key_pepper
 from deploy.options import as_json, on_a_loop
 from deploy.printing import note, print_facts, print_json, progress, size
 from deploy.provision import SCHEMAS
 from deploy.target import Target, find_target, open_database
+from events.blobs import Blobs
 from events.errors import StartupError
 
 
@@ -33,12 +33,14 @@ from events.errors import StartupError
 @on_a_loop
 async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
     """Write database and blobs to a new FOLDER, as of one moment. Everything goes on meanwhile."""
+    target = find_target()
+    store = target.blobs()
     draft = _draft(folder)
     try:
-        manifest = await _write(find_target(), draft, blobs)
+        manifest = await _write(target, store, draft, blobs)
+        draft.rename(folder)
     except OSError as refused:  # a full disk
         raise StartupError(f"Cannot write to {draft} ({refused.strerror}). What is there is no backup.") from None
-    draft.rename(folder)
     if manifest.blobs_gone:
         note(f"{manifest.blobs_gone} blobs were deleted while we copied: their uploads have no bytes in this backup.")
     if manifest.key_pepper is None:
@@ -57,11 +59,10 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
 
 
 def _draft(folder: Path) -> Path:
-    """What was killed half-way is none, by its name."""
+    """What was killed half-way is none, by its name, which is ours alone: another one may be at work."""
     if folder.exists():
         raise StartupError(f"{folder} is there already. A backup needs a folder of its own.")
-    draft = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
     try:
         draft.mkdir(mode=0o700, parents=True)
     except OSError as refused:
@@ -69,9 +70,9 @@ def _draft(folder: Path) -> Path:
     return draft
 
 
-async def _write(target: Target, folder: Path, how: str | None) -> Manifest:
-    store = target.blobs_url
-    local = store is not None and ("://" not in store or store.startswith("file://"))
+async def _write(target: Target, blobs: Blobs, folder: Path, how: str | None) -> Manifest:
+    store = target.blobs_url or ""
+    local = "://" not in store or store.startswith("file://")
     copy = how == "copy" or (how is None and local)
     async with open_database(target) as url:
         connection = await asyncpg.connect(url, timeout=10)
@@ -92,7 +93,7 @@ async def _write(target: Target, folder: Path, how: str | None) -> Manifest:
         finally:
             await connection.close()
     with progress("Copying blobs" if copy else "Listing blobs") as advance:
-        kept = await keep_blobs(target.blobs(), folder, advance, copy=copy)
+        kept = await keep_blobs(blobs, folder, advance, copy=copy)
     pepper = os.environ.get("MILLRACE_KEY_PEPPER") or (target.directory and kept_key_pepper(target.directory))
     if target.directory is not None and pepper:
         _keep_secrets(folder / "secrets.json", {"key_pepper": pepper, "admin_key": target.key})
@@ -104,9 +105,10 @@ async def _write(target: Target, folder: Path, how: str | None) -> Manifest:
         head=head,
         revisions=revisions,
         dump_bytes=file.stat().st_size,
-        dump_sha256=_sha256(file),
-        store="none" if store is None else "folder" if local else store,
+        dump_sha256=sha256_of(file, lambda _: None),
+        store="folder" if local else store,
         blobs=kept.count,
+        blobs_sha256=sha256_of(folder / "blobs.jsonl", lambda _: None),
         blob_bytes=kept.bytes,
         blobs_copied=copy,
         blobs_gone=kept.gone,
@@ -118,15 +120,10 @@ async def _write(target: Target, folder: Path, how: str | None) -> Manifest:
     return manifest
 
 
-def _keep_secrets(file: Path, secrets: dict[str, str | None]) -> None:
+def _keep_secrets(file: Path, kept: dict[str, str | None]) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as handle:
-        handle.write(json.dumps(secrets) + "\n")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        handle.write(json.dumps(kept) + "\n")
 
 
 def _sync(path: Path) -> None:

@@ -163,7 +163,7 @@ async def _opened() -> AsyncIterator[_Opened]:
         Appender(pool, function="processor.append", doorbell=doorbell) as appender,
     ):
         library, postbox, quota = Library(pool), Postbox(pool), JobQuota(pool)
-        jobs_ = Jobs(pool, target.blobs(), EventLog(pool), library, postbox)
+        jobs_ = Jobs(pool, target.blobs_if_told(), EventLog(pool), library, postbox)
         starter = Starter(pool, appender, library, postbox, quota)
         yield _Opened(pool, jobs_, Control(pool, starter, library, jobs_, postbox, quota, announce=lambda: None))
         await pool.execute("SELECT pg_notify($1, '')", QUEUE_CHANNEL)

@@ -22,6 +22,7 @@ from events.lifecycle import Parts
 from events.outbox import Outbox
 from events.telemetry import Telemetry
 from gateway.auth.credentials import SCOPES
+from gateway.auth.issuers import TENANT
 from gateway.auth.keys import new_key as make_key
 from gateway.auth.revocations import Revocations
 from gateway.keys.keys import Keys, Wish
@@ -76,6 +77,8 @@ async def list_(tenant: str | None, revoked: bool, limit: int, as_json: bool) ->
 @on_a_loop
 async def create(name: str, tenant: str, scopes: tuple[str, ...], days: float | None, as_json: bool) -> None:
     """Make a key and print it, this once."""
+    if TENANT.fullmatch(tenant) is None:
+        raise click.BadParameter(f"A tenant is {TENANT.pattern}.", param_hint="--tenant")
     wanted = SCOPES if "all" in scopes else frozenset(scopes)
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     async with _opened() as (_, keys_):

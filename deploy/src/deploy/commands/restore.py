@@ -1,9 +1,8 @@
 """`millrace restore`: a backup becomes a log of its own."""
 
-import hashlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ import click
 
 from deploy import servers
 from deploy.backups import dump as dumping
-from deploy.backups.blobs import missing, put_back
-from deploy.backups.manifest import Manifest, fingerprint, load_manifest
-from deploy.data_directory import open_data_directory
+from deploy.backups.blobs import listed, missing, put_back
+from deploy.backups.manifest import Manifest, fingerprint, load_manifest, sha256_of
+from deploy.data_directory import DataDirectory, open_data_directory
 from deploy.exits import Exit
 from deploy.options import as_json, on_a_loop
 from deploy.postgres_wheel import open_server
-from deploy.printing import note, print_facts, print_json, progress
+from deploy.printing import Advance, note, print_facts, print_json, progress
 from deploy.provision import OWNER, SCHEMAS, Database, migrate_all, provision_roles
 from deploy.settings import DeploySettings
 from deploy.target import OWNER_ROLE, Target, is_running, let_in
@@ -35,6 +34,15 @@ SELECT DISTINCT application_name FROM pg_stat_activity
 WHERE datname = current_database() AND application_name ~ '^millrace-' AND application_name <> 'millrace-operator'
     AND pid <> pg_backend_pid()
 """
+# What 0006_epochs.sql does in events.renew_epoch: an older log has no such function, and its migration notes the rest.
+_OLDER_THAN_EPOCHS = (
+    "UPDATE events.head SET epoch = gen_random_uuid()",
+    (
+        "UPDATE events.checkpoints AS checkpoint SET epoch = head.epoch, fence = checkpoint.fence + 1, "
+        "position = least(checkpoint.position, head.position) FROM events.head WHERE checkpoint.name LIKE 'relay.%'"
+    ),
+)
+_EPOCHS = "0006"  # of the schema events
 _UPLOADS = "SELECT blob, bytes FROM ingest.uploads WHERE deleted_at IS NULL ORDER BY created_at"
 _GROUPS = "SELECT name, position FROM events.checkpoints WHERE name LIKE 'subscriber.%' ORDER BY name"
 
@@ -52,8 +60,9 @@ async def restore(folder: Path, stack: bool, force: bool, as_json: bool) -> None
     MILLRACE_DATA_DIR, which is made if it is not there. Then everything is verified.
     """
     manifest = load_manifest(folder)
+    _check_revisions(manifest)
     with progress("Reading the dump") as advance:
-        _check_dump(folder / "database.dump", manifest, advance)
+        _check_files(folder, manifest, advance)
     async with _opened(folder, manifest, stack=stack) as place:
         await _check_place(place, force=force)
         with progress("Restoring blobs") as advance:
@@ -63,12 +72,13 @@ async def restore(folder: Path, stack: bool, force: bool, as_json: bool) -> None
                 wrong = await missing(folder, place.blobs, advance, manifest.blobs)
         with progress("Restoring the database (bytes)") as advance:
             await dumping.restore(
-                place.url,
+                place.owner_url,
                 folder / "database.dump",
                 before=[f"SET ROLE {OWNER_ROLE}", *(f"DROP SCHEMA IF EXISTS {schema} CASCADE" for schema in SCHEMAS)],
-                after=[_another_log(manifest)],
+                after=_another_log(manifest),
                 read=lambda done: advance(done, max(done, manifest.dump_bytes)),
             )
+        place.keep_secrets()
         await migrate_all(place.owner_url)
         report, uploads, groups = await _verified(place)
     wrong += uploads
@@ -94,6 +104,7 @@ class _Place:
     url: str
     owner_url: str
     blobs: Blobs
+    keep_secrets: Callable[[], None]  # only when the database is the backup's: they open nothing else
 
 
 @asynccontextmanager
@@ -107,21 +118,14 @@ async def _opened(folder: Path, manifest: Manifest, *, stack: bool) -> AsyncIter
                 "Set that one, for the gateways too."
             )
         await let_in(given, "at MILLRACE_DATABASE_URL")
-        yield _Place(given, given, Target(None, running=True).blobs())
+        target = Target(None, running=True)
+        yield _Place(given, given, target.blobs() if manifest.blobs else target.blobs_if_told(), lambda: None)
         return
     data_dir = DeploySettings.from_environment().data_dir.absolute()
     directory = data_dir / "stack" if stack else data_dir
     if is_running(directory):
         raise Conflict(f"A Millrace is running on {directory}. Stop it, or set MILLRACE_DATA_DIR to another directory.")
     with open_data_directory(directory) as data:
-        kept = folder / "secrets.json"
-        if kept.exists():
-            sealed = json.loads(kept.read_text())
-            data = data.keep_key_pepper(sealed["key_pepper"])
-            if sealed["admin_key"] and not data.admin_key_file.exists():
-                data.keep_admin_key(sealed["admin_key"])
-        else:
-            note("The backup has no secrets.json: API keys that are in it will not be known here.")
         if stack:  # by which it is known as such
             (directory / "rabbitmq").mkdir(exist_ok=True)
         opening = (
@@ -132,7 +136,18 @@ async def _opened(folder: Path, manifest: Manifest, *, stack: bool) -> AsyncIter
         async with opening as server:
             url = await provision_roles(server.admin_url(), "millrace", data.secrets.roles)
             owner = Database(url, data.secrets.roles).url(OWNER)
-            yield _Place(url, owner, Target(directory, running=False).blobs())
+            yield _Place(url, owner, Target(directory, running=False).blobs(), lambda: _keep_secrets(folder, data))
+
+
+def _keep_secrets(folder: Path, data: DataDirectory) -> None:
+    file = folder / "secrets.json"
+    if not file.exists():
+        note("The backup has no secrets.json: API keys that are in it will not be known here.")
+        return
+    sealed = json.loads(file.read_text())
+    data.keep_key_pepper(sealed["key_pepper"])
+    if sealed["admin_key"] and not data.admin_key_file.exists():
+        data.keep_admin_key(sealed["admin_key"])
 
 
 async def _check_place(place: _Place, *, force: bool) -> None:
@@ -163,23 +178,31 @@ async def _verified(place: _Place) -> tuple[Report, list[str], dict[str, int]]:
     return report, uploads, groups
 
 
-def _check_dump(file: Path, manifest: Manifest, advance: Any) -> None:
+def _check_revisions(manifest: Manifest) -> None:
+    """Before anything is touched: what a newer release has made can be read by that one only."""
+    from events.migrate import newest_revision  # here: Alembic takes half a second, of most commands for nothing
+
+    for schema, revision in manifest.revisions.items():
+        if schema not in SCHEMAS or revision > newest_revision(schema):
+            raise StartupError(
+                f"The backup was made by Millrace {manifest.millrace}, whose schema {schema} {revision} this release "
+                "does not know. Restore it with that release."
+            )
+
+
+def _check_files(folder: Path, manifest: Manifest, advance: Advance) -> None:
     """Before anything is touched."""
-    hashed = hashlib.sha256()
-    done = 0
-    try:
-        with file.open("rb") as handle:
-            while chunk := handle.read(1 << 20):
-                hashed.update(chunk)
-                done += len(chunk)
-                advance(done, manifest.dump_bytes)
-    except OSError as refused:
-        raise StartupError(f"{file} cannot be read ({refused.strerror}).") from None
-    if hashed.hexdigest() != manifest.dump_sha256:
-        raise StartupError(f"{file} is not what was written: the backup is damaged, or incomplete.")
+    total = manifest.dump_bytes
+    for file, expected in ("database.dump", manifest.dump_sha256), ("blobs.jsonl", manifest.blobs_sha256):
+        if sha256_of(folder / file, lambda done: advance(done, max(done, total))) != expected:
+            raise StartupError(f"{folder / file} is not what was written: the backup is damaged, or incomplete.")
+    if (count := sum(1 for _ in listed(folder))) != manifest.blobs:
+        raise StartupError(f"{folder} lists {count} blobs, and its manifest says {manifest.blobs}: it is damaged.")
 
 
-def _another_log(manifest: Manifest) -> str:
+def _another_log(manifest: Manifest) -> Sequence[str]:
     """What is in a manifest goes into a statement, so only what a time is made of is taken."""
+    if manifest.revisions["events"] < _EPOCHS:
+        return _OLDER_THAN_EPOCHS
     made_at = "".join(letter for letter in manifest.made_at if letter.isalnum() or letter in ":-+.")
-    return f"SELECT events.renew_epoch('restored from the backup of {made_at}')"  # noqa: S608
+    return [f"SELECT events.renew_epoch('restored from the backup of {made_at}')"]  # noqa: S608

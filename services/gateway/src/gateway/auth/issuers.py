@@ -17,7 +17,7 @@ from gateway.auth.jwks import Jwks
 from gateway.auth.jwt_header import Unverified
 from gateway.auth.roles import ROLES
 
-_TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # A token for another purpose (`logout+jwt`, `dpop+jwt`) must not open the door.
 _TYPES = frozenset({None, "JWT", "at+jwt"})
 
@@ -60,7 +60,7 @@ def _subject(issuer: str, subject: str) -> str:
 
 def _tenant(issuer: Issuer, claims: Mapping[str, Any]) -> str:
     tenant = issuer.tenant if issuer.tenant_claim is None else claims.get(issuer.tenant_claim)
-    if not isinstance(tenant, str) or _TENANT.fullmatch(tenant) is None:
+    if not isinstance(tenant, str) or TENANT.fullmatch(tenant) is None:
         raise Unauthenticated(f"The token's tenant ({issuer.tenant_claim}) is missing or malformed.")
     return tenant
 

@@ -1,0 +1,156 @@
+"""What a restore refuses, it refuses before anything is touched; and what it cannot know, it does not make up."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.data_directory import kept_key_pepper, open_data_directory
+from deploy.provision import Database
+from events.blobs import open_blobs
+from fixtures.log import as_owner, note, open_log, request
+from fixtures.operator import Operator
+
+
+async def _append(database: Database, count: int) -> None:
+    async with open_log(database) as opened:
+        for _ in range(count):
+            await opened.appender.append(request(note("note:1")))
+
+
+def _operator(database: Database, blobs: Path) -> Operator:
+    settings = {"MILLRACE_DATABASE_URL": database.url("owner"), "MILLRACE_BLOBS_URL": str(blobs)}
+    return Operator(settings | {"MILLRACE_DATA_DIR": "/nowhere"})
+
+
+async def _epoch(database: Database) -> str:
+    async with as_owner(database) as owner:
+        return str(await owner.fetchval("SELECT epoch FROM events.head"))
+
+
+def _rewrite(manifest: Path, changes: Mapping[str, Any]) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
+
+
+async def test_a_backup_of_a_newer_release_is_refused_before_anything_is_touched(
+    database: Database, tmp_path: Path
+) -> None:
+    """It was restored over what was there, and failed only then, at migrations that it did not know."""
+    operator = _operator(database, tmp_path / "blobs")
+    await _append(database, 1)
+    former = await _epoch(database)
+    told = await operator.asks("backup", str(tmp_path / "backup"))
+    for newer in ({"events": "9999"}, {"billing": "0001"}):
+        _rewrite(tmp_path / "backup" / "manifest.json", {"revisions": told["revisions"] | newer})
+        code, _, err = await operator.says("restore", str(tmp_path / "backup"), "--force")
+        assert (code, "Restore it with that release" in err) == (1, True), err
+    assert await _epoch(database) == former
+
+
+async def test_a_backup_from_before_epochs_were_kept_becomes_another_log(database: Database, tmp_path: Path) -> None:
+    """Such a log has no events.renew_epoch, so no older backup could be restored at all."""
+    operator = _operator(database, tmp_path / "blobs")
+    await _append(database, 3)
+    async with as_owner(database) as owner:
+        await owner.execute("SELECT events.acquire_checkpoint('relay.test')")
+        await owner.execute(
+            "DROP FUNCTION events.recognise, events.renew_epoch, events.place; DROP TABLE events.epochs;"
+            "UPDATE events.alembic_version SET version_num = '0005'"
+        )
+    former = await _epoch(database)
+    told = await operator.asks("backup", str(tmp_path / "backup"))
+    assert told["revisions"]["events"] == "0005"
+    restored = await operator.asks("restore", str(tmp_path / "backup"), "--force")
+    assert (restored["wrong"], restored["epoch"] != former) == ([], True)
+    assert [one["epoch"] for one in await operator.asks("log", "epochs")] == [restored["epoch"]]
+    async with as_owner(database) as owner:
+        relays = await owner.fetch("SELECT epoch::text, fence FROM events.checkpoints WHERE name = 'relay.test'")
+    assert [tuple(row) for row in relays] == [(restored["epoch"], 2)]
+    await _append(database, 1)
+    assert await _epoch(database) == restored["epoch"]
+
+
+async def test_damaged_blobs_are_told_and_replace_no_good_ones(database: Database, tmp_path: Path) -> None:
+    """The hash was compared when the damaged copy had taken the place of the good blob."""
+    store, backup = open_blobs(str(tmp_path / "blobs")), tmp_path / "backup"
+    operator = _operator(database, tmp_path / "blobs")
+    await store.put("uploads/a", b"good")
+    await operator.asks("backup", str(backup))
+    damaged = await _one(backup / "blobs", "uploads/a")
+    damaged.write_bytes(b"evil")
+    code, out, _ = await operator.says("restore", str(backup), "--json")
+    assert (code, json.loads(out)["wrong"]) == (1, ["uploads/a is not what was copied"])
+    assert await store.get("uploads/a") == b"good"
+
+    former = await _epoch(database)
+    (backup / "blobs.jsonl").write_text("")
+    code, _, err = await operator.says("restore", str(backup))
+    assert (code, "blobs.jsonl is not what was written" in err) == (1, True), "a list that was cut off says less"
+    assert await _epoch(database) == former
+
+
+async def _one(store: Path, key: str) -> Path:
+    path = open_blobs(str(store)).local_path(key)
+    assert path is not None
+    return path
+
+
+async def test_without_a_store_for_blobs_there_is_no_backup_and_no_restore_of_blobs(
+    database: Database, tmp_path: Path
+) -> None:
+    """All blobs went to a store in memory, and both said that all was well."""
+    told, untold = _operator(database, tmp_path / "blobs"), _operator(database, tmp_path / "blobs")
+    del untold.settings["MILLRACE_BLOBS_URL"]
+    await told.asks("backup", str(tmp_path / "without"))
+    await open_blobs(str(tmp_path / "blobs")).put("uploads/a", b"a body")
+    await told.asks("backup", str(tmp_path / "with"))
+    former = await _epoch(database)
+    for words in (("backup", str(tmp_path / "none")), ("restore", str(tmp_path / "with"))):
+        code, _, err = await untold.says(*words)
+        assert (code, err.strip()) == (2, "MILLRACE_BLOBS_URL is not set.")
+    assert await _epoch(database) == former
+    assert set(os.listdir(tmp_path)) == {"blobs", "without", "with"}
+    assert (await untold.says("restore", str(tmp_path / "without")))[0] == 0, "it has none"
+
+
+async def test_a_backup_leaves_the_draft_of_another_one_alone(database: Database, tmp_path: Path) -> None:
+    """Two were made in the same folder at once: the second removed what the first was writing."""
+    (tmp_path / "backup.partial").mkdir()
+    await _operator(database, tmp_path / "blobs").asks("backup", str(tmp_path / "backup"))
+    assert set(os.listdir(tmp_path)) >= {"backup", "backup.partial"}
+
+
+async def test_the_key_pepper_of_an_installation_outlives_restores_that_are_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    """The backup's was written first: after a restore that was refused, no key of the installation was known."""
+    backup, data = tmp_path / "backup", tmp_path / "data"
+    await _append(database, 1)
+    await _operator(database, tmp_path / "blobs").asks("backup", str(backup))
+    secrets = backup / "secrets.json"
+    secrets.write_text(json.dumps({"key_pepper": "of the first", "admin_key": "mr_live_first"}))
+    with open_data_directory(data) as opened:
+        own = opened.secrets.key_pepper
+    operator = Operator({"MILLRACE_DATA_DIR": str(data)})
+    broken = shutil.copytree(backup, tmp_path / "broken")
+    _rewrite(broken / "manifest.json", {"revisions": {"events": "0001"}, "head": 0})
+    (broken / "database.dump").write_bytes(b"no dump")
+    _rewrite(broken / "manifest.json", {"dump_sha256": _sha256(broken / "database.dump")})
+    assert (await operator.says("restore", str(broken)))[0] == 1
+    assert (kept_key_pepper(data), (data / "admin-key").exists()) == (own, False), "it failed"
+
+    await operator.asks("restore", str(backup))
+    assert kept_key_pepper(data) == "of the first"
+    assert (data / "admin-key").read_text() == "mr_live_first\n"
+    assert (data / "former-key-peppers").read_text() == f"{own}\n"
+
+    secrets.write_text(json.dumps({"key_pepper": "of another", "admin_key": None}))
+    assert (await operator.says("restore", str(backup)))[0] == 4, "there is a log"
+    assert kept_key_pepper(data) == "of the first"
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
