@@ -36,8 +36,8 @@ async def millrace(*arguments: str, **settings: str) -> tuple[int | None, str, s
 
 async def test_a_bare_server_is_provisioned_migrated_and_rebuilt(bare_server: PostgresServer) -> None:
     admin, owner = bare_server.admin_url(), bare_server.url("millrace_owner", "a-password", "millrace")
-    for _ in range(2):  # everything can be done again
-        code, _, err = await millrace("provision", admin_database_url=admin, role_password="a-password")
+    for options in ([], ["--lossless-failover"]):  # everything can be done again
+        code, _, err = await millrace("provision", *options, admin_database_url=admin, role_password="a-password")
         assert code == 0, err
     code, _, err = await millrace("migrate", database_url=owner)
     assert code == 0, err
@@ -48,6 +48,7 @@ async def test_a_bare_server_is_provisioned_migrated_and_rebuilt(bare_server: Po
     assert err == "There is no group billing that has begun, or no position 0 in the log yet.\n"
     ingest = await asyncpg.connect(bare_server.url("millrace_ingest", "a-password", "millrace"))
     assert await ingest.fetchval("SELECT count(*) FROM ingest.uploads") == 0
+    assert await ingest.fetchval("SHOW millrace.failover") == "lossless"
     await ingest.close()
 
 

@@ -9,7 +9,7 @@ import yaml
 from events.settings import ServiceSettings
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
-from manifests.conftest import ROOT, Object
+from manifests.conftest import KUBERNETES, ROOT, Object
 from notifier.settings import NotifierSettings
 from processor.settings import ProcessorSettings
 
@@ -52,7 +52,7 @@ def test_there_are_the_four_services_and_the_migrations(objects: Sequence[Object
     assert set(of_kind(objects, "Deployment")) == set(SERVICES)
     for name, pod in pods(objects):
         command = ["millrace", "provision"] if name == "millrace-migrate" else ["python", "-m", name]
-        assert container(pod)["command"] == command
+        assert container(pod)["command"][: len(command)] == command
 
 
 def test_what_a_pod_is_told_are_settings_of_its_service(objects: Sequence[Object]) -> None:
@@ -162,6 +162,8 @@ def test_the_servers_lose_nothing_with_one_node(objects: Sequence[Object]) -> No
     (postgres,) = of_kind(objects, "Cluster").values()
     assert postgres["spec"]["instances"] == 3
     assert postgres["spec"]["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    migrate = container(of_kind(objects, "Job")["millrace-migrate"]["spec"]["template"])
+    assert "--lossless-failover" in migrate["command"], "each switchover would be another log, and halt its subscribers"
     (rabbitmq,) = of_kind(objects, "RabbitmqCluster").values()
     assert rabbitmq["spec"]["replicas"] == 3
 
@@ -184,6 +186,21 @@ def test_only_the_flows_of_the_picture_are_let_through(objects: Sequence[Object]
         ("migrate", "postgres"),
         *((service, server) for service in SERVICES for server in ("postgres", "rabbitmq")),
     }
+
+
+def test_the_operators_pod_is_let_to_the_database_as_its_owner_and_gets_no_requests(objects: Sequence[Object]) -> None:
+    pod = yaml.safe_load((KUBERNETES / "operator.yaml").read_text())
+    labels = pod["metadata"]["labels"]
+    assert labels == _labels("migrate")
+    assert [name for name, found in of_kind(objects, "Service").items() if _is_part(found["spec"], labels)] == []
+    assert "postgresql://millrace_owner:$(ROLE_PASSWORD)@" in str(container(pod)["env"])
+    references = re.findall(r"secretKeyRef': \{'name': '([^']+)', 'key': '([^']+)'", str(pod))
+    assert [(name, key) for name, key in references if key not in SECRETS[name]] == []
+    assert len(references) == 2
+
+
+def _is_part(service: Any, labels: Mapping[str, str]) -> bool:
+    return bool(service["selector"].items() <= labels.items())
 
 
 def _labels(place: str) -> dict[str, str]:

@@ -66,6 +66,13 @@ async def provision_roles(admin_url: str, name: str, passwords: Mapping[str, str
     return urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}"))
 
 
+async def keep_epoch_on_failover(database_url: str) -> None:
+    """Say that a promoted standby has all that was committed: see events.recognise. As the superuser; it stays."""
+    async with _connected(database_url) as connection:
+        name = await connection.fetchval("SELECT quote_ident(current_database())")
+        await connection.execute(f"ALTER DATABASE {name} SET millrace.failover = 'lossless'")
+
+
 async def migrate_all(owner_url: str) -> None:
     """Run every owner's migrations, then let each service use its own schema."""
     from events.migrate import migrate  # here: Alembic takes half a second, of most commands for nothing

@@ -1,17 +1,22 @@
 """Verifies the log as a whole: every position, every version, every id; and the projections against their log.
 
-It reads one snapshot, so writers go on meanwhile. The projections are made a second time, by the same functions, in
-temporary tables, and compared: that takes as much room as they do.
+Writers go on meanwhile. What is in the log up to its head never changes, so that is read in many short snapshots: a
+long one keeps PostgreSQL from throwing away the old versions of the head's row, and each append reads them all. Only
+the projections need one. They are made a second time, by the same functions, in temporary tables, and compared: that
+takes as much room as they do.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
 from deploy.printing import Advance
 from events.database import Pool, load_queries
 from events.log import Connection
+
+_Answering: TypeAlias = "Pool | Connection"
 
 _CHUNK = 50_000
 _NO_LIMIT = 365 * 86_400.0
@@ -47,35 +52,38 @@ class Report:
         return not any(verdict.wrong for verdict in self.verdicts)
 
 
-class _Snapshot:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+class _Questions:
+    """Of a pool, each in a snapshot of its own; of a connection, in that of its transaction."""
+
+    def __init__(self, answering: _Answering) -> None:
+        self._answering = answering
         self._queries = load_queries("deploy", "verification.sql")
 
     async def rows(self, query: str, *arguments: object) -> list[Any]:
-        return list(await self._connection.fetch(self._queries[query], *arguments, timeout=_NO_LIMIT))
+        return await self.fetch(self._queries[query], *arguments)
 
     async def texts(self, query: str, *arguments: object) -> list[str]:
         return [str(row[0]) for row in await self.rows(query, *arguments)]
 
     async def execute(self, sql: str) -> None:
-        await self._connection.execute(sql, timeout=_NO_LIMIT)
+        await self._answering.execute(sql, timeout=_NO_LIMIT)
 
-    async def fetch(self, sql: str) -> list[Any]:
-        return list(await self._connection.fetch(sql, timeout=_NO_LIMIT))
+    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
+        return list(await self._answering.fetch(sql, *arguments, timeout=_NO_LIMIT))
 
 
 async def verify(pool: Pool, advance: Advance, *, projections: bool) -> Report:
-    async with _snapshot(pool) as log:
-        ((epoch, head),) = await log.rows("head")
-        verdicts = await _of_the_log(log, head, advance)
-        verdicts.append(Verdict("every unfinished job is in the queue", await log.texts("not_queued")))
-        if projections:
-            verdicts += await _of_projections(log, head, advance)
+    log = _Questions(pool)
+    ((epoch, head),) = await log.rows("head")
+    verdicts = await _of_the_log(log, head, advance)
+    verdicts.append(Verdict("every unfinished job is in the queue", await log.texts("not_queued")))
+    if projections:
+        async with _snapshot(pool) as snapshot:
+            verdicts += await _of_projections(snapshot, advance)
     return Report(str(epoch), head, verdicts)
 
 
-async def _of_the_log(log: _Snapshot, head: int, advance: Advance) -> list[Verdict]:
+async def _of_the_log(log: _Questions, head: int, advance: Advance) -> list[Verdict]:
     dense = Verdict("positions are 1, 2, 3 … up to the head")
     ids = Verdict("the table of ids has each event, where it is")
     names = Verdict("each event is of the stream that it names")
@@ -89,15 +97,25 @@ async def _of_the_log(log: _Snapshot, head: int, advance: Advance) -> list[Verdi
         names.add(await log.texts("names", begin, end))
         order.add(await log.texts("disorder", begin, end))
         advance(end, head)
-    dense.add([f"{position} beyond the head {head}" for position in await log.texts("beyond", head)])
-    ids.add([f"{position} (no event)" for position in await log.texts("ids_of_nothing")])
+    dense.add([f"{position} beyond the head" for position in await log.texts("beyond")])
+    async for wrong in _pages(log, "ids_of_nothing", "", UUID(int=0)):
+        ids.add([f"{position} (no event)" for position in wrong])
     versions = Verdict("versions of each stream are 1, 2, 3 … up to what the table of streams says")
-    versions.add(await log.texts("versions"))
+    async for wrong in _pages(log, "versions", "", ""):
+        versions.add(wrong)
     readers = Verdict("no reader is beyond the head", await log.texts("checkpoints"))
     return [dense, versions, order, names, ids, readers]
 
 
-async def _of_projections(log: _Snapshot, head: int, advance: Advance) -> list[Verdict]:
+async def _pages(log: _Questions, query: str, *key: object) -> AsyncIterator[list[str]]:
+    """What is wrong in each page of a table, by its key."""
+    while rows := await log.rows(query, *key):
+        ((*key, wrong),) = rows
+        yield wrong
+
+
+async def _of_projections(log: _Questions, advance: Advance) -> list[Verdict]:
+    ((_, head),) = await log.rows("head")
     await log.execute("SET LOCAL check_function_bodies = off")
     await log.execute("SET LOCAL enable_seqscan = off")  # new tables look small, and will not be
     for table in _KEYS:
@@ -127,13 +145,13 @@ def _differences(table: str, key: Sequence[str]) -> str:
 
 
 @asynccontextmanager
-async def _snapshot(pool: Pool) -> AsyncIterator[_Snapshot]:
+async def _snapshot(pool: Pool) -> AsyncIterator[_Questions]:
     """Nothing of what is made in it stays."""
     async with pool.acquire() as connection:
         transaction = connection.transaction(isolation="repeatable_read")
         await transaction.start()
         try:
-            yield _Snapshot(connection)
+            yield _Questions(connection)
         finally:
             if not connection.is_closed():
                 await transaction.rollback()

@@ -1,4 +1,5 @@
--- Whether the log is what its writers promise, and the projections what the log says. One snapshot sees it all.
+-- Whether the log is what its writers promise, and the projections what the log says. Writers go on meanwhile, so a
+-- statement compares only what one commit changes together, or what never changes: events up to a head.
 
 -- name: head
 SELECT epoch, position FROM events.head;
@@ -20,7 +21,7 @@ WHERE following > position + 1
 LIMIT 20;
 
 -- name: beyond
-SELECT position FROM events.events WHERE position > $1 ORDER BY position LIMIT 20;
+SELECT position FROM events.events WHERE position > (SELECT head.position FROM events.head) ORDER BY position LIMIT 20;
 
 -- name: ids
 -- Events after $1 up to $2 that the table of ids does not have, or has elsewhere.
@@ -31,9 +32,20 @@ WHERE event.position > $1 AND event.position <= $2 AND known.position IS DISTINC
 LIMIT 20;
 
 -- name: ids_of_nothing
-SELECT known.position FROM events.event_ids AS known
-WHERE NOT EXISTS (SELECT FROM events.events AS event WHERE event.position = known.position)
-LIMIT 20;
+-- Ids of no event, in the page after the key ($1, $2): the page's last key, and their positions. No row after the last.
+WITH page AS MATERIALIZED (
+    SELECT known.tenant, known.id, known.position FROM events.event_ids AS known
+    WHERE (known.tenant, known.id) > ($1::text, $2::uuid)
+    ORDER BY known.tenant, known.id
+    LIMIT 50000
+)
+SELECT last.tenant, last.id, ARRAY(
+    SELECT page.position::text FROM page
+    -- An index look-up each: a join might read the whole log for each page.
+    WHERE (SELECT event.position FROM events.events AS event WHERE event.position = page.position) IS NULL
+    LIMIT 20
+) AS wrong
+FROM (SELECT page.tenant, page.id FROM page ORDER BY page.tenant DESC, page.id DESC LIMIT 1) AS last;
 
 -- name: names
 -- Events after $1 up to $2 whose stream has another number.
@@ -52,18 +64,28 @@ WHERE event.position > $1 AND event.position <= $2 AND former.position > event.p
 LIMIT 20;
 
 -- name: versions
--- Streams whose versions are not 1, 2, 3 … up to what the table of streams says.
-SELECT coalesce(named.tenant || '/' || named.stream, 'stream number ' || told.stream_id) AS stream
-FROM events.streams AS named
-FULL JOIN (
-    SELECT stream_id, count(*) AS events, count(DISTINCT version) AS versions, min(version) AS first, max(version) AS last
-    FROM events.events
-    GROUP BY stream_id
-) AS told ON told.stream_id = named.id
-WHERE named.id IS NULL
-    OR named.version <> coalesce(told.events, 0)
-    OR told.events IS NOT NULL AND (told.first, told.last, told.versions) <> (1, named.version, told.events)
-LIMIT 20;
+-- Streams whose versions are not 1, 2, 3 … up to what the table of streams says, in the page after the key ($1, $2): the
+-- page's last key, and their names. No row after the last. (An event of no stream is found by `names`.)
+WITH page AS MATERIALIZED (
+    SELECT named.tenant, named.stream, named.id, named.version FROM events.streams AS named
+    WHERE (named.tenant, named.stream) > ($1::text, $2::text)
+    ORDER BY named.tenant, named.stream
+    LIMIT 10000
+)
+SELECT last.tenant, last.stream, ARRAY(
+    SELECT page.tenant || '/' || page.stream
+    FROM page
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS events, count(DISTINCT event.version) AS versions,
+            min(event.version) AS first, max(event.version) AS last
+        FROM events.events AS event
+        WHERE event.stream_id = page.id
+    ) AS told
+    WHERE page.version <> told.events
+        OR told.events > 0 AND (told.first, told.last, told.versions) <> (1, page.version, told.events)
+    LIMIT 20
+) AS wrong
+FROM (SELECT page.tenant, page.stream FROM page ORDER BY page.tenant DESC, page.stream DESC LIMIT 1) AS last;
 
 -- name: checkpoints
 -- Readers that have come further than the log.

@@ -201,15 +201,8 @@ async def _lags(asked: Asked) -> list[Finding]:
             fix = f"millrace replay {group} {row['position']}, or wherever it is to go on"
             found.append(Finding("lag", "wrong", says, fix))
         elif row["events"] < 0 or row["of_another_log"]:
-            found.append(
-                Finding(
-                    "lag",
-                    "wrong",
-                    f"{name} is not of this log",
-                    "Its relay goes on by itself when a processor runs; if this stays, look for `loop` in the logs of "
-                    "the processors.",
-                )
-            )
+            fix = "Its relay goes on by itself when a processor runs; if this stays, look for `loop` in its log."
+            found.append(Finding("lag", "wrong", f"{name} is not of this log", fix))
         elif seconds > _LAG_SECONDS:
             whose = "The processors, and their broker" if group == name else f"The service that subscribes as {group}"
             found.append(Finding("lag", "warn", says, f"{whose}: look whether they run, and at their logs."))

@@ -91,7 +91,8 @@ async def tail(
 async def verify(projections: bool, as_json: bool) -> None:
     """Verify every position, version and id, and that the projections are what the log says.
 
-    It reads one snapshot and stops nobody. Exit code 1 if something does not hold.
+    It stops nobody. Projections are compared in one snapshot, for which PostgreSQL keeps old rows. Exit code 1 if
+    something does not hold.
     """
     async with open_owner_pool(find_target(), size=1) as pool:
         with progress("Verifying") as advance:

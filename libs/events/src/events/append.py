@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 from typing import Self
-from uuid import UUID
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-from asyncpg.prepared_stmt import PreparedStatement
 from opentelemetry.trace import SpanContext, SpanKind
 
+from events.append_lane import REPLACED, Known, Lane
 from events.append_metrics import AppendMetrics
 from events.batch import (
-    ARGUMENT_TYPES,
     Appended,
     AppendRequest,
     Duplicate,
@@ -29,11 +26,10 @@ from events.batch import (
     IdReused,
     Outcome,
     VersionConflict,
-    append_arguments,
     append_outcomes,
 )
 from events.checkpoints import Checkpoint, as_fenced
-from events.database import Pool, database_gone, load_queries
+from events.database import Pool, database_gone
 from events.doorbell import Doorbell
 from events.errors import Unavailable
 from events.metrics import Metrics
@@ -85,8 +81,8 @@ class Appender:
     ) -> None:
         self._tracing = None if telemetry is None or not telemetry.tracing.collected else telemetry.tracing
         self._function = function
-        known = _Known()
-        self._lanes = [_Lane(pool, function, known) for _ in range(LANES)]
+        known = Known()
+        self._lanes = [Lane(pool, function, known) for _ in range(LANES)]
         self._doorbell = doorbell
         self._patience = patience
         self._waiting: deque[_Waiting] = deque()
@@ -134,7 +130,7 @@ class Appender:
             self._wake.set()
             return await outcomes
 
-    async def _write_batches(self, lane: _Lane) -> None:
+    async def _write_batches(self, lane: Lane) -> None:
         while True:
             await self._wake.wait()
             if self._waiting:
@@ -160,7 +156,7 @@ class Appender:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _settle(self, lane: _Lane, batch: list[_Waiting]) -> None:
+    async def _settle(self, lane: Lane, batch: list[_Waiting]) -> None:
         """Give every caller of the batch its outcomes, or its error."""
         requests = [request for caller in batch for request in caller.requests]
         try:
@@ -201,7 +197,7 @@ class Appender:
         return self._tracing.batch(call, causes, kind=SpanKind.CLIENT, attributes=attributes)
 
     async def _call_until_certain(
-        self, lane: _Lane, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
+        self, lane: Lane, requests: list[AppendRequest], saving: tuple[Checkpoint, int] | None
     ) -> list[Outcome]:
         clock = asyncio.get_running_loop()
         deadline = clock.time() + self._patience
@@ -213,6 +209,8 @@ class Appender:
                 self._metrics.called(requests, perf_counter() - began)
                 break
             except Exception as error:
+                if isinstance(error, REPLACED):
+                    await lane.doubt()
                 if not _may_succeed_later(error):
                     raise
                 await lane.disconnect()
@@ -225,65 +223,6 @@ class Appender:
         outcomes = append_outcomes(requests, row)
         self._metrics.answered(outcomes, max(0, row["accepted_to"] - row["accepted_from"] + 1))
         return outcomes
-
-
-@dataclass(slots=True)
-class _Known:
-    """How far the log has come, as we have seen it. It may come back shorter, from a standby that had not heard all."""
-
-    epoch: UUID | None = None
-    position: int = 0
-
-    def recognised(self, epoch: UUID) -> None:
-        if epoch != self.epoch:
-            self.epoch, self.position = epoch, 0
-
-
-class _Lane:
-    """A connection that is kept, with the append function prepared."""
-
-    def __init__(self, pool: Pool, function: str, known: _Known) -> None:
-        self._pool = pool
-        self._function = function
-        self._known = known
-        self._queries = load_queries("events", "log.sql")
-        self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
-        self._statements: dict[int, PreparedStatement[asyncpg.Record]] = {}  # by the number of arguments
-
-    async def call(self, requests: Sequence[AppendRequest], saving: tuple[Checkpoint, int] | None) -> asyncpg.Record:
-        arguments = append_arguments(requests)
-        if saving is not None:
-            checkpoint, position = saving
-            arguments += (checkpoint.name, checkpoint.fence, position)
-        statement = self._statements.get(len(arguments)) or await self._prepare(len(arguments))
-        row = await statement.fetchrow(*arguments)
-        assert row is not None
-        self._known.position = max(self._known.position, row["accepted_to"])
-        return row
-
-    async def disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        self._statements.clear()
-        if connection is not None:
-            with contextlib.suppress(asyncpg.InterfaceError):  # the server closed it, so the pool has it back already
-                connection.terminate()
-            await self._pool.release(connection)
-
-    async def _prepare(self, argument_count: int) -> PreparedStatement[asyncpg.Record]:
-        if self._connection is None:
-            self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
-            await self._connection.execute(self._queries["prepare_appends"])
-            known = self._known
-            known.recognised(await self._connection.fetchval(self._queries["recognise"], known.epoch, known.position))
-        types = (*ARGUMENT_TYPES, "text", "bigint", "bigint")[:argument_count]
-        places = ", ".join(f"${place}::{type_}" for place, type_ in enumerate(types, 1))
-        call = f"SELECT * FROM {self._function}({places})"  # noqa: S608 - the function is the programmer's
-        statement = await self._connection.prepare(call)
-        self._statements[argument_count] = statement
-        return statement
-
-
-_CONNECT_SECONDS = 10.0
 
 
 def _may_succeed_later(error: Exception) -> bool:

@@ -56,10 +56,11 @@ DECLARE
     seen events.epochs;
     head events.head;
 BEGIN
-    SELECT * INTO head FROM events.head;
     IF pg_is_in_recovery() THEN
-        RETURN head.epoch;  -- nobody appends to a standby
+        -- It may be promoted behind this connection, which that does not end: nobody may take it for recognised.
+        RAISE EXCEPTION 'the log is on a standby, which takes no appends' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
+    SELECT * INTO head FROM events.head;
     here := events.place();
     SELECT * INTO seen FROM events.epochs ORDER BY number DESC LIMIT 1;
     IF seen.place = here AND NOT (head.epoch = known_epoch AND head.position < known) THEN
@@ -82,6 +83,21 @@ BEGIN
         RETURN head.epoch;
     END IF;
     RETURN events.renew_epoch('a standby was promoted, or the cluster was restored to a moment');
+END;
+$$;
+
+-- Move the checkpoint, in the caller's transaction. Raises MR001 if somebody has taken over, if it would move back, or if
+-- the log ends before: it has lost its end since the position was read, and whoever read it begins anew where the log is.
+CREATE OR REPLACE FUNCTION events.save_checkpoint(checkpoint_name text, fenced_by bigint, reached bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE events.checkpoints SET position = reached
+    WHERE name = checkpoint_name AND fence = fenced_by AND position <= reached
+        AND reached <= (SELECT head.position FROM events.head);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'checkpoint % has been taken over, or the log ends before %', checkpoint_name, reached
+            USING ERRCODE = 'MR001';
+    END IF;
 END;
 $$;
 
