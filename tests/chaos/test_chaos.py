@@ -65,7 +65,10 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
     told = [failure for client in mayhem.clients for failure in client.failures]
     failures = [failure for failure in told if not (failure.startswith("WebSocket ") and failure.endswith(": 503"))]
     assert failures == [], "\n".join(failures)
-    assert sum(client.failures for client in mayhem.files) == 0
+    # A file that is on its way for longer than a service waits is cut off, and goes on where it was.
+    told = [failure for client in mayhem.files for failure in client.failures]
+    assert [failure for failure in told if not failure.startswith(("PATCH", "HEAD"))] == [], "\n".join(told)
+    print("\n".join(told))
     assert {how for how in mayhem.audience.ways.ends if " ended " in how} <= POLITELY
     for moments in ended:
         assert len(moments) > 5

@@ -105,7 +105,7 @@ async def test_random_batches_are_judged_as_by_the_model(database: Database) -> 
 
         loop = asyncio.get_running_loop()
 
-        @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=75, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(st.lists(st.lists(requests(), min_size=1, max_size=6), min_size=1, max_size=4))
         def check(batches: list[list[AppendRequest]]) -> None:
             asyncio.run_coroutine_threadsafe(fresh_log(batches), loop).result()

@@ -235,7 +235,7 @@ JSON = st.recursive(
 
 
 @given(st.data(), st.sampled_from(sorted(VALID)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_change_somewhere_gives_problems_or_another_right_one_and_never_an_error(
     data: st.DataObject, name: str
 ) -> None:

@@ -48,7 +48,7 @@ class Histories(RuleBasedStateMachine):
 
 def test_no_history_breaks_the_rules() -> None:
     examples = settings(
-        max_examples=200,
+        max_examples=100,
         stateful_step_count=30,
         deadline=None,
         derandomize=True,

@@ -207,7 +207,7 @@ def asked(path: Path, answer: str = "answer.json", **options: Any) -> tuple[dict
         return told, Path(folder, answer).read_bytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(questions())
 def test_an_answer_is_what_a_plain_look_at_all_rows_gives(made_and_asked: tuple[Made, Question]) -> None:
     made, question = made_and_asked
