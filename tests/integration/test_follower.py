@@ -55,6 +55,7 @@ async def test_a_follower_refuses_another_epoch_and_a_log_that_is_shorter_than_i
 
 async def test_a_zombie_cannot_move_a_checkpoint_that_was_taken_over(database: Database) -> None:
     async with open_log(database) as opened:
+        await opened.appender.append_all([request(*(note("note:1") for _ in range(5)))])
         checkpoints = Checkpoints(opened.pool)
         zombie = await checkpoints.acquire("reader")
         await checkpoints.save(zombie, 3)
