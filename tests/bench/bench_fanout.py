@@ -278,11 +278,11 @@ async def run() -> Result:
     if (os.cpu_count() or 1) < 2:
         raise RuntimeError("The server needs a core of its own, and its clients another one.")
     os.sched_setaffinity(0, {OTHER_CORE})
-    garbage.seldom()  # as the processor, whose part we play: who relays must not stand still either
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+    # Seldom as in the processor, whose part we play: who relays must not stand still either.
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name, garbage.seldom():
         folder = Path(name)
         async with _clients() as load:
             found |= await _ours(load, folder)

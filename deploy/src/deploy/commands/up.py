@@ -33,8 +33,8 @@ async def up() -> None:
         configure_logging(data.logs / "millrace.log", settings.log_level)
         async with open_embedded(data, settings.host, settings.port) as address:
             welcome(address.url, data.admin_key_file)
-            garbage.seldom()
-            await stop.wait()
+            with garbage.seldom():
+                await stop.wait()
     print("Millrace has stopped.")
 
 

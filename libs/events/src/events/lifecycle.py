@@ -286,8 +286,8 @@ async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
         ) as address,
     ):
         parts.telemetry.log.info("listening", host=address.host, port=address.port)
-        garbage.seldom()
-        await stop.wait()
+        with garbage.seldom():
+            await stop.wait()
         parts.telemetry.log.info("stopping")
 
 
