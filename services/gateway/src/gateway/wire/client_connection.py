@@ -19,6 +19,7 @@ from gateway.wire.exchange import ClientSide
 from gateway.wire.framing import BodyReader
 from gateway.wire.heads import MOST_HEAD_BYTES, Headers, end_of_head, parse_request
 from gateway.wire.intake import Intake
+from gateway.wire.nothing import nothing
 from gateway.wire.pace import Pace
 from gateway.wire.proxy_protocol import read_preamble
 from gateway.wire.requests import CLIENT_CLOSED, Record, Request, arrived
@@ -169,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
         self._answering.close()
         self._intake.close()
         self.connections.discard(self)
-        self._receive = _nothing  # it refers to us: nothing of us stays for as long as the transport does
+        self._receive = nothing  # it refers to us: nothing of us stays for as long as the transport does
         return self._unparsed
 
     # What the transport tells it
@@ -195,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         self._answering.close()
         self._intake.close()
         self._leave()
-        self._receive = _nothing
+        self._receive = nothing
 
     def pause_writing(self) -> None:
         self._answering.pause()
@@ -363,7 +364,3 @@ class ClientConnection(asyncio.Protocol):
         self.resume_reading()
         self._reading.start(_LINGER_SECONDS, self.transport.abort)
         self.transport.write_eof()
-
-
-def _nothing(_data: bytes) -> None:
-    pass

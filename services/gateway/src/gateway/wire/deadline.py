@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from gateway.wire.nothing import nothing
+
 
 class Deadline:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -10,7 +12,7 @@ class Deadline:
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._missed: Callable[[], None] = _nothing
+        self._missed: Callable[[], None] = nothing
 
     @property
     def running(self) -> bool:
@@ -28,7 +30,7 @@ class Deadline:
 
     def close(self) -> None:
         """Let go of everything: no timer keeps a closed connection alive."""
-        self._due, self._missed = None, _nothing
+        self._due, self._missed = None, nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -48,7 +50,3 @@ class Deadline:
             return
         self._due = None
         self._missed()
-
-
-def _nothing() -> None:
-    pass

@@ -11,6 +11,7 @@ from gateway.wire.answers import status_line
 from gateway.wire.boundaries import close_frame
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.heads import Headers, RequestHead
+from gateway.wire.nothing import nothing
 from gateway.wire.requests import Request
 
 TRY_AGAIN_LATER = 1013
@@ -74,13 +75,9 @@ class _Leaving(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()
-        lost, self._lost = self._lost, _nothing  # it refers to us
+        lost, self._lost = self._lost, nothing  # it refers to us
         lost()
 
     def shutdown(self) -> None:
         """uvicorn stops: all was said."""
         self._transport.close()
-
-
-def _nothing() -> None:
-    pass

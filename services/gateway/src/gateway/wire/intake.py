@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from gateway.wire.nothing import nothing
+
 
 class Intake:
     def __init__(self, transport: asyncio.Transport, go_on: Callable[[], None]) -> None:
@@ -36,7 +38,7 @@ class Intake:
     def close(self) -> None:
         """Let go of whoever reads."""
         self.wait_no_more()
-        self._go_on = _nothing
+        self._go_on = nothing
 
     def _waited(self) -> None:
         self._waiting = None
@@ -51,7 +53,3 @@ class Intake:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
-
-
-def _nothing() -> None:
-    pass

@@ -16,6 +16,7 @@ from gateway.wire.boundaries import Boundaries, close_frame
 from gateway.wire.client_connection import ClientConnection
 from gateway.wire.forward import Forward, Warn
 from gateway.wire.heads import Headers, ResponseHead
+from gateway.wire.nothing import nothing
 from gateway.wire.pool import Pool
 from gateway.wire.requests import Request
 from gateway.wire.upstream_connection import UpstreamConnection
@@ -178,7 +179,7 @@ class TunnelEnd(asyncio.Protocol):
             self._closing.cancel()
             self._closing = None
         # Each end refers to the other: what they have used is let go now, not when Python looks for garbage next.
-        lost, self._lost = self._lost, _nothing
+        lost, self._lost = self._lost, nothing
         lost()
         peer, self._peer = self._peer, None
         if peer is not None:
@@ -197,7 +198,7 @@ class ClientEnd(TunnelEnd):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stops = _nothing
+        self._stops = nothing
 
     def shutdown(self) -> None:
         """uvicorn stops, and the draining has not reached this one."""
@@ -246,7 +247,3 @@ class ServiceEnd(TunnelEnd):
         if not self._deaf and self._peer is not None:
             self._peer.abort()
             self.abort()
-
-
-def _nothing() -> None:
-    pass
