@@ -42,10 +42,11 @@ class Audience:
 
     @property
     def outstanding(self) -> int:
+        """Of those who listen: who comes late has to be told a lot, but is not waited for until then."""
         return sum(
             max(0, self.history.newest(channel) - track.cursor)
-            for _, channel, track in self._tracks()
-            if track.begin is not None
+            for follower, channel, track in self._tracks()
+            if follower.follows and track.begin is not None
         )
 
     def missing(self) -> str:

@@ -89,6 +89,7 @@ class Follower:
     dice: random.Random
     restless: bool = True  # ends its connections itself, and stops reading now and then
     sluggish: bool = False  # stops reading again and again, for longer than anybody keeps things for it
+    follows: bool = False  # since it has come for the first time
     ended_at: list[float] = field(default_factory=list)  # by the other side, in the loop's time
     _heard: int = 0
 
@@ -108,6 +109,7 @@ class Follower:
 
     async def follow(self) -> None:
         """For ever: connect, listen, lose the connection."""
+        self.follows = True
         while True:
             try:
                 async with wire(self.dice.choice(self.gateways), slow=self.sluggish or self.dice.random() < 0.3) as on:
