@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.fanout_sides import BYTES, OTHER_CORE, PEERS, Door, Millrace, Side, millrace, peer
 from bench.report import Aim, Result
-from events import garbage
+from events.running import garbage
 
 AIMS = {
     "coalesced_per_s": Aim(at_least=2_000_000),

@@ -21,8 +21,8 @@ import aiohttp
 
 from bench.report import Aim, Result, percentiles
 from deploy.stack import Stack
-from events.broker import Exchange
-from events.brokers import open_broker
+from events.broker.broker import Exchange
+from events.broker.by_url import open_broker
 from events.envelope import decode_batch
 
 AIMS = {"first_frame_p50_ms": Aim(at_most=30), "first_frame_p99_ms": Aim(at_most=100)}

@@ -17,12 +17,12 @@ import asyncpg
 from bench.report import Aim, Result, percentiles
 from bench.servers import open_database
 from deploy.provision import Database
-from events.append import Appended, Appender, AppendRequest
 from events.database import Pool, open_pool
 from events.envelope import Event, new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobCompleted, JobCreated, JobEvent, JobProgressed, JobStarted, JobStatus
-from events.log import Connection, EventLog
+from events.log.append import Appended, Appender, AppendRequest
+from events.log.log import Connection, EventLog
 
 AIMS = {
     "callers64_per_s": Aim(at_least=15_000),

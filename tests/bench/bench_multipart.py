@@ -13,7 +13,7 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from bench.report import Result
-from events.body import Body
+from events.body.body import Body
 from ingest.settings import IngestSettings
 
 SIZE = 64 << 20

@@ -10,11 +10,11 @@ from time import perf_counter, process_time
 from bench.bench_log import BATCH, CALLERS, job_events, open_log, rate, single_appends
 from bench.report import Result
 from bench.servers import open_database
-from events.append import Appender, AppendRequest
 from events.database import open_pool
 from events.envelope import RecordedEvent, decode_batch, encode_batch
 from events.ids import new_id
-from events.log import EventLog, Head
+from events.log.append import Appender, AppendRequest
+from events.log.log import EventLog, Head
 from events.telemetry import Telemetry
 from notifier.hub import Hub
 

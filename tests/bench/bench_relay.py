@@ -11,14 +11,14 @@ import aio_pika
 from bench.report import Result, percentiles
 from bench.servers import open_broker as open_server
 from bench.servers import open_database
-from events.append import Appender, AppendRequest
-from events.broker import UNCONFIRMED, Broker, Exchange
-from events.broker_rabbitmq import RabbitBroker
+from events.broker.broker import UNCONFIRMED, Broker, Exchange
+from events.broker.rabbitmq import RabbitBroker
 from events.database import open_pool
-from events.doorbell import Doorbell
+from events.delivery.relay import Publish, Relay, to_events, to_feed
 from events.envelope import RecordedEvent, encode_event, new_event
-from events.log import EventLog
-from events.relay import Publish, Relay, to_events, to_feed
+from events.log.append import Appender, AppendRequest
+from events.log.doorbell import Doorbell
+from events.log.log import EventLog
 from events.telemetry import Telemetry
 
 EVENTS = 20_000

@@ -22,14 +22,14 @@ import uvloop
 from pydantic import SecretStr
 
 from bench.report import percentiles
-from events.append import Appender, AppendRequest, Expected
-from events.broker_memory import MemoryBroker
-from events.doorbell import Doorbell
+from events.broker.memory import MemoryBroker
 from events.envelope import new_event, stream_name
-from events.follow import Follower
 from events.ids import new_id
 from events.lifecycle import Parts, open_parts
-from events.log import EventLog
+from events.log.append import Appender, AppendRequest, Expected
+from events.log.doorbell import Doorbell
+from events.log.follow import Follower
+from events.log.log import EventLog
 from events.telemetry import configure_logging
 from events.workflows import WorkflowPublished
 from processor.app import open_service

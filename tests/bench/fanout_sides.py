@@ -17,14 +17,14 @@ from bench.peers import programs
 from bench.processes import Watched, python, running
 from bench.servers import open_broker, open_database
 from deploy.provision import Database
-from events.append import Appended, Appender, AppendRequest
-from events.broker_rabbitmq import RabbitBroker
+from events.broker.rabbitmq import RabbitBroker
 from events.database import open_pool
-from events.doorbell import Doorbell
+from events.delivery.relay import Relay, to_feed
 from events.envelope import new_event, stream_name
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from events.ids import new_id
-from events.relay import Relay, to_feed
+from events.log.append import Appended, Appender, AppendRequest
+from events.log.doorbell import Doorbell
 from events.telemetry import Telemetry
 from fixtures.node import MODULES, installed_node
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack import Stack
-from events.append import Appender
 from events.database import Pool, open_pool
-from events.doorbell import Doorbell
+from events.log.append import Appender
+from events.log.doorbell import Doorbell
 from fixtures.stack import OpenStack
 
 # Nobody is refused for coming often; a client's queue is short, and the broker's silence is soon noticed.

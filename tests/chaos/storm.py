@@ -17,11 +17,11 @@ from chaos.fleet import Fleet
 from chaos.followers import LOG, Follower, Track
 from chaos.progress_followers import JobFollower, JobsFollower, LogFollower
 from chaos.sse_followers import SseFollower
-from events.append import Appended, AppendRequest
 from events.envelope import Event, new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobProgressed, JobStatus
-from events.log import EventLog
+from events.log.append import Appended, AppendRequest
+from events.log.log import EventLog
 
 JOBS = 24
 _PADDING = 12_000  # bytes of what is said of the first job, so that who stops reading it is soon behind

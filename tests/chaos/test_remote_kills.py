@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from deploy.process import ChildProcess, Command
 from deploy.stack import Stack
-from events.broker import task_queue
-from events.brokers import open_broker
+from events.broker.broker import task_queue
+from events.broker.by_url import open_broker
 from fixtures import processes
 from fixtures.client import Client, Watched
 from fixtures.passages import sampled

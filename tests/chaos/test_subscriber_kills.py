@@ -14,8 +14,8 @@ import pytest
 
 from deploy.process import ChildProcess, Command
 from deploy.provision import Database
-from events.broker import Queue
-from events.brokers import open_broker
+from events.broker.broker import Queue
+from events.broker.by_url import open_broker
 from fixtures import processes
 from fixtures.log import note, open_log, request
 from fixtures.passages import sampled

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from events.blob_errors import StorageUnavailable
-from events.blobs import Blobs, open_blobs
-from events.chunk_work import CHUNK_BYTES
+from events.blobs.blobs import Blobs, open_blobs
+from events.blobs.chunk_work import CHUNK_BYTES
+from events.blobs.errors import StorageUnavailable
 from events.errors import NotFound
 from fixtures.blobs import Store, files, keys
 from fixtures.s3 import Bucket
@@ -165,8 +165,8 @@ async def test_all_that_lies_below_a_folder_is_deleted_but_for_what_is_kept(stor
 
 FILLER = """
 import asyncio, resource, sys
-from events.blob_errors import StorageUnavailable
-from events.blobs import open_blobs
+from events.blobs.errors import StorageUnavailable
+from events.blobs.blobs import open_blobs
 
 async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
@@ -201,7 +201,7 @@ async def test_a_disk_that_takes_no_more_is_said_to_be_unavailable(tmp_path: Pat
 
 WRITER = """
 import asyncio, sys
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 
 async def main():
     async with open_blobs(sys.argv[1]).writing("a/b") as blob:

@@ -9,15 +9,15 @@ import pytest
 import pytest_asyncio
 
 from deploy.rabbitmq import RabbitServer
-from events.broker import Broker, Exchange, Message, Queue, task_queue
-from events.broker_measured import MeasuredBroker
-from events.broker_memory import MemoryBroker
-from events.broker_rabbitmq import RabbitBroker
-from events.brokers import open_broker
+from events.broker.broker import Broker, Exchange, Message, Queue, task_queue
+from events.broker.by_url import open_broker
+from events.broker.measured import MeasuredBroker
+from events.broker.memory import MemoryBroker
+from events.broker.patterns import matcher
+from events.broker.rabbitmq import RabbitBroker
 from events.errors import BrokerUnavailable, Conflict, StartupError, Unroutable
-from events.metrics import Metrics
-from events.patterns import matcher
-from events.tasks import end
+from events.metrics.metrics import Metrics
+from events.running.tasks import end
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from events.blob_errors import StorageUnavailable
-from events.blobs import Blobs, open_blobs
-from events.chunk_work import CHUNK_BYTES
-from events.segments import SegmentPart
+from events.blobs.blobs import Blobs, open_blobs
+from events.blobs.chunk_work import CHUNK_BYTES
+from events.blobs.errors import StorageUnavailable
+from events.blobs.segments import SegmentPart
 from fixtures.blobs import keys
 
 
@@ -112,7 +112,7 @@ async def test_joins_at_the_same_time_make_one_whole_blob(blobs: Blobs) -> None:
 
 KILLED = """
 import asyncio, sys
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 
 async def main():
     async with open_blobs(sys.argv[1]).growing("s/1") as segment:

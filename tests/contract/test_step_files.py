@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from events.blob_keys import STAGED
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import STAGED
 from fixtures.attempts import JOB, unnoted
 from fixtures.blobs import Store, keys
 from processor.step import StepError

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.stack import Stack
-from events.broker import Exchange, Message
-from events.brokers import open_broker
+from events.broker.broker import Exchange, Message
+from events.broker.by_url import open_broker
 from fixtures.client import Client
 from fixtures.operator import Operator, operator_of
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from deploy.provision import Database
-from events.append import Appended, AppendRequest, Duplicate, Expected, IdReused, VersionConflict
 from events.envelope import Event
+from events.log.append import Appended, AppendRequest, Duplicate, Expected, IdReused, VersionConflict
 from fixtures.log import TENANT, note, open_log, request
 
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.provision import Database
-from events.append import Appended, AppendRequest, Duplicate, Expected, IdReused, Outcome, VersionConflict
 from events.envelope import Event
+from events.log.append import Appended, AppendRequest, Duplicate, Expected, IdReused, Outcome, VersionConflict
 from fixtures.log import OpenLog, as_owner, note, open_log
 
 IDS = [UUID(int=n) for n in range(1, 13)]

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.append import Appended, Appender
 from events.database import open_pool
+from events.log.append import Appended, Appender
 from events.telemetry import Telemetry
 from fixtures.collected import Collector, collecting
 from fixtures.log import note, request

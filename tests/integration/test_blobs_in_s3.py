@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from events.blob_errors import StorageUnavailable
-from events.blobs import Blobs, open_blobs
+from events.blobs.blobs import Blobs, open_blobs
+from events.blobs.errors import StorageUnavailable
+from events.blobs.segments import SegmentPart
 from events.errors import NotFound, StartupError
-from events.segments import SegmentPart
 from fixtures.blobs import keys
 from fixtures.s3 import Bucket
 

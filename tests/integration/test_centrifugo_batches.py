@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.telemetry import Telemetry
 from fixtures.centrifugo import open_client
 from fixtures.notifier import PATIENCE, READER, Writer, open_notifier

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.identity import Principal
 from fixtures.centrifugo import ENDPOINT, Client, open_client, say
 from fixtures.notifier import STRANGER, RunningNotifier, Writer, open_notifier

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.ids import new_id
 from fixtures.centrifugo import Client, open_client
 from fixtures.ingest import until

@@ -14,7 +14,7 @@ from aiohttp import web
 from websockets.asyncio.client import connect
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from fixtures.accounts import register
 from fixtures.centrifugo import ENDPOINT, Client
 from fixtures.gateway import KEY, Gateway, open_gateway

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from events.broker import Exchange, Message
+from events.broker.broker import Exchange, Message
 from events.envelope import encode_event
 from events.identity import Principal
 from fixtures.processor import READER, Processor, stored_upload

@@ -17,10 +17,10 @@ from deploy.checks.finding import Finding
 from deploy.postgres import PostgresServer
 from deploy.postgres_wheel import binaries_of_the_wheel
 from deploy.provision import Database
-from events.append import Appended
-from events.checkpoints import Checkpoints
 from events.errors import Fenced
-from events.log import Head
+from events.log.append import Appended
+from events.log.checkpoints import Checkpoints
+from events.log.log import Head
 from fixtures.log import OpenLog, as_owner, note, open_log, request
 
 STREAM = "note:1"

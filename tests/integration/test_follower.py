@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from deploy.provision import Database
-from events.checkpoints import Checkpoints
 from events.errors import Fenced, LogHole, WrongEpoch
-from events.follow import Follower
 from events.ids import new_id
+from events.log.checkpoints import Checkpoints
+from events.log.follow import Follower
 from fixtures.log import OpenLog, as_owner, note, open_log, request
 
 

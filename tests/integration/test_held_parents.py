@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.append import Appender, AppendRequest
 from events.envelope import utc_now
 from events.ids import new_id
 from events.jobs import JobStatus, StepStatus
 from events.lifecycle import Parts
+from events.log.append import Appender, AppendRequest
 from fixtures.attempts import unnoted
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts, settings_for

@@ -16,13 +16,13 @@ import pytest
 from deploy.process import ChildProcess, Command, free_port
 from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
-from events.append import Appended, Appender, AppendRequest
-from events.broker import Queue
-from events.broker_memory import MemoryBroker
-from events.broker_rabbitmq import RabbitBroker
+from events.broker.broker import Queue
+from events.broker.memory import MemoryBroker
+from events.broker.rabbitmq import RabbitBroker
+from events.delivery.outbox import Outbox
 from events.envelope import Event, decode_event
 from events.identity import PRINCIPAL_HEADER, PrincipalSigner
-from events.outbox import Outbox
+from events.log.append import Appended, Appender, AppendRequest
 from fixtures.ingest import CSV, UPLOADER, RunningIngest, fetchval, open_ingest, until
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts
 from ingest.loose_blobs import LooseBlobs

@@ -6,7 +6,7 @@ import json
 
 import aiohttp
 
-from events.broker import Queue
+from events.broker.broker import Queue
 from events.envelope import decode_event
 from fixtures.ingest import CSV, READER, STRANGER, RunningIngest
 

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from events.accounts import UserLockedOut
-from events.append import Appender, AppendRequest
-from events.broker import Exchange, Message
+from events.broker.broker import Exchange, Message
 from events.envelope import Event, encode_event, new_event, stream_name
 from events.ids import derived_id, new_id
+from events.log.append import Appender, AppendRequest
 from events.uploads import UploadProgressed
 from fixtures.processor import Processor, stored_upload
 from processor.workflows.stream import SOURCE

@@ -10,7 +10,7 @@ import pytest
 
 from chaos.test_kill_matrix import KILLPOINT
 from deploy.provision import Database
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 from events.ids import new_id
 from fixtures.blobs import keys
 from fixtures.killable import Machine, Notes

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts
 from fixtures.processor import OpenProcessor, Processor, stored_upload

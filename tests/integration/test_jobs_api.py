@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from deploy.provision import Database
-from events.append import Appender, AppendRequest
 from events.envelope import event_of
 from events.identity import Principal
 from events.ids import new_id
+from events.log.append import Appender, AppendRequest
 from events.uploads import UploadProgressed
 from fixtures.processor import READER, OpenProcessor, Processor, stored_upload
 

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from deploy.provision import Database
-from events.append import Appended, Expected
 from events.database import open_pool
 from events.envelope import encode_event, new_event
 from events.errors import InvalidInput
 from events.ids import new_id
-from events.log import EventLog
+from events.log.append import Appended, Expected
+from events.log.log import EventLog
 from fixtures.log import TENANT, as_owner, note, open_log, request
 
 

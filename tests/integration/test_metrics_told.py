@@ -13,17 +13,17 @@ from prometheus_client import CollectorRegistry
 
 from deploy.process import free_port
 from deploy.provision import Database
-from events.append import Appender
-from events.broker import Exchange, Message, Queue
-from events.broker_measured import MeasuredBroker
-from events.broker_memory import MemoryBroker
-from events.checkpoints import Checkpoints
+from events.broker.broker import Exchange, Message, Queue
+from events.broker.measured import MeasuredBroker
+from events.broker.memory import MemoryBroker
 from events.database import open_pool
 from events.envelope import new_event, utc_now
 from events.errors import Unroutable
 from events.ids import new_id
-from events.measured_pool import open_measured_pool
-from events.metrics import Metrics
+from events.log.append import Appender
+from events.log.checkpoints import Checkpoints
+from events.metrics.measured_pool import open_measured_pool
+from events.metrics.metrics import Metrics
 from events.telemetry import Telemetry
 from fixtures.ingest import open_ingest
 from fixtures.log import note, open_log, request

@@ -16,7 +16,7 @@ import pytest_asyncio
 from websockets.frames import Opcode
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
 from fixtures.event_streams import following, sse, with_key
 from fixtures.gateway import KEY, PATIENCE, open_gateway

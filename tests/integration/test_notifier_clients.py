@@ -12,7 +12,7 @@ from typing import Any
 from websockets.frames import Opcode
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
 from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts

@@ -12,9 +12,9 @@ from websockets.exceptions import InvalidStatus
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
-from events.broker import Exchange, Message
-from events.broker_memory import MemoryBroker
-from events.brokers import open_broker
+from events.broker.broker import Exchange, Message
+from events.broker.by_url import open_broker
+from events.broker.memory import MemoryBroker
 from events.envelope import RecordedEvent, encode_batch
 from fixtures.centrifugo import ENDPOINT
 from fixtures.log import as_owner

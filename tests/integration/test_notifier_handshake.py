@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER, Principal, PrincipalSigner
 from fixtures.notifier import READER, RunningNotifier, Writer, open_notifier
 from fixtures.parts import OpenParts

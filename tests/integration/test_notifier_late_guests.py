@@ -8,7 +8,7 @@ import pytest
 from websockets.frames import Opcode
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
 from fixtures.event_streams import following, sse
 from fixtures.log import as_owner

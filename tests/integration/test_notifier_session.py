@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from events.envelope import RecordedEvent, stream_name
-from events.log import EventLog
+from events.log.log import EventLog
 from events.telemetry import Telemetry
 from fixtures.notifier import PATIENCE, READER, Writer
 from notifier.dialects.progress import PROGRESS

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.envelope import encode_json
 from events.identity import PRINCIPAL_HEADER, Principal
 from events.ids import new_id

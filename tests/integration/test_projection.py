@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from deploy.provision import Database
-from events.batch import AppendRequest
 from events.envelope import Event, new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobEvent, StepStatus
+from events.log.batch import AppendRequest
 from fixtures.engine import Driven
 from fixtures.engine_documents import Dice
 from fixtures.engine_world import World, live

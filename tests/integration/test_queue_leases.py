@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.append import Appender
 from events.database import Pool
 from events.envelope import new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobCompleted, JobCreated, JobEvent, JobPaused, JobStatus, SubStatus
+from events.log.append import Appender
 from fixtures.log import as_owner, request
 from fixtures.parts import OpenParts
 from processor.queue import JobQueue, Lease, Postbox

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from deploy.provision import Database
-from events.append import Appender
 from events.database import load_queries
+from events.log.append import Appender
 from fixtures.log import as_owner, job_life, request
 from fixtures.parts import OpenParts
 from processor.queue import JobQueue, Lease

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from events.broker import task_queue
-from events.brokers import open_broker
+from events.broker.broker import task_queue
+from events.broker.by_url import open_broker
 from fixtures.node import NodeCommand
 from fixtures.processor import OpenProcessor
 

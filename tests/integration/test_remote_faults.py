@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
-from events.broker import Exchange, Message, task_queue
-from events.broker_memory import MemoryBroker
-from events.brokers import open_broker
+from events.broker.broker import Exchange, Message, task_queue
+from events.broker.by_url import open_broker
+from events.broker.memory import MemoryBroker
 from events.envelope import Event, encode_event, encode_json, new_event, stream_name
 from events.ids import new_id
 from events.remote import Task, working

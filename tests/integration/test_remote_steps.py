@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from events.broker import Broker, Exchange, Message, task_queue
-from events.broker_memory import MemoryBroker
-from events.brokers import open_broker
+from events.broker.broker import Broker, Exchange, Message, task_queue
+from events.broker.by_url import open_broker
+from events.broker.memory import MemoryBroker
 from events.errors import Unroutable
 from events.remote import Handler, StepFailed, Task, working
 from fixtures.processor import WRITER, OpenProcessor, Processor, changes_of

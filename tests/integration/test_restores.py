@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.data_directory import kept_key_pepper, open_data_directory
 from deploy.provision import Database
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 from fixtures.log import as_owner, note, open_log, request
 from fixtures.operator import Operator
 

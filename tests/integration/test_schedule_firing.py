@@ -9,7 +9,7 @@ import pytest
 
 from events.envelope import stream_name
 from events.jobs import JobCreated
-from events.log import EventLog
+from events.log.log import EventLog
 from fixtures.schedules import NIGHTLY, START, TENANT, HandClock, Killed, OpenReplica, Replica, wanted
 from processor.language.expressions import Template
 from processor.projections import rebuild

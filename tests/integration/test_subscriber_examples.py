@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker import Broker, Exchange, Message
-from events.brokers import open_broker
+from events.broker.broker import Broker, Exchange, Message
+from events.broker.by_url import open_broker
 from events.envelope import encode_json
 from events.ids import new_id
 from fixtures.client import Client

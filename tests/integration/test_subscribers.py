@@ -11,17 +11,17 @@ import pytest_asyncio
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
 from deploy.rabbitmq import RabbitServer
-from events.broker import Broker, Exchange, Message, Queue, named_queue
-from events.broker_memory import MemoryBroker
-from events.brokers import open_broker
+from events.broker.broker import Broker, Exchange, Message, Queue, named_queue
+from events.broker.by_url import open_broker
+from events.broker.memory import MemoryBroker
 from events.database import open_pool
 from events.envelope import encode_event
 from events.errors import InvalidInput, NotFound, WrongEpoch
 from events.ids import new_id
 from events.jobs import JobCompleted
+from events.log.subscriptions import Subscription
+from events.running.tasks import end
 from events.subscribe import Received, replay, subscribe
-from events.subscriptions import Subscription
-from events.tasks import end
 from fixtures.log import OpenLog, as_owner, job_life, note, open_log, request
 from fixtures.subscribers import HURRIED, Service
 from processor.dead_letters import DeadLetters, Selection

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.blobs import Blobs
-from events.broker_memory import MemoryBroker
-from events.segments import Hash, SegmentPart
+from events.blobs.blobs import Blobs
+from events.blobs.segments import Hash, SegmentPart
+from events.broker.memory import MemoryBroker
 from fixtures.ingest import RunningIngest, fetchval, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts

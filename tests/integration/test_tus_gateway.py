@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from fixtures.gateway import Answer, Gateway, open_gateway
 from fixtures.ingest import RunningIngest, open_ingest
 from fixtures.parts import OpenParts

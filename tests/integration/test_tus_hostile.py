@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from fixtures.ingest import LIMIT, RunningIngest, open_ingest
 from fixtures.parts import OpenParts
 from fixtures.tus import BYTES, VERSION, Tus, metadata

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 from fixtures.ingest import RunningIngest, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts

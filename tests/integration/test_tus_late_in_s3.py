@@ -11,9 +11,9 @@ import obstore
 import pytest
 
 from deploy.provision import Database
-from events.blobs import Blobs, open_blobs
-from events.broker_memory import MemoryBroker
-from events.segments import SEAL_BYTES
+from events.blobs.blobs import Blobs, open_blobs
+from events.blobs.segments import SEAL_BYTES
+from events.broker.memory import MemoryBroker
 from fixtures.ingest import RunningIngest, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
-from events.chunk_work import CHUNK_BYTES
+from events.blobs.chunk_work import CHUNK_BYTES
+from events.broker.memory import MemoryBroker
 from fixtures.ingest import Answer, RunningIngest, fetchval, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts

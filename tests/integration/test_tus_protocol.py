@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from events.broker import Queue
+from events.broker.broker import Queue
 from events.envelope import decode_event
 from fixtures.ingest import CSV, LIMIT, READER, STRANGER, RunningIngest, until
 from fixtures.tus import BYTES, VERSION, Tus, metadata

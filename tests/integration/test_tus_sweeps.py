@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from fixtures.ingest import RunningIngest, fetchval, open_ingest, until
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
-from events.broker_memory import MemoryBroker
+from events.blobs.segments import SEAL_BYTES
+from events.broker.memory import MemoryBroker
 from events.identity import PRINCIPAL_HEADER
-from events.segments import SEAL_BYTES
 from fixtures.ingest import UPLOADER, RunningIngest, open_ingest, until
 from fixtures.parts import OpenParts
 from fixtures.tus import Tus

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from deploy.provision import Database
-from events.append import Appender
 from events.errors import Conflict, IdempotencyKeyReused
 from events.lifecycle import Parts
-from events.log import EventLog
+from events.log.append import Appender
+from events.log.log import EventLog
 from fixtures.log import as_owner
 from fixtures.parts import OpenParts
 from processor.queue import Postbox

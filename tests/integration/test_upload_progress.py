@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from events.broker import Exchange
+from events.broker.broker import Exchange
 from events.envelope import decode_event
 from fixtures.ingest import RunningIngest
 from fixtures.tus import Tus

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from deploy.provision import Database
-from events.append import Appender, AppendRequest
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.envelope import event_of, stream_name
 from events.ids import derived_id
+from events.log.append import Appender, AppendRequest
 from events.uploads import UploadDeleted
 from fixtures.ingest import CSV, STRANGER, UPLOADER, RunningIngest, open_ingest, until
 from fixtures.log import as_owner

@@ -12,14 +12,14 @@ import pytest
 
 from deploy.postgres import PostgresServer
 from deploy.provision import Database
-from events.append import Appender
-from events.broker import Message
+from events.broker.broker import Message
 from events.envelope import encode_event, new_event, stream_name, utc_now
 from events.errors import Fenced
 from events.jobs import JobAdvanced, JobClaimed, JobProgressed, JobStarted, StepStatus
 from events.lifecycle import Parts
-from events.log import EventLog
-from events.metrics import Metrics
+from events.log.append import Appender
+from events.log.log import EventLog
+from events.metrics.metrics import Metrics
 from fixtures import processes
 from fixtures.log import request
 from fixtures.parts import PRINCIPAL_SECRET, OpenParts

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from events.append import Appender
 from events.envelope import new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobCreated, JobStatus, Parent
+from events.log.append import Appender
 from fixtures.log import request
 from fixtures.processor import OpenProcessor, Processor, step_of
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from deploy.provision import Database
-from events.append import Appender
 from events.identity import Principal
-from events.log import EventLog
+from events.log.append import Appender
+from events.log.log import EventLog
 from fixtures.log import as_owner
 from fixtures.processes.processor_with_steps import STEP_COMMAND
 from fixtures.processor import WRITER, OpenProcessor, Processor, changes_of, step_of

@@ -10,10 +10,10 @@ import pytest
 from msgspec import structs
 
 from deploy.provision import Database
-from events.append import Appender, AppendRequest, Expected
 from events.envelope import new_event, stream_name
 from events.ids import new_id
 from events.jobs import JobCreated, JobStatus
+from events.log.append import Appender, AppendRequest, Expected
 from fixtures.killable import Machine
 from fixtures.log import as_owner, job_life
 from fixtures.parts import OpenParts

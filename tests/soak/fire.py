@@ -15,10 +15,10 @@ import asyncpg
 
 from deploy.provision import Database
 from events.database import database_gone, open_pool
-from events.doorbell import Doorbell
 from events.envelope import RecordedEvent
-from events.follow import Follower
-from events.log import EventLog
+from events.log.doorbell import Doorbell
+from events.log.follow import Follower
+from events.log.log import EventLog
 
 PROCESSES = 4
 TASKS = 16  # writers of each process

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import asyncpg
 
-from events.append import Appender
-from events.batch import Appended, AppendRequest, Duplicate, append_arguments
 from events.database import open_pool
 from events.envelope import Event, new_event
 from events.errors import Unavailable
+from events.log.append import Appender
+from events.log.batch import Appended, AppendRequest, Duplicate, append_arguments
 
 STREAMS = 50
 

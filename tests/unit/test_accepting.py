@@ -2,8 +2,8 @@
 
 import pytest
 
-from events.accepting import chosen
 from events.errors import NotAcceptable
+from events.web.accepting import chosen
 
 OFFERS = ("application/json", "text/csv", "text/plain")
 

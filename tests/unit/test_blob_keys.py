@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.blob_keys import belongs_to
+from events.blobs.keys import belongs_to
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from events.blobs import Blobs, open_blobs
+from events.blobs.blobs import Blobs, open_blobs
 from events.telemetry import Telemetry
 from fixtures.attempts import JOB, an_attempt, unnoted
 from fixtures.http_peers import http_settings

@@ -7,8 +7,8 @@ from typing import cast
 import msgspec
 import pytest
 
-from events.append import Appender
 from events.database import Pool
+from events.log.append import Appender
 from processor.workflows.beside import Beside
 from processor.workflows.library import Library
 from processor.workflows.publishing import Publishing

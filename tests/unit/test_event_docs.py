@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from events import steps
+from events.broker.patterns import matcher
 from events.catalog import CATALOG
 from events.envelope import RecordedEvent, decode_recorded
 from events.jobs import JobEvent
-from events.patterns import matcher
 from events.vocabulary import IN_LOG, stream_category_of
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import sys
 _HELD = 400_000  # lists, as ten thousand connections hold
 _PROGRAM = f"""
 import gc
-from events import garbage
+from events.running import garbage
 
 looks = []
 gc.callbacks.append(lambda phase, told: looks.append(told["generation"]) if phase == "stop" else None)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from events.goodbyes import spread
+from events.running.goodbyes import spread
 
 
 @pytest.mark.parametrize(("count", "within", "seconds"), [(0, 20, 0), (1, 20, 0.01), (500, 20, 5), (9000, 20, 20)])

@@ -7,13 +7,13 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from events.append import Appended, Appender, AppendRequest
-from events.blobs import open_blobs
+from events.blobs.blobs import open_blobs
 from events.database import Pool
 from events.envelope import Event
 from events.identity import PrincipalSigner
 from events.jobs import JobStatus
 from events.lifecycle import Parts
+from events.log.append import Appended, Appender, AppendRequest
 from events.telemetry import Telemetry
 from fixtures.attempts import unnoted
 from fixtures.engine import JOB_ID, Driven, planned

@@ -10,9 +10,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from structlog.testing import capture_logs
 
 from events.errors import BrokerUnavailable
-from events.metrics import Bounded, Metrics, exemplar
-from events.surveys import Survey
-from events.tasks import end
+from events.metrics.metrics import Bounded, Metrics, exemplar
+from events.metrics.surveys import Survey
+from events.running.tasks import end
 from events.telemetry import Telemetry
 
 

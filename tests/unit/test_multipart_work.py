@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 from pydantic import SecretStr
 
-from events.body import Body
+from events.body.body import Body
 from events.errors import MillraceError
 from ingest.settings import IngestSettings
 

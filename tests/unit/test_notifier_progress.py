@@ -4,7 +4,7 @@ from typing import cast
 
 from events.identity import Principal
 from events.ids import new_id
-from events.log import EventLog
+from events.log.log import EventLog
 from fixtures.cohorts import TENANT, Client, World
 from notifier.dialects.progress import ProgressDialect
 from notifier.handshake import Handshake

@@ -2,8 +2,8 @@
 
 import pytest
 
+from events.broker.patterns import matcher
 from events.errors import InvalidInput
-from events.patterns import matcher
 
 
 @pytest.mark.parametrize("pattern", ["", ".", "a.", ".a", "a..b", "a*", "##", "*.job.#x", "a" * 256])

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from obstore.store import MemoryStore
 
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.errors import NotFound, TooLarge, Unavailable
 from processor.cleaning.query.copies import Copies
 

@@ -3,7 +3,7 @@
 from inspect import signature
 from typing import Any, cast
 
-from events.openapi import DescribedApp
+from events.web.openapi import DescribedApp
 from processor import admin, artifact_routes, event_routes
 from processor.cleaning import clean_routes
 from processor.cleaning import routes as recipe_routes

@@ -6,8 +6,8 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from events.shapes import IDEMPOTENCY_KEY, Shape
-from events.web import as_millrace_error
+from events.web.shapes import IDEMPOTENCY_KEY, Shape
+from events.web.web import as_millrace_error
 
 LETTERS = Shape(r"^[a-z]+$", "small letters {only}")
 

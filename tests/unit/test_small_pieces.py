@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from events.chunk_work import CHUNK_BYTES, ChunkWork
+from events.blobs.chunk_work import CHUNK_BYTES, ChunkWork
 
 
 async def test_pieces_of_two_bytes_take_the_memory_of_their_bytes() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 
-from events.tasks import end
+from events.running.tasks import end
 
 
 async def test_a_task_that_swallows_its_cancellation_is_ended_all_the_same() -> None:

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, get_current_span
 from deploy.process import free_port
 from events.errors import StartupError, Unavailable
 from events.telemetry import Telemetry, current_traceparent
-from events.tracing import carried, current_context
+from events.traces.tracing import carried, current_context
 from fixtures.collected import Collector, collecting, hanging
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

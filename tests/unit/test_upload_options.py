@@ -2,8 +2,8 @@
 
 import pytest
 
+from events.body.fields import checked_options
 from events.errors import InvalidInput
-from events.fields import checked_options
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from deploy.postgres_wheel import open_server
 from deploy.process import free_port
 from deploy.provision import Database, provision
 from deploy.supervision import supervise
-from events.broker_memory import MemoryBroker
+from events.broker.memory import MemoryBroker
 from events.lifecycle import Address, OpenService, S, listen, open_parts, serve
 from gateway.auth.keys import new_key
 from gateway.settings import GatewaySettings

@@ -15,7 +15,7 @@ from deploy.process import ChildProcess, Command, free_port
 from deploy.stack import Stack
 from deploy.supervision import supervise
 from events.errors import StartupError
-from events.tasks import end
+from events.running.tasks import end
 
 FOLDER = Path(__file__).parents[2] / "prometheus"
 

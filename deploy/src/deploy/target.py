@@ -17,7 +17,7 @@ from deploy.postgres_wheel import open_server
 from deploy.printing import note, reason
 from deploy.provision import OWNER, provision_roles
 from deploy.settings import DeploySettings
-from events.blobs import Blobs, open_blobs
+from events.blobs.blobs import Blobs, open_blobs
 from events.database import Pool, open_pool
 
 CONNECT_SECONDS = 10.0

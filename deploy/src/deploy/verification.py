@@ -14,7 +14,7 @@ from uuid import UUID
 
 from deploy.printing import Advance
 from events.database import Pool, load_queries
-from events.log import Connection
+from events.log.log import Connection
 
 _Answering: TypeAlias = "Pool | Connection"
 

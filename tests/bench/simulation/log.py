@@ -8,7 +8,7 @@ import simpy
 
 from bench.simulation import measured
 from bench.simulation.kernel import Loop, Process, Station, World
-from events.append import BATCH_EVENTS, LANES, SMALLEST_SHARE
+from events.log.append import BATCH_EVENTS, LANES, SMALLEST_SHARE
 
 
 class Log:

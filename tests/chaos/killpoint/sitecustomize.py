@@ -85,7 +85,7 @@ def install(point: KillPoint) -> None:
     from asyncpg.prepared_stmt import PreparedStatement
     from asyncpg.transaction import Transaction
 
-    from events import broker_rabbitmq
+    from events.broker import rabbitmq as broker_rabbitmq
 
     def watch(owner: type, method: str, what: str, applies: Callable[..., Awaitable[bool]] = _always) -> None:
         setattr(owner, method, point.around(what, getattr(owner, method), applies))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.printing import Advance
-from events.blobs import Blobs, open_blobs
+from events.blobs.blobs import Blobs, open_blobs
 from events.errors import NotFound
 
 _AT_ONCE = 4

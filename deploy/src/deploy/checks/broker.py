@@ -9,7 +9,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPrecond
 from deploy.checks.finding import Finding
 from deploy.printing import reason
 from deploy.target import Target
-from events.broker import QUEUE_OF, Exchange
+from events.broker.broker import QUEUE_OF, Exchange
 
 _SECONDS = 5.0
 _MANY = 10_000  # messages that wait at the intake, of which each is one upload

@@ -12,7 +12,7 @@ import asyncpg
 from deploy.checks.finding import Finding, State
 from deploy.printing import age, reason, size
 from deploy.provision import MEMBERSHIPS, ROLES, SCHEMAS
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.database import database_gone, load_queries
 from events.errors import MillraceError, NotFound
 from events.migrate import newest_revision

@@ -18,7 +18,7 @@ from deploy.options import as_json, on_a_loop
 from deploy.printing import note, print_facts, print_json, progress, size
 from deploy.provision import SCHEMAS
 from deploy.target import Target, find_target, open_database
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.errors import StartupError
 
 

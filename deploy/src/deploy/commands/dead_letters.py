@@ -9,7 +9,7 @@ from deploy.exits import Unreachable, WrongSettings
 from deploy.options import as_json, limit, on_a_loop
 from deploy.printing import print_json, progress, reason, show
 from deploy.target import Target, find_target, open_owner_pool
-from events.brokers import open_broker
+from events.broker.by_url import open_broker
 from events.database import load_queries
 from events.errors import Forbidden
 from processor.dead_letters import REPLAY_LIMIT, DeadLetters, Selection

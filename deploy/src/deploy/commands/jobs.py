@@ -11,13 +11,13 @@ import msgspec
 from deploy.options import as_json, limit, on_a_loop
 from deploy.printing import age, note, print_facts, print_json, print_table, show
 from deploy.target import find_target, open_owner_pool
-from events.append import Appender
 from events.database import Pool, load_queries
-from events.doorbell import Doorbell
 from events.envelope import stream_name
 from events.errors import NotFound, Unavailable
 from events.jobs import JobStatus
-from events.log import EventLog
+from events.log.append import Appender
+from events.log.doorbell import Doorbell
+from events.log.log import EventLog
 from processor.queue import QUEUE_CHANNEL, Postbox
 from processor.quota import JobQuota
 from processor.workflows.control import Control, Said

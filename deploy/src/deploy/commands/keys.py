@@ -13,13 +13,13 @@ from deploy.exits import WrongSettings
 from deploy.options import as_json, limit, on_a_loop
 from deploy.printing import note, print_facts, print_json, show
 from deploy.target import Target, find_target, open_owner_pool
-from events.blobs import Blobs
-from events.broker_memory import MemoryBroker
+from events.blobs.blobs import Blobs
+from events.broker.memory import MemoryBroker
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.errors import NotFound
 from events.identity import Principal, PrincipalSigner
 from events.lifecycle import Parts
-from events.outbox import Outbox
 from events.telemetry import Telemetry
 from gateway.auth.credentials import SCOPES
 from gateway.auth.issuers import TENANT

@@ -11,10 +11,10 @@ from deploy.options import as_json, on_a_loop
 from deploy.printing import note, print_facts, print_json, print_table, progress
 from deploy.target import find_target, open_owner_pool
 from deploy.verification import verify as verify_log
-from events.doorbell import Doorbell
 from events.envelope import RecordedEvent, encode_json
-from events.follow import Follower
-from events.log import EventLog
+from events.log.doorbell import Doorbell
+from events.log.follow import Follower
+from events.log.log import EventLog
 
 _PAGE = 500
 _LOOK_BACK = 10_000  # events that `tail` looks through for the last ones that are wanted

@@ -4,7 +4,7 @@ import click
 
 from deploy.options import on_a_loop
 from deploy.target import find_target, open_owner_pool
-from events.subscriptions import Subscription
+from events.log.subscriptions import Subscription
 
 
 @click.command()

@@ -24,7 +24,7 @@ from deploy.provision import OWNER, SCHEMAS, Database, migrate_all, provision_ro
 from deploy.settings import DeploySettings
 from deploy.target import OWNER_ROLE, Target, is_running, let_in
 from deploy.verification import Report, verify
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.database import open_pool
 from events.errors import Conflict, StartupError
 

@@ -11,9 +11,9 @@ from deploy.options import on_a_loop
 from deploy.printing import note
 from deploy.settings import DeploySettings
 from deploy.welcome import settings_told, welcome
-from events import garbage
 from events.errors import StartupError
 from events.lifecycle import stop_signal
+from events.running import garbage
 from events.telemetry import configure_logging
 
 

@@ -17,19 +17,19 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from events import garbage
-from events.blobs import Blobs, open_blobs
-from events.broker import Broker
-from events.broker_measured import MeasuredBroker
-from events.brokers import open_broker
+from events.blobs.blobs import Blobs, open_blobs
+from events.broker.broker import Broker
+from events.broker.by_url import open_broker
+from events.broker.measured import MeasuredBroker
 from events.database import Pool, database_gone
 from events.errors import StartupError, Unavailable
 from events.identity import PrincipalSigner
-from events.last_call import LastCall
-from events.loop_lag import measure_lag
-from events.measured_pool import open_measured_pool
+from events.metrics.loop_lag import measure_lag
+from events.metrics.measured_pool import open_measured_pool
+from events.running import garbage
+from events.running.last_call import LastCall
+from events.running.tasks import end
 from events.settings import ServiceSettings
-from events.tasks import end
 from events.telemetry import Telemetry, configure_logging
 
 _RETRY_FIRST_SECONDS = 0.1

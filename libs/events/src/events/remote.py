@@ -18,13 +18,13 @@ import msgspec
 import structlog
 
 from events import steps
-from events.broker import Broker, Delivery, Exchange, Message, task_queue
-from events.brokers import open_broker
+from events.broker.broker import Broker, Delivery, Exchange, Message, task_queue
+from events.broker.by_url import open_broker
 from events.envelope import encode_event, event_of, stream_name
 from events.errors import BrokerUnavailable, Unroutable
 from events.ids import new_id
+from events.running.tasks import end
 from events.steps import RemoteTask, SaidOfTask, StopTask
-from events.tasks import end
 
 _SECONDS_UNTIL_FIRST = 0.1  # a task that is done by then needs no beat
 _SECONDS_BETWEEN_PROGRESS = 0.5

@@ -19,22 +19,22 @@ from uuid import UUID
 
 import msgspec
 
-from events.broker import Broker, Exchange, Message, named_queue
-from events.brokers import open_broker
+from events.broker.broker import Broker, Exchange, Message, named_queue
+from events.broker.by_url import open_broker
+from events.broker.patterns import matcher
 from events.catalog import Payload
-from events.checkpoints import Checkpoint
 from events.database import Pool, open_pool
-from events.doorbell import Doorbell
+from events.delivery.parking import Parking, Retry
+from events.delivery.relay import event_key, event_message
 from events.envelope import RecordedEvent, decode_recorded
 from events.errors import Fenced, InvalidInput
 from events.lifecycle import lasting
-from events.log import Connection
-from events.parking import Parking, Retry
-from events.patterns import matcher
-from events.reader import LogReader
-from events.relay import event_key, event_message
-from events.subscriptions import SUBSCRIBER, Subscription
-from events.tasks import end
+from events.log.checkpoints import Checkpoint
+from events.log.doorbell import Doorbell
+from events.log.log import Connection
+from events.log.reader import LogReader
+from events.log.subscriptions import SUBSCRIBER, Subscription
+from events.running.tasks import end
 from events.telemetry import Telemetry
 
 _GROUP = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -16,9 +16,9 @@ import structlog
 from opentelemetry.trace import Span, SpanKind
 from structlog.typing import EventDict, Processor
 
-from events.masking import masked, masked_path
-from events.metrics import Metrics
-from events.tracing import Attributes, Tracing, current_context, current_traceparent
+from events.metrics.metrics import Metrics
+from events.traces.masking import masked, masked_path
+from events.traces.tracing import Attributes, Tracing, current_context, current_traceparent
 
 __all__ = ["Telemetry", "configure_logging", "current_traceparent", "mask_secrets"]
 

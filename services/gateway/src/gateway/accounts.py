@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import aiohttp
 from fastapi import APIRouter
 
+from events.delivery.outbox import Outbox
 from events.lifecycle import Parts
-from events.outbox import Outbox
 from gateway.auth.credentials import Authenticator
 from gateway.auth.issuers import Issuers
 from gateway.auth.revocations import Revocations

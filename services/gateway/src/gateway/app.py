@@ -7,10 +7,10 @@ from functools import partial
 
 import aiohttp
 
+from events.delivery.outbox import Outbox
 from events.errors import MillraceError, StartupError
 from events.lifecycle import Parts, Service, loops, ticking
-from events.outbox import Outbox
-from events.web import new_app
+from events.web.web import new_app
 from gateway.accounts import open_accounts
 from gateway.auth.credentials import AdminKey, Authenticators
 from gateway.auth.keys import ApiKey, parse_key

@@ -9,11 +9,11 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from events.errors import Forbidden, InternalError, NotFound, Unauthenticated
-from events.event_stream import wants_events
 from events.identity import PrincipalSigner
 from events.ids import new_id
 from events.telemetry import Telemetry
-from events.web import as_millrace_error
+from events.web.event_stream import wants_events
+from events.web.web import as_millrace_error
 from gateway import centrifugo
 from gateway.auth.credentials import Authenticator, Identity, checked_credential, credential_of
 from gateway.auth.in_query import shows_credential, ticket_of, without_ticket

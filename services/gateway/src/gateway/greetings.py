@@ -12,7 +12,7 @@ from events.errors import InternalError, MillraceError, QuotaExceeded, Unavailab
 from events.identity import PrincipalSigner
 from events.ids import new_id
 from events.telemetry import Telemetry
-from events.web import as_millrace_error
+from events.web.web import as_millrace_error
 from gateway import centrifugo
 from gateway.auth.credentials import Identity
 from gateway.centrifugo import Close, Connect, WrongCommand

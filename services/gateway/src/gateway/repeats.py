@@ -12,7 +12,7 @@ from fastapi import Header
 from events.envelope import encode_json
 from events.errors import IdempotencyKeyReused
 from events.identity import Principal
-from events.shapes import IDEMPOTENCY_KEY
+from events.web.shapes import IDEMPOTENCY_KEY
 
 IdempotencyKey = Annotated[
     Annotated[str, IDEMPOTENCY_KEY] | None,

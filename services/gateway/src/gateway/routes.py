@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from events.identity import Principal
-from events.openapi import example
-from events.web import require
+from events.web.openapi import example
+from events.web.web import require
 from gateway.health import Health
 
 State = Literal["ok", "down"]

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from events.delivery.outbox import Outbox
 from events.lifecycle import Parts, Service, loops, ticking
-from events.outbox import Outbox
-from events.web import new_app
+from events.web.web import new_app
 from ingest.allocator import keep_freed_buffers
 from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion

@@ -1,11 +1,11 @@
 """Blobs that belong to no upload: not yet, or no more. They are noted before they exist, so that a kill at any moment
 leaves either an upload with its blob, or a note by which the blob is removed."""
 
+from events.blobs.removing import remove_each
 from events.database import load_queries
 from events.errors import Unavailable
 from events.lifecycle import Parts
-from events.log import Connection
-from events.removing import remove_each
+from events.log.log import Connection
 
 _SWEEP_ROWS = 100
 

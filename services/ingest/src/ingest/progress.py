@@ -4,8 +4,8 @@ import asyncio
 from collections import OrderedDict
 from uuid import UUID
 
+from events.delivery.outbox import Outbox
 from events.envelope import event_of, stream_name
-from events.outbox import Outbox
 from events.telemetry import current_traceparent
 from events.uploads import UploadProgressed
 from ingest.files.file import File

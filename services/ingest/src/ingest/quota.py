@@ -14,7 +14,7 @@ from uuid import UUID
 
 from events.database import DATABASE_GONE, Pool, load_queries
 from events.errors import QuotaExceeded
-from events.log import Connection
+from events.log.log import Connection
 from ingest.settings import IngestSettings
 
 RENEW_SECONDS = 15.0

@@ -8,11 +8,11 @@ uses it. Only when the log holds it does the row say so, and then the bytes go: 
 from uuid import UUID
 
 from events.database import load_queries
+from events.delivery.outbox import Outbox
 from events.envelope import Event, event_of, stream_name
 from events.ids import derived_id
 from events.lifecycle import Parts
-from events.log import EventLog
-from events.outbox import Outbox
+from events.log.log import EventLog
 from events.uploads import UploadDeleted, UploadExpired
 from ingest.settings import IngestSettings
 from ingest.uploads import Uploads

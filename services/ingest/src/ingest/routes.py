@@ -6,9 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from events.answers import no_unknown_parameters, read_answer
-from events.blobs import Blobs
-from events.body import Body
+from events.blobs.blobs import Blobs
+from events.body.body import Body
+from events.body.fields import checked_filename, checked_options
+from events.body.wrapping import refuse_codings
 from events.envelope import encode_json
 from events.errors import (
     BadRequest,
@@ -21,13 +22,12 @@ from events.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from events.fields import checked_filename, checked_options
 from events.identity import Principal
-from events.openapi import Page, answers, links, problems
-from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
-from events.shapes import IDEMPOTENCY_KEY, Shape
-from events.web import require
-from events.wrapping import refuse_codings
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, links, problems
+from events.web.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
+from events.web.shapes import IDEMPOTENCY_KEY, Shape
+from events.web.web import require
 from ingest.settings import IngestSettings
 from ingest.uploads import EmptyUpload, Incomplete, Uploads, Wish
 from ingest.views import PROMISE, UPLOAD, UPLOADS, Promise, UploadView, promise_of, view_of

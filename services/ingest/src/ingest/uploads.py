@@ -8,15 +8,15 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.blobs import Blobs
-from events.body import Body
+from events.blobs.blobs import Blobs
+from events.body.body import Body
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.envelope import Event, encode_json, event_of, stream_name
 from events.errors import FieldError, Gone, IdempotencyKeyReused, InvalidInput, MillraceError, NotFound
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
-from events.log import Connection, EventLog
-from events.outbox import Outbox
+from events.log.log import Connection, EventLog
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadDeleted
 from ingest.loose_blobs import LooseBlobs

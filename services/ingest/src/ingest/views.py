@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from events.openapi import Page
+from events.web.openapi import Page
 from ingest.uploads import Upload
 
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from events.errors import Unavailable, WrongEpoch
 from events.lifecycle import Parts, Service, loops, passes, ticking
-from events.log import EventLog
-from events.web import new_app
+from events.log.log import EventLog
+from events.web.web import new_app
 from notifier.connection import Connection
 from notifier.dialects.centrifugo.dialect import CentrifugoDialect
 from notifier.dialects.centrifugo.reading import Reading

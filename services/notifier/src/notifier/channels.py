@@ -5,7 +5,7 @@ from uuid import UUID
 from events.accounts import FACTS
 from events.errors import Forbidden, InvalidInput, NotFound
 from events.identity import Principal
-from events.log import EventLog
+from events.log.log import EventLog
 from notifier.form import Channel, is_stream
 from notifier.hub import Hub
 

@@ -12,9 +12,9 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from events.errors import MillraceError, NotFound
-from events.http_spans import answered, asked
 from events.identity import PRINCIPAL_HEADER, Principal
-from events.web import as_millrace_error
+from events.web.http_spans import answered, asked
+from events.web.web import as_millrace_error
 from notifier.dialects import Begin
 from notifier.floor import Floor
 from notifier.frames import (

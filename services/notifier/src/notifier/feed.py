@@ -8,12 +8,12 @@ from uuid import UUID
 import msgspec
 from opentelemetry.trace import Span, SpanKind
 
-from events.broker import Exchange, Message
+from events.broker.broker import Exchange, Message
+from events.delivery.message_spans import PROCESS, about
 from events.envelope import RecordedEvent, decode_batch, utc_now
 from events.errors import LogHole, WrongEpoch
 from events.lifecycle import Parts
-from events.log import EventLog, Head
-from events.message_spans import PROCESS, about
+from events.log.log import EventLog, Head
 from notifier.hub import Hub
 from notifier.settings import NotifierSettings
 from notifier.turn import Turn

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Protocol
 
 from events.errors import Unavailable
-from events.goodbyes import spread
 from events.lifecycle import Parts
-from events.metrics import LONG_SECONDS
+from events.metrics.metrics import LONG_SECONDS
+from events.running.goodbyes import spread
 from notifier.dialects import Dialect
 from notifier.frames import CloseCode
 from notifier.session import Following

@@ -10,8 +10,8 @@ from typing import Self
 from urllib.parse import parse_qsl
 
 from events.errors import BadRequest, MillraceError
-from events.openapi import PROBLEM_JSON
-from events.web import accepted_request_id, problem_body
+from events.web.openapi import PROBLEM_JSON
+from events.web.web import accepted_request_id, problem_body
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"

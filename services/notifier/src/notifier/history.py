@@ -5,7 +5,7 @@ import asyncio
 
 from events.envelope import RecordedEvent
 from events.errors import LogHole
-from events.log import EventLog
+from events.log.log import EventLog
 from notifier.form import Channel, is_stream
 
 PAGE = 200

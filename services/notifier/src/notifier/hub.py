@@ -5,10 +5,10 @@ from uuid import UUID
 
 from events.envelope import RecordedEvent, utc_now
 from events.errors import Unavailable
-from events.log import Head
-from events.metrics import exemplar
+from events.log.log import Head
+from events.metrics.metrics import exemplar
 from events.telemetry import Telemetry
-from events.tracing import current_context
+from events.traces.tracing import current_context
 from notifier.cohort import Room
 from notifier.form import Channel, Written
 from notifier.rounds import Rounds

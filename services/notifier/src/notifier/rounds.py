@@ -15,7 +15,7 @@ from time import perf_counter
 from opentelemetry.trace import Span, SpanContext, SpanKind
 from structlog.stdlib import BoundLogger
 
-from events.message_spans import SEND, about
+from events.delivery.message_spans import SEND, about
 from events.telemetry import Telemetry
 from notifier.cohort import Cohort, Due, Follower
 from notifier.lines import RUN_BYTES

@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from events.answers import no_unknown_parameters, read_answer
 from events.identity import Principal
-from events.openapi import Page, answers, example
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, example
+from events.web.web import require
 from processor.dead_letters import REPLAY_LIMIT, DeadLetter, DeadLetters, Selection
 
 Operator = Annotated[Principal, require("ops")]

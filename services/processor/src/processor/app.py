@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
-from events.append import Appender
-from events.broker import Queue
-from events.consumer import Consumer
-from events.doorbell import Doorbell
+from events.broker.broker import Queue
+from events.delivery.consumer import Consumer
+from events.delivery.relay import Relay, to_events, to_feed
 from events.lifecycle import Parts, Service, loops, ticking
-from events.log import EventLog
-from events.relay import Relay, to_events, to_feed
-from events.web import new_app
+from events.log.append import Appender
+from events.log.doorbell import Doorbell
+from events.log.log import EventLog
+from events.web.web import new_app
 from processor import admin, artifact_routes, event_routes
 from processor.artifact_views import Artifacts
 from processor.attempts import Attempts

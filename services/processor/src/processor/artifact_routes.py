@@ -7,12 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from events.answers import no_unknown_parameters, read_answer
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.errors import Gone, NotFound
-from events.openapi import Page, Responses, answers, problems
-from events.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
-from events.shapes import Shape
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, Responses, answers, problems
+from events.web.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
+from events.web.shapes import Shape
 from processor.artifact_views import ARTIFACTS, Artifacts, ArtifactView, place_of
 from processor.artifacts import NAME_PATTERN
 from processor.shapes import ARTIFACT_NAME, STEP_NAME, STEP_PATTERN

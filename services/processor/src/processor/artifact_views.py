@@ -10,7 +10,7 @@ import msgspec
 from events.database import Pool, load_queries
 from events.errors import NotFound
 from events.jobs import Artifact
-from events.openapi import Page
+from events.web.openapi import Page
 
 Place = tuple[str, int, str]  # among a job's artifacts: step, item (-1: none) and name
 

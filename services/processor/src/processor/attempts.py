@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from structlog.stdlib import BoundLogger
 
-from events.blob_keys import ARTIFACTS, STAGED
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import ARTIFACTS, STAGED
 from events.database import database_gone
 from events.envelope import encode_json
 from events.errors import Unavailable
@@ -20,7 +20,7 @@ from events.ids import derived_id
 from events.jobs import Artifact, KeptBlob
 from events.lifecycle import Parts
 from events.telemetry import current_traceparent
-from events.tracing import has_failed
+from events.traces.tracing import has_failed
 from processor import step_protocol
 from processor.builtin.handler import Attempt, Here
 from processor.handlers import HANDLERS

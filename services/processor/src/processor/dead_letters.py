@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from events.broker import QUEUE_OF, Broker, Exchange, Message, Queue, named_queue
+from events.broker.broker import QUEUE_OF, Broker, Exchange, Message, Queue, named_queue
 from events.database import Pool, load_queries
 from events.envelope import encode_json
 from events.ids import new_id

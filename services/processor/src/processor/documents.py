@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request
 
 from events.errors import BadRequest, TooLarge, UnsupportedMedia
-from events.openapi import problems
+from events.web.openapi import problems
 from processor.language.document import LARGEST, Unreadable
 
 REFUSED = problems(BadRequest, TooLarge, UnsupportedMedia)

@@ -9,15 +9,15 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from events.accounts import FACTS
-from events.answers import no_unknown_parameters, read_answer
-from events.cursor import after_of, cursor_of
 from events.envelope import STREAM_PATTERN, RecordedEvent, stream_name
 from events.errors import CursorExpired, NotFound
 from events.identity import Principal
-from events.log import EventLog
-from events.openapi import Page, answers, problems
-from events.shapes import Shape
-from events.web import require
+from events.log.cursor import after_of, cursor_of
+from events.log.log import EventLog
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, problems
+from events.web.shapes import Shape
+from events.web.web import require
 
 JobReader = Annotated[Principal, require("jobs:read")]
 EventReader = Annotated[Principal, require("events:read")]

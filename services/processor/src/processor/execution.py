@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.envelope import encode_json, utc_now
 from events.jobs import JobCompleted, JobEvent, JobStatus
 from processor.attempts import Assignment, Attempts, Stop

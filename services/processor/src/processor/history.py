@@ -8,7 +8,7 @@ from events.envelope import RecordedEvent, stream_name
 from events.errors import NotFound
 from events.jobs import Change, JobCreated, KeptBlob
 from events.lifecycle import Parts
-from events.log import EventLog
+from events.log.log import EventLog
 from processor.queue import Lease
 from processor.turns import Turns
 from processor.workflows.library import NOTHING, Library

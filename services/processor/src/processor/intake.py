@@ -6,14 +6,14 @@ import msgspec
 from pydantic import ValidationError
 
 from events import accounts
-from events.append import Appended, Appender, AppendRequest, Duplicate, Expected
-from events.broker import Message
+from events.broker.broker import Message
 from events.catalog import P
 from events.envelope import Event, check_stream, decode_event, event_of, stream_name, utc_now
 from events.errors import Conflict, InvalidInput
 from events.ids import derived_id
 from events.jobs import JobError, JobEvent, JobFailed, JobStatus
-from events.metrics import LONG_SECONDS, Metrics, exemplar
+from events.log.append import Appended, Appender, AppendRequest, Duplicate, Expected
+from events.metrics.metrics import LONG_SECONDS, Metrics, exemplar
 from events.steps import SAID
 from events.telemetry import current_traceparent
 from events.uploads import UploadCompleted, UploadProgressed

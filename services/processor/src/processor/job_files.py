@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
-from events.blob_keys import ARTIFACTS, STAGED, folder_of_job
+from events.blobs.keys import ARTIFACTS, STAGED, folder_of_job
+from events.blobs.removing import remove_each
 from events.database import load_queries
 from events.lifecycle import Parts
-from events.removing import remove_each
 
 _SWEEP_JOBS = 100
 

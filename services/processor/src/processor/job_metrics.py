@@ -8,7 +8,7 @@ from time import perf_counter
 
 from events.ids import made_at
 from events.jobs import JobStatus
-from events.metrics import LONG_SECONDS, Bounded, Metrics, exemplar
+from events.metrics.metrics import LONG_SECONDS, Bounded, Metrics, exemplar
 from processor.handlers import HANDLERS, Runs
 from processor.step import StepStopped
 from processor.workflows.built_in import BUILT_IN

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from events.blob_keys import belongs_to
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import belongs_to
 from events.envelope import encode_json
 from events.errors import NotFound
 from events.jobs import KeptBlob

@@ -1,6 +1,6 @@
 """What names look like that clients send in requests, and how they are told."""
 
-from events.shapes import Shape
+from events.web.shapes import Shape
 from processor import artifacts
 from processor.language.definition import NAME_PATTERN
 

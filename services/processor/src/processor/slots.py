@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from time import perf_counter
 
-from events.metrics import LONG_SECONDS, Metrics
+from events.metrics.metrics import LONG_SECONDS, Metrics
 from processor.step_process import STEP_COMMAND, StepProcess
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from events.broker import Broker, Queue
+from events.broker.broker import Broker, Queue
 from events.database import Pool, load_queries
 
 

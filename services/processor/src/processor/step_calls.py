@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 
 from events.errors import FieldError, InvalidInput, MillraceError, RequestTimeout, TooLarge, Unavailable
-from events.tasks import end
+from events.running.tasks import end
 from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.step import StepError, StepStopped, Task

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from events.blob_keys import ARTIFACTS, STAGED, belongs_to, folder_of_job
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import ARTIFACTS, STAGED, belongs_to, folder_of_job
 from events.errors import NotFound
 from events.jobs import Artifact
-from events.tasks import end
+from events.running.tasks import end
 from processor.artifacts import artifact_of, is_name
 from processor.disk import check_disk, enough_disk
 from processor.job_files import Noted

@@ -1,9 +1,9 @@
 """What the log, the queues and the jobs are like as a whole, for whoever scrapes the metrics: every replica says the
 same of it."""
 
-from events.broker import Broker, Queue
+from events.broker.broker import Broker, Queue
 from events.database import Pool, load_queries
-from events.metrics import Bounded, Metrics
+from events.metrics.metrics import Bounded, Metrics
 
 _JOBS = ("waiting", "blocked", "later", "working", "resting")
 _TASKS = ("unsent", "waiting", "working")

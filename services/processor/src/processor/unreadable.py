@@ -1,11 +1,11 @@
 """Jobs whose history cannot be read here. Another release may know it, so they wait; but none keeps its place in every
 limit for ever."""
 
-from events.append import Appender
 from events.database import Pool, load_queries
 from events.envelope import utc_now
 from events.ids import derived_id
 from events.jobs import Change, JobAdvanced, JobError, JobEvent, JobFailed, JobStatus, StepStatus
+from events.log.append import Appender
 from processor.queue import Lease, Postbox
 from processor.workflows.record import CHANGES_PER_EVENT
 from processor.workflows.start import UNWANTED

@@ -1,8 +1,8 @@
 """Uploads expire, and are deleted. Ingest says so, and we let it become true when the jobs agree."""
 
-from events.append import Appended, Appender, AppendRequest, Duplicate
 from events.envelope import Event
 from events.errors import Conflict, InvalidInput
+from events.log.append import Appended, Appender, AppendRequest, Duplicate
 from events.uploads import UploadDeleted, UploadExpired
 from processor.uploads import ToldUpload, ToldUploads
 

@@ -1,10 +1,10 @@
 """What is said of uploads on their way. It comes late, twice or out of order as it likes, and is dropped then: the
 stream tells of an upload that grows, and ends with its completion."""
 
-from events.append import Appender, AppendRequest
 from events.envelope import Event
 from events.errors import InvalidInput
-from events.log import EventLog
+from events.log.append import Appender, AppendRequest
+from events.log.log import EventLog
 from events.uploads import UploadCompleted, UploadProgressed
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from events.database import Pool, load_queries
 from events.envelope import stream_name
-from events.log import EventLog
+from events.log.log import EventLog
 from events.uploads import UploadCompleted, UploadDeleted, UploadExpired
 
 _LAST = 10  # events: fewer than these come behind its completion

@@ -10,15 +10,15 @@ from uuid import UUID
 from opentelemetry.trace import Span
 from structlog.stdlib import BoundLogger
 
-from events.append import Appender
 from events.database import database_gone
-from events.doorbell import Doorbell
 from events.envelope import utc_now
 from events.errors import Fenced, Unavailable
 from events.jobs import JobStatus
 from events.lifecycle import Parts
-from events.tasks import end
-from events.tracing import has_failed
+from events.log.append import Appender
+from events.log.doorbell import Doorbell
+from events.running.tasks import end
+from events.traces.tracing import has_failed
 from processor.attempts import Attempts
 from processor.children import Children
 from processor.execution import Execution

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from events.errors import Unauthenticated
 from events.identity import Principal
-from events.web import credential
+from events.web.web import credential
 from gateway.auth.jwt_header import looks_like_token
 from gateway.auth.keys import ApiKey
 from gateway.wire.heads import RequestHead

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from events.database import Pool, database_gone, load_queries
-from events.log import Connection
-from events.tasks import end
+from events.log.log import Connection
+from events.running.tasks import end
 
 CHANNEL = "millrace_revoked"
 EVERYTHING = "*"

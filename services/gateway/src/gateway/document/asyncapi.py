@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from events.broker import Exchange
+from events.broker.broker import Exchange
 from events.envelope import encode_json
 from events.steps import SAID
 from events.vocabulary import IN_LOG, stream_category_of

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from events.envelope import encode_json
 from events.errors import Unavailable
-from events.tasks import end
+from events.running.tasks import end
 from gateway.document.merge import Document, merged
 from gateway.upstreams import OWN, Routes
 

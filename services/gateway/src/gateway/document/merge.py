@@ -18,7 +18,7 @@ from events.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from events.openapi import PROBLEM_JSON, Responses, problems
+from events.web.openapi import PROBLEM_JSON, Responses, problems
 from gateway.upstreams import OWN, Route, Routes
 from gateway.wire.heads import HeadTooLarge
 

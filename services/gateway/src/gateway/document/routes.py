@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
-from events.answers import bytes_answer
+from events.web.answers import bytes_answer
 from gateway.document.asyncapi import asyncapi_document
 from gateway.document.document import ApiDocument
 

@@ -8,11 +8,11 @@ import asyncpg
 
 from events.accounts import KeyCreated, KeyRevoked, KeyRotated
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.envelope import Event
 from events.errors import Conflict, CursorExpired, FieldError, Forbidden, NotFound
 from events.identity import Principal
-from events.log import Connection
-from events.outbox import Outbox
+from events.log.log import Connection
 from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.keys import ApiKey, derive_key, hash_key, new_key, parse_key

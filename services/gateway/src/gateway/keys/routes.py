@@ -8,13 +8,13 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
 from events.errors import Conflict, CursorExpired, Forbidden, IdempotencyKeyReused, NotFound
 from events.identity import Principal
-from events.openapi import Page, answers, links, problems
-from events.shapes import Shape
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, links, problems
+from events.web.shapes import Shape
+from events.web.web import require
 from gateway.auth.credentials import SCOPES
 from gateway.keys.keys import Key, Keys, Made, Wish
 from gateway.repeats import IdempotencyKey

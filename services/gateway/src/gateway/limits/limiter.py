@@ -17,7 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.prepared_stmt import PreparedStatement
 
 from events.database import Pool, database_gone, load_queries
-from events.metrics import BATCH
+from events.metrics.metrics import BATCH
 from events.telemetry import Telemetry
 from gateway.limits.headers import Bucket
 from gateway.limits.policy import LONGEST_SECONDS

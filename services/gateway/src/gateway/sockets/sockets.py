@@ -10,9 +10,9 @@ from time import perf_counter
 from uuid import UUID
 
 from events.errors import MillraceError, Unauthenticated, Unavailable
-from events.goodbyes import spread
 from events.lifecycle import Parts
-from events.metrics import LONG_SECONDS
+from events.metrics.metrics import LONG_SECONDS
+from events.running.goodbyes import spread
 from gateway.auth.claims import TokenExpired
 from gateway.auth.credentials import Identity
 from gateway.auth.revocations import EVERYTHING, Revocations

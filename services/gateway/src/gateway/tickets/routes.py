@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from events.envelope import STREAM_PATTERN
 from events.errors import NotFound
-from events.openapi import example, problems
-from events.shapes import Shape
+from events.web.openapi import example, problems
+from events.web.shapes import Shape
 from gateway.auth.credentials import IdentityOf
 from gateway.sockets.sockets import Sockets
 from gateway.tickets.channels import MOST_CHANNELS, checked_channels

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from events.accounts import UserInvited
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.errors import FieldError, Forbidden, IdempotencyKeyReused, InvalidInput
 from events.identity import Principal
 from events.ids import new_id
-from events.log import Connection
-from events.outbox import Outbox
+from events.log.log import Connection
 from gateway.audit import audit_event
 from gateway.auth.derived import derived_key
 from gateway.auth.roles import ROLES, Role

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from events.answers import read_answer
 from events.errors import Forbidden, IdempotencyKeyReused
 from events.identity import Principal
-from events.openapi import example, problems
-from events.shapes import Shape
-from events.web import PrincipalOf, require
+from events.web.answers import read_answer
+from events.web.openapi import example, problems
+from events.web.shapes import Shape
+from events.web.web import PrincipalOf, require
 from gateway.auth.roles import Role
 from gateway.repeats import IdempotencyKey
 from gateway.users.invitations import Invitations, InvitationUnusable

@@ -7,12 +7,12 @@ import asyncpg
 
 from events.accounts import SessionEnded, SessionReuseDetected
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.envelope import Event
 from events.errors import Unauthenticated
 from events.ids import new_id
 from events.lifecycle import Parts
-from events.log import Connection
-from events.outbox import Outbox
+from events.log.log import Connection
 from gateway.audit import audit_event
 from gateway.auth.revocations import Revocations
 from gateway.auth.roles import Role

@@ -9,10 +9,10 @@ import asyncpg
 
 from events.accounts import UserLockedOut, UserRegistered
 from events.database import Pool, load_queries
+from events.delivery.outbox import Outbox
 from events.errors import Conflict, FieldError, Forbidden, IdempotencyKeyReused, Unauthenticated
 from events.ids import new_id
 from events.lifecycle import Parts
-from events.outbox import Outbox
 from gateway.audit import audit_event
 from gateway.auth.roles import Role
 from gateway.repeats import check_same, known_as, request_hash

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from events.errors import MillraceError
-from events.openapi import PROBLEM_JSON
-from events.web import problem_body
+from events.web.openapi import PROBLEM_JSON
+from events.web.web import problem_body
 from gateway.wire.compression import Compression, compressible, compression_for
 from gateway.wire.framing import END_OF_CHUNKS, as_chunk
 from gateway.wire.headers import PRIVATE, SAFE, SAFE_ALONE, encode

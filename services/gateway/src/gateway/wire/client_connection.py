@@ -7,8 +7,8 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from events.errors import BadRequest, MillraceError, RequestTimeout
-from events.event_stream import HEADERS, farewell
-from events.web import accepted_request_id
+from events.web.event_stream import HEADERS, farewell
+from events.web.web import accepted_request_id
 from gateway.limits.address import is_trusted
 from gateway.limits.headers import UNLIMITED
 from gateway.settings import GatewaySettings

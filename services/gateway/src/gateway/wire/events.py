@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from events.errors import MillraceError, Unauthenticated, Unavailable, UpstreamTimeout, UpstreamUnavailable
-from events.event_stream import HEARTBEAT_HEADER, MEDIA_TYPE, farewell
+from events.web.event_stream import HEARTBEAT_HEADER, MEDIA_TYPE, farewell
 from gateway.sockets.socket import CODES, Socket
 from gateway.wire import headers
 from gateway.wire.client_connection import ClientConnection

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from events.errors import Unavailable
-from events.metrics import Metrics
+from events.metrics.metrics import Metrics
 from gateway.wire.breaker import Breaker
 from gateway.wire.places import Place, Places
 from gateway.wire.pool_metrics import PoolMetrics

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from events.metrics import Metrics
+from events.metrics.metrics import Metrics
 
 
 class PoolMetrics:

@@ -7,10 +7,10 @@ from time import perf_counter
 
 from opentelemetry.trace import Span
 
-from events.http_spans import answered
-from events.metrics import Bounded, exemplar
+from events.metrics.metrics import Bounded, exemplar
 from events.telemetry import Telemetry
-from events.web import accepted_request_id
+from events.web.http_spans import answered
+from events.web.web import accepted_request_id
 from gateway.limits.headers import UNLIMITED
 from gateway.wire.heads import RequestHead
 from gateway.wire.tracing import traceparent_of

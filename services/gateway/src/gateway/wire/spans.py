@@ -2,8 +2,8 @@
 
 from opentelemetry.trace import SpanKind
 
-from events.http_spans import PROBES, asked
-from events.tracing import Tracing, traceparent_of
+from events.traces.tracing import Tracing, traceparent_of
+from events.web.http_spans import PROBES, asked
 from gateway.wire.requests import Request
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from events.tracing import uncollected
+from events.traces.tracing import uncollected
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

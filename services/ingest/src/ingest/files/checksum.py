@@ -5,8 +5,8 @@ import binascii
 import hashlib
 import hmac
 
+from events.body.fields import wrong_header
 from events.errors import FieldError, MillraceError
-from events.fields import wrong_header
 
 ALGORITHMS = ("sha1", "sha256")
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from events.database import load_queries
 from events.errors import MillraceError
 from events.lifecycle import Parts
-from events.tasks import end
+from events.running.tasks import end
 from ingest.files.completion import FileCompletion
 from ingest.files.file import File, file_of
 from ingest.files.lock import FileLocks, Locked

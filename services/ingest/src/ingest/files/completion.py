@@ -3,13 +3,13 @@
 import contextlib
 from uuid import UUID
 
+from events.blobs.removing import remove_each
+from events.blobs.segments import SegmentPart
 from events.database import DATABASE_GONE, load_queries
+from events.delivery.outbox import Outbox
 from events.ids import derived_id
 from events.lifecycle import Parts
-from events.log import Connection
-from events.outbox import Outbox
-from events.removing import remove_each
-from events.segments import SegmentPart
+from events.log.log import Connection
 from ingest.files.file import File
 from ingest.files.lock import FileLock, Locked
 from ingest.files.writing import FileWriting

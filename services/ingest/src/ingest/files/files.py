@@ -7,14 +7,14 @@ from uuid import UUID
 
 import asyncpg
 
+from events.body.fields import wrong_header
 from events.database import load_queries
+from events.delivery.outbox import Outbox
 from events.envelope import encode_json, stream_name
 from events.errors import Conflict, FieldError, Forbidden, IdempotencyKeyReused, MillraceError, NotFound, TooLarge
-from events.fields import wrong_header
 from events.ids import derived_id, new_id
 from events.lifecycle import Parts
-from events.log import Connection, EventLog
-from events.outbox import Outbox
+from events.log.log import Connection, EventLog
 from ingest.files.checksum import Checksum
 from ingest.files.completing import FilesCompleting
 from ingest.files.completion import FileCompletion

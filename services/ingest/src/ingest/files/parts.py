@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
+from events.body.fields import wrong_header
 from events.errors import BadRequest, Conflict, Gone
-from events.fields import wrong_header
 from ingest.files.file import File
 
 _FINAL = "final;"

@@ -1,6 +1,6 @@
 """What is left behind: files that nobody continues, files that nobody completed, bytes that nobody needs."""
 
-from events.blob_keys import SEGMENTS, segment_of
+from events.blobs.keys import SEGMENTS, segment_of
 from events.database import load_queries
 from events.lifecycle import Parts
 from ingest.files.completing import FilesCompleting

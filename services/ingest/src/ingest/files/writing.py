@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from events.blob_keys import SEGMENTS
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import SEGMENTS
+from events.blobs.segments import SEAL_BYTES, Seal, SegmentWriter
 from events.database import DATABASE_GONE, Pool, load_queries
 from events.errors import MillraceError
-from events.segments import SEAL_BYTES, Seal, SegmentWriter
 from ingest.files.checksum import Checksum
 from ingest.files.file import File
 from ingest.files.lock import LEASE_SECONDS, FileLock, Locked

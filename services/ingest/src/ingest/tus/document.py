@@ -16,7 +16,7 @@ from events.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from events.openapi import links, problems
+from events.web.openapi import links, problems
 from ingest.files.checksum import ALGORITHMS, ChecksumMismatch
 from ingest.files.lock import Locked
 from ingest.tus.headers import BYTES, EXTENSIONS, VERSION, OtherVersion

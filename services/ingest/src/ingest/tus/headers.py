@@ -5,8 +5,8 @@ from email.utils import format_datetime
 
 from fastapi import Request
 
+from events.body.fields import wrong_header
 from events.errors import FieldError, MillraceError, UnsupportedMedia
-from events.fields import wrong_header
 from ingest.files.checksum import ALGORITHMS, Checksum, parse_checksum
 from ingest.files.completion import job_of
 from ingest.files.file import PART, File, FileWish

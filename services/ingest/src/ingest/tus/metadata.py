@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from events.body.fields import checked_filename, checked_media_type, checked_options, invalid
 from events.errors import InvalidInput
-from events.fields import checked_filename, checked_media_type, checked_options, invalid
 
 _FIELD = "header.upload-metadata"
 _MOST_CHARACTERS = 8_192

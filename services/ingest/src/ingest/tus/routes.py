@@ -7,15 +7,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from events.answers import read_answer
-from events.arriving import arriving, content_length
+from events.body.arriving import arriving, content_length
+from events.body.fields import wrong_header
+from events.body.wrapping import refuse_codings
 from events.errors import Gone, NotFound
-from events.fields import wrong_header
 from events.identity import Principal
-from events.openapi import answers, problems
-from events.shapes import IDEMPOTENCY_KEY
-from events.web import require
-from events.wrapping import refuse_codings
+from events.web.answers import read_answer
+from events.web.openapi import answers, problems
+from events.web.shapes import IDEMPOTENCY_KEY
+from events.web.web import require
 from ingest.files.files import Arrival, Files
 from ingest.settings import IngestSettings
 from ingest.tus.document import APPENDS, CREATES, DELETES, LOOKS, TELLS

@@ -13,13 +13,13 @@ from uuid import UUID
 
 import msgspec
 
-from events.cursor import after_of
 from events.database import DATABASE_GONE
 from events.envelope import RecordedEvent, encode_json, stream_name
 from events.errors import Conflict, CursorExpired, FieldError, Forbidden, InvalidInput, MillraceError, NotFound
 from events.identity import Principal
-from events.log import EventLog
-from events.web import as_millrace_error
+from events.log.cursor import after_of
+from events.log.log import EventLog
+from events.web.web import as_millrace_error
 from notifier.channels import channel_of, name_of
 from notifier.dialects import Begin
 from notifier.form import Channel, is_stream

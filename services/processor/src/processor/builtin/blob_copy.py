@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from events.blob_keys import ARTIFACTS, belongs_to, folder_of_job
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
+from events.blobs.keys import ARTIFACTS, belongs_to, folder_of_job
 from events.errors import NotFound
 from processor.artifacts import artifact_of
 from processor.builtin.handler import Attempt, Here

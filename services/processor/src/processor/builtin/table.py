@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.telemetry import Telemetry
 from processor.builtin.blob_copy import blob_copy
 from processor.builtin.handler import Here

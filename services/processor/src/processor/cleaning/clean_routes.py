@@ -8,16 +8,16 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from events.accepting import chosen
-from events.answers import no_unknown_parameters
-from events.body import Body
+from events.body.body import Body
+from events.body.fields import checked_options, invalid
+from events.body.wrapping import refuse_codings
 from events.errors import BadRequest, InvalidInput, NotAcceptable, RequestTimeout, TooLarge, UnsupportedMedia
-from events.fields import checked_options, invalid
-from events.file_answers import FileAnswer
 from events.identity import Principal
-from events.openapi import answers, problems
-from events.web import require
-from events.wrapping import refuse_codings
+from events.web.accepting import chosen
+from events.web.answers import no_unknown_parameters
+from events.web.file_answers import FileAnswer
+from events.web.openapi import answers, problems
+from events.web.web import require
 from processor.cleaning.small_example import ANSWER, FILE, OPTIONS
 from processor.cleaning.small_views import ANSWERS, STEP, SmallAnswer, SmallWish
 from processor.scratch import folder_for

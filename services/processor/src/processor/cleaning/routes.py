@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
-from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
 from events.errors import FieldError
 from events.identity import Principal
-from events.openapi import answers
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import answers
+from events.web.web import require
 from processor.cleaning.recipe.schema import published
 from processor.cleaning.recipe.validation import validate
 from processor.documents import REFUSED, described, document_in

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from events.broker import Broker, Exchange, Message
+from events.broker.broker import Broker, Exchange, Message
 from events.database import Pool, load_queries
+from events.delivery.message_spans import SEND, about
 from events.envelope import encode_json
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
-from events.message_spans import SEND, about
 from events.steps import LARGEST_BYTES, RemoteTask, StopTask
 from events.telemetry import Telemetry, current_traceparent
-from events.tracing import carried
+from events.traces.tracing import carried
 from processor.workflows.commands import Failed
 from processor.workflows.state import JobState, Key
 

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import asyncpg
 
-from events.broker import Broker, Queue, task_queue
+from events.broker.broker import Broker, Queue, task_queue
 from events.database import Pool, load_queries
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.ids import derived_id
-from events.metrics import Bounded
+from events.metrics.metrics import Bounded
 from events.telemetry import Telemetry
 from processor.remote.reports import SECONDS_BETWEEN
 from processor.remote.tasks import SENDING_SECONDS, RemoteTasks

@@ -5,12 +5,12 @@ import random
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from events.append import Appended, Appender, Duplicate
 from events.catalog import Payload
 from events.database import Pool, database_gone, load_queries
 from events.errors import Conflict, InvalidInput, NotFound, Unavailable
 from events.ids import derived_id
 from events.lifecycle import Parts
+from events.log.append import Appended, Appender, Duplicate
 from events.schedules import CatchUp, Overlap, ScheduleFired, ScheduleSkipped, SkipReason
 from processor.quota import JobQuota
 from processor.schedules.clock import Clock

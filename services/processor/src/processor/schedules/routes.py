@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
 from events.errors import Conflict, IdempotencyKeyReused, NotFound
 from events.identity import Principal
-from events.openapi import Page, answers, problems
 from events.schedules import CatchUp, Overlap
-from events.shapes import IDEMPOTENCY_KEY
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, problems
+from events.web.shapes import IDEMPOTENCY_KEY
+from events.web.web import require
 from processor.schedules.cron import LONGEST
 from processor.schedules.schedule import Schedule
 from processor.schedules.schedules import Schedules

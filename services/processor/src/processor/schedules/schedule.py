@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.append import AppendRequest
 from events.catalog import Payload
 from events.envelope import event_of, stream_name
 from events.ids import derived_id
+from events.log.append import AppendRequest
 from events.schedules import CatchUp, Overlap, ScheduleTerms, SkipReason
 from events.telemetry import current_traceparent
 from processor.schedules.cron import Cron, zone

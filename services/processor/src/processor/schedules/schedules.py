@@ -5,11 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from events.append import Appended, Appender, Expected
 from events.catalog import Payload
 from events.database import Pool, load_queries
 from events.errors import Conflict, IdempotencyKeyReused, NotFound
 from events.ids import new_id
+from events.log.append import Appended, Appender, Expected
 from events.schedules import (
     ScheduleChanged,
     ScheduleCreated,

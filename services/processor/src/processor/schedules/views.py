@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from events.openapi import Page
+from events.web.openapi import Page
 from processor.schedules.schedule import Schedule
 
 SCHEDULE = Schedule(

@@ -22,7 +22,7 @@ from events.errors import (
 )
 from events.ids import derived_id, new_id
 from events.jobs import JobCreated, JobStatus, SubStatus
-from events.log import EventLog
+from events.log.log import EventLog
 from processor.language.inputs import check_inputs
 from processor.queue import Postbox
 from processor.quota import JobQuota

@@ -7,14 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Depends, Header, Path, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from events.answers import no_unknown_parameters
 from events.envelope import encode_json
 from events.errors import Conflict, Gone, IdempotencyKeyReused, NotFound, QuotaExceeded
 from events.identity import Principal
 from events.jobs import JobStatus
-from events.openapi import Page, answers, problems
-from events.shapes import IDEMPOTENCY_KEY
-from events.web import require
+from events.web.answers import no_unknown_parameters
+from events.web.openapi import Page, answers, problems
+from events.web.shapes import IDEMPOTENCY_KEY
+from events.web.web import require
 from processor.shapes import SIGNAL_NAME, WORKFLOW_NAME
 from processor.workflows.control import Control, Said, Wish
 from processor.workflows.jobs import Filter, Job

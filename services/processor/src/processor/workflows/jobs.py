@@ -7,12 +7,12 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.database import Pool, load_queries
 from events.envelope import stream_name
 from events.errors import NotFound
 from events.jobs import JobStatus, StepStatus, SubStatus
-from events.log import EventLog
+from events.log.log import EventLog
 from processor.queue import Postbox
 from processor.results import whole_result
 from processor.workflows.library import NOTHING, Library

@@ -6,12 +6,12 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from events.append import Appended, Appender, AppendRequest
 from events.catalog import Payload
 from events.database import Pool, load_queries
 from events.envelope import event_of, stream_name
 from events.errors import Conflict, FieldError, InvalidInput, NotFound
-from events.log import EventLog
+from events.log.append import Appended, Appender, AppendRequest
+from events.log.log import EventLog
 from events.telemetry import current_traceparent
 from events.workflows import WorkflowPublished, WorkflowRetired
 from processor.language.actions import Workflows

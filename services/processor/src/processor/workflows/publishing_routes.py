@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from events.answers import no_unknown_parameters, read_answer
 from events.envelope import encode_json
 from events.errors import Conflict, NotFound
 from events.identity import Principal
-from events.openapi import Page, answers, problems
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, problems
+from events.web.web import require
 from processor.documents import REFUSED, described, document_in
 from processor.language.schema import published
 from processor.shapes import WORKFLOW_NAME

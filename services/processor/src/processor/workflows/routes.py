@@ -7,13 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
-from events.answers import no_unknown_parameters, read_answer
 from events.envelope import utc_now
 from events.errors import NotFound
 from events.identity import Principal
 from events.jobs import JobStatus, SubStatus
-from events.openapi import Page, answers, problems
-from events.web import require
+from events.web.answers import no_unknown_parameters, read_answer
+from events.web.openapi import Page, answers, problems
+from events.web.web import require
 from processor.shapes import STEP_NAME, WORKFLOW_NAME
 from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, WholeJob
 from processor.workflows.views import ITEMS, JOB, JOBS, PIPELINES, STATISTICS, Pipeline

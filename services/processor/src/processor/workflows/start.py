@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from events.append import Appended, Appender, AppendRequest, Expected
 from events.database import Pool, load_queries
 from events.envelope import encode_json, event_of, stream_name
 from events.errors import Conflict, FieldError, InvalidInput, NotFound
 from events.ids import derived_id
 from events.jobs import JobCreated, JobEvent, JobStatus, Parent
+from events.log.append import Appended, Appender, AppendRequest, Expected
 from events.telemetry import current_traceparent
 from processor.language.expressions import Expression, ExpressionError, as_text
 from processor.language.inputs import check_inputs

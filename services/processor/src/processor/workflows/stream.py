@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from events.append import Appended, Appender, AppendRequest, Duplicate
 from events.catalog import CATALOG
 from events.envelope import Event, RecordedEvent, event_of, stream_name
 from events.errors import Fenced
 from events.ids import derived_id
 from events.jobs import JobEvent, JobSignalled
-from events.log import EventLog
+from events.log.append import Appended, Appender, AppendRequest, Duplicate
+from events.log.log import EventLog
 from events.telemetry import current_traceparent
 
 SOURCE = "/millrace/processor"

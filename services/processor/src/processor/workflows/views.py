@@ -9,7 +9,7 @@ import msgspec
 from events.envelope import encode_json
 from events.errors import FieldError
 from events.jobs import JobStatus, StepStatus
-from events.openapi import Page
+from events.web.openapi import Page
 from processor.workflows.built_in import BUILT_IN, BUILT_IN_VERSION, CSV_PROFILE
 from processor.workflows.jobs import ItemView, Job, Spread, Statistics, StepView, WholeJob
 

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from events.log import EventLog
+from events.log.log import EventLog
 from notifier.channels import newest_of
 from notifier.dialects.centrifugo.commands import REJECT_UNRECOVERED, History, Subscribe
 from notifier.dialects.centrifugo.forms import publications

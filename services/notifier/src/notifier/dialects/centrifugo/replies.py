@@ -8,7 +8,7 @@ import msgspec
 from events.database import DATABASE_GONE
 from events.envelope import RecordedEvent, encode_json
 from events.errors import CursorExpired, Forbidden, InvalidInput, MillraceError, NotFound
-from events.web import as_millrace_error
+from events.web.web import as_millrace_error
 from notifier.frames import text_frame
 
 # What a command may meet without harm to its socket.

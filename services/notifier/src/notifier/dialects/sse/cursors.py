@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from events.cursor import after_of, cursor_of
 from events.errors import FieldError, InvalidInput
+from events.log.cursor import after_of, cursor_of
 
 _SEVERAL = re.compile(r"(?:(?P<epoch>[0-9a-fA-F-]{36})\.(?P<names>[0-9a-f]{8})\.)?(?P<places>[0-9]+(?:-[0-9]+)*)")
 _BEGINNING = "0"

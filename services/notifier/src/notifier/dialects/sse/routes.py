@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from events.answers import no_unknown_parameters
 from events.database import DATABASE_GONE
 from events.envelope import encode_json
 from events.errors import BadRequest, CursorExpired, FieldError, InvalidInput, MillraceError, NotFound
-from events.event_stream import HEADERS, MEDIA_TYPE, come_again, farewell, message, wants_events
 from events.identity import Principal
-from events.log import EventLog
-from events.openapi import Responses, problems
-from events.web import PrincipalOf, as_millrace_error
+from events.log.log import EventLog
+from events.web.answers import no_unknown_parameters
+from events.web.event_stream import HEADERS, MEDIA_TYPE, come_again, farewell, message, wants_events
+from events.web.openapi import Responses, problems
+from events.web.web import PrincipalOf, as_millrace_error
 from notifier.channels import channel_of, hidden_from, name_of, newest_of
 from notifier.dialects.sse.cursors import Cursors
 from notifier.dialects.sse.form import EventForm, of_one, of_several

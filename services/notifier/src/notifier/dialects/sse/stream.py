@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from events.errors import InternalError, MillraceError, Unauthenticated, Unavailable
-from events.event_stream import HEADERS, HEARTBEAT, HEARTBEAT_HEADER, farewell
+from events.web.event_stream import HEADERS, HEARTBEAT, HEARTBEAT_HEADER, farewell
 from notifier.dialects.sse.form import as_chunk
 from notifier.dialects.sse.server import take_over
 from notifier.floor import Floor

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from events.blobs import Blobs
+from events.blobs.blobs import Blobs
 from events.errors import TooLarge, Unavailable
-from events.tasks import end
+from events.running.tasks import end
 from processor.disk import FULL, free_bytes
 
 _RETRY_AFTER = {"Retry-After": "5"}

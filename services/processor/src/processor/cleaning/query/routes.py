@@ -10,11 +10,11 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from events.accepting import chosen
-from events.answers import no_unknown_parameters, unchanged
 from events.errors import Gone, NotAcceptable, NotFound, TooLarge
-from events.file_answers import FileAnswer
-from events.openapi import answers, problems
+from events.web.accepting import chosen
+from events.web.answers import no_unknown_parameters, unchanged
+from events.web.file_answers import FileAnswer
+from events.web.openapi import answers, problems
 from processor.artifact_views import Artifacts
 from processor.cleaning.query.copies import Copies
 from processor.cleaning.query.views import ANSWER, ANSWERS, STEP, TABLES, QueryAnswer, QueryWish

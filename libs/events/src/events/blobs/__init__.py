@@ -1,0 +1,1 @@
+"""Bytes by key, on local disk or in an object store."""

@@ -1,0 +1,1 @@
+"""What keeps a process well, and how it ends."""

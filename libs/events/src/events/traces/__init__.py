@@ -1,0 +1,1 @@
+"""Spans, where they go, and what must not be in them."""

@@ -1,0 +1,1 @@
+"""What every service's HTTP side does the same way."""
