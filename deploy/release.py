@@ -37,7 +37,8 @@ def release() -> Path:
     notes = notes_of(version, (ROOT / "CHANGELOG.md").read_text())
     if changed := _git("status", "--porcelain"):
         raise CannotRelease(f"The tree has changes that are in no commit: {', '.join(changed.split()[1::2])}.")
-    _check_tags(version)
+    _check_tag(version)
+    _check_images(version)
     commit, epoch = _git("rev-parse", "HEAD"), int(_git("log", "-1", "--format=%ct"))
     folder = ROOT / "build" / "release" / version
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,11 +76,18 @@ def notes_of(version: str, changelog: str) -> str:
     raise CannotRelease(f"CHANGELOG.md has no section for {version}: what is under Unreleased belongs there.")
 
 
-def _check_tags(version: str) -> None:
-    for overlay in sorted((ROOT / "deploy" / "kubernetes" / "overlays").glob("*/kustomization.yaml")):
-        tags = set(re.findall(r"newTag: ([\w.-]+)", overlay.read_text()))
-        if tags != {version}:
-            raise CannotRelease(f"{overlay.relative_to(ROOT)} names the image {', '.join(tags)}, not {version}.")
+def _check_tag(version: str) -> None:
+    """A version is one commit for good. That one may be built again, as the workflow does that its tag starts."""
+    tag = f"v{version}"
+    if _git("tag", "--list", tag) and tag not in _git("tag", "--points-at=HEAD").splitlines():
+        raise CannotRelease(f"{tag} is the tag of another commit already: give the packages the next version.")
+
+
+def _check_images(version: str) -> None:
+    for file in sorted((ROOT / "deploy" / "kubernetes").rglob("*.yaml")):
+        named = set(re.findall(r"(?:newTag: |image: \S+/millrace:)([\w.-]+)", file.read_text()))
+        if named - {version}:
+            raise CannotRelease(f"{file.relative_to(ROOT)} names the image {', '.join(named)}, not {version}.")
 
 
 def _build_packages(folder: Path, epoch: int) -> None:

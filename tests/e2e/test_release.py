@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ Git = Callable[..., None]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> tuple[Path, Git]:
-    """A commit of what is here, whose changelog has a section for the version."""
+    """A commit of what is here, with a small changelog."""
     folder = tmp_path / "millrace"
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".", ":!tests"],
@@ -33,10 +34,10 @@ def repository(tmp_path: Path) -> tuple[Path, Git]:
             shutil.copy(ROOT / name, folder / name)
     if (ROOT / ".tools").exists():  # else uv is on the PATH
         shutil.copytree(ROOT / ".tools", folder / ".tools", ignore=shutil.ignore_patterns("linters"))
-    changelog = folder / "CHANGELOG.md"
-    changelog.write_text(
-        changelog.read_text() + f"\n## {VERSION} - 2026-11-22\n\n### Added\n- Everything.\n\n## 0.0.9\n\nOld.\n"
+    sections = (
+        f"## Unreleased\n\n- Next.\n\n## {VERSION} – 2026-11-22\n\n### Added\n- Everything.\n\n## 0.0.9\n\nOld.\n"
     )
+    (folder / "CHANGELOG.md").write_text(f"# Changelog\n\n{sections}")
 
     def git(*arguments: str) -> None:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -58,7 +59,7 @@ def release(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_release_has_all_that_a_version_is_and_the_same_commit_gives_the_same_bytes(
     repository: tuple[Path, Git],
 ) -> None:
-    folder, _ = repository
+    folder, git = repository
     first = release(folder)
     assert first.returncode == 0, first.stderr
     made = folder / "build" / "release" / VERSION
@@ -87,11 +88,20 @@ def test_a_release_has_all_that_a_version_is_and_the_same_commit_gives_the_same_
     assert "asyncpg" in listed & pinned
     assert "pytest" not in listed | pinned, "what only tests need is no part of a release"
 
-    assert release(folder).returncode == 0
+    git("tag", f"v{VERSION}")
+    assert release(folder).returncode == 0, "the workflow that a tag starts builds what is tagged"
     assert {file.name: file.read_bytes() for file in made.iterdir()} == files
 
 
-def test_what_is_in_no_commit_or_in_no_changelog_is_not_released(repository: tuple[Path, Git]) -> None:
+def test_the_changelog_has_a_section_for_the_version_and_one_for_what_comes() -> None:
+    first, second, *_ = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(VERSION)} – \d{{4}}-\d\d-\d\d", second)
+
+
+def test_what_is_in_no_commit_or_in_no_changelog_or_was_released_before_is_not_released(
+    repository: tuple[Path, Git],
+) -> None:
     folder, git = repository
     (folder / "libs" / "events" / "stray.txt").touch()
     refused = release(folder)
@@ -100,16 +110,27 @@ def test_what_is_in_no_commit_or_in_no_changelog_is_not_released(repository: tup
         "The tree has changes that are in no commit: libs/events/stray.txt.\n",
     )
 
+    git("tag", "--annotate", f"v{VERSION}", "--message", "As hosts make them, too")
     git("add", ".")
     git("commit", "--quiet", "--message", "Another")
-    kustomization = folder / "deploy" / "kubernetes" / "overlays" / "small" / "kustomization.yaml"
-    kustomization.write_text(kustomization.read_text().replace(f"newTag: {VERSION}", "newTag: 0.0.9"))
-    git("commit", "--quiet", "--all", "--message", "An old tag")
     refused = release(folder)
     assert (refused.returncode, refused.stderr) == (
         1,
-        f"deploy/kubernetes/overlays/small/kustomization.yaml names the image 0.0.9, not {VERSION}.\n",
+        f"v{VERSION} is the tag of another commit already: give the packages the next version.\n",
     )
+    git("tag", "--delete", f"v{VERSION}")
+
+    for name, image in (("operator.yaml", "millrace:"), ("overlays/small/kustomization.yaml", "newTag: ")):
+        file = folder / "deploy" / "kubernetes" / name
+        file.write_text(file.read_text().replace(f"{image}{VERSION}", f"{image}0.0.9"))
+        git("commit", "--quiet", "--all", "--message", "An old tag")
+        refused = release(folder)
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            f"deploy/kubernetes/{name} names the image 0.0.9, not {VERSION}.\n",
+        )
+        file.write_text(file.read_text().replace(f"{image}0.0.9", f"{image}{VERSION}"))
+    git("commit", "--quiet", "--all", "--message", "The tags as they were")
 
     changelog = folder / "CHANGELOG.md"
     changelog.write_text(changelog.read_text().replace(f"## {VERSION} ", "## 0.0.8 "))

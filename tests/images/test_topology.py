@@ -1,8 +1,10 @@
 """The compose file's topology does its work, confined as it says, and its services end in order."""
 
 import json
+import re
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from images.engine import Engine
 from images.topology import Topology, open_topology
 
 _JOB_SECONDS = 300.0
+_SCRAPE_SECONDS = 180.0
 _TICK_SECONDS = 0.25
 
 
@@ -84,6 +87,23 @@ def test_more_replicas_share_the_work(topology: Topology) -> None:
         "notifier": 2,
     }
     assert {a_job_of_a_file(topology)["status"] for _ in range(6)} == {"COMPLETED"}
+
+
+def test_prometheus_asks_every_replica_and_has_our_rules(topology: Topology) -> None:
+    (prometheus,) = topology.containers("prometheus")
+
+    def answered(query: str) -> str:
+        return topology.engine("exec", prometheus["Id"], "promtool", "query", "instant", "http://127.0.0.1:9090", query)
+
+    services = {"gateway": 1, "ingest": 2, "processor": 2, "notifier": 2}
+    deadline = time.monotonic() + _SCRAPE_SECONDS
+    while (found := Counter(re.findall(r'job="(\w+)"', answered("up == 1")))) != services:
+        assert time.monotonic() < deadline, (found, answered("up"))
+        time.sleep(_TICK_SECONDS)
+    while "relay.feed" not in answered("reader:millrace_log_reader_lag_seconds:max"):  # a rule's
+        assert time.monotonic() < deadline
+        time.sleep(_TICK_SECONDS)
+    print(f"\n{answered('up')}", end="")
 
 
 def test_services_end_in_order_within_their_time_and_come_again(topology: Topology) -> None:

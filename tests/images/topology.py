@@ -39,7 +39,7 @@ class Topology:
             f"MILLRACE_PORT={self.port}\n"
             f"MILLRACE_VERSION={VERSION}\n"
         )
-        program, file = _compose(engine, folder)
+        program, file = _compose(engine, folder, self.admin_key)
         stand_ins_file = [f"--file={_STAND_INS / 'compose.yaml'}"] if stand_ins else []
         self._command = [
             *program,
@@ -75,20 +75,22 @@ def _health(container: dict[str, Any]) -> str:
     return str(state["Health"]["Status"]) if state["Running"] else f"exited with {state['ExitCode']}"
 
 
-def _compose(engine: Engine, folder: Path) -> tuple[list[str], Path]:
+def _compose(engine: Engine, folder: Path, ops_key: str) -> tuple[list[str], Path]:
     """Docker's own Compose and the file as it is; else Debian's, which is older."""
     if engine.succeeds("compose", "version"):
         return [engine.docker, "compose"], _COMPOSE
-    return [str(debian_program("docker-compose", "docker-compose"))], _in_an_old_form(folder)
+    return [str(debian_program("docker-compose", "docker-compose"))], _in_an_old_form(folder, ops_key)
 
 
-def _in_an_old_form(folder: Path) -> Path:
-    """Debian's Compose 1.29 knows neither a project's name nor secrets from the environment. All else stays."""
+def _in_an_old_form(folder: Path, ops_key: str) -> Path:
+    """Debian's Compose 1.29 knows neither a project's name nor secrets from the environment. All else stays, but
+    Grafana, of which Debian has none, and the port of Prometheus, which the machine's own may have."""
     document = yaml.safe_load(_COMPOSE.read_text())
-    del document["name"]
-    for name in ("prometheus", "grafana"):  # no images
-        del document["services"][name]
-    del document["secrets"]
+    del document["name"], document["services"]["grafana"], document["secrets"]
+    (folder / "ops-key").write_text(ops_key)
+    prometheus = document["services"]["prometheus"]
+    del prometheus["secrets"], prometheus["ports"]
+    prometheus["volumes"].append(f"{folder / 'ops-key'}:/run/secrets/ops-key:ro")
     old = folder / "compose.yaml"
     old.write_text(yaml.safe_dump(document))
     return old
@@ -100,7 +102,7 @@ def open_topology(engine: Engine, folder: Path, *, base: str, stand_ins: bool) -
         engine("build", f"--build-arg=BASE={base}", "--network=host", "--tag=millrace-stand-ins", _STAND_INS)
     topology = Topology(engine, folder, stand_ins=stand_ins)
     try:
-        topology.compose("up", "--detach", "--no-build", *_OURS)
+        topology.compose("up", "--detach", "--no-build", *_OURS, "prometheus")
         topology.wait_until_healthy()
         yield topology
     finally:

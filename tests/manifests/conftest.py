@@ -44,3 +44,17 @@ def rendered(rendered_files: Mapping[str, Path]) -> Rendered:
 def objects(request: pytest.FixtureRequest, rendered: Rendered) -> Sequence[Object]:
     """All objects of an overlay."""
     return rendered[request.param]
+
+
+def of_kind(objects: Sequence[Object], kind: str) -> dict[str, Any]:
+    """By name."""
+    return {found["metadata"]["name"]: found for found in objects if found["kind"] == kind}
+
+
+def selects(selector: Any, labels: Mapping[str, str]) -> bool:
+    """As Kubernetes takes a selector of labels."""
+    exactly = selector.get("matchLabels", {}).items() <= labels.items()
+    return exactly and all(
+        expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+        for expression in selector.get("matchExpressions", [])
+    )

@@ -9,7 +9,7 @@ import yaml
 from events.settings import ServiceSettings
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
-from manifests.conftest import KUBERNETES, ROOT, Object
+from manifests.conftest import KUBERNETES, ROOT, Object, of_kind, selects
 from notifier.settings import NotifierSettings
 from processor.settings import ProcessorSettings
 
@@ -28,10 +28,6 @@ SECRETS = {
 }
 
 
-def of_kind(objects: Sequence[Object], kind: str) -> dict[str, Any]:
-    return {found["metadata"]["name"]: found for found in objects if found["kind"] == kind}
-
-
 def pods(objects: Sequence[Object]) -> Iterator[tuple[str, Any]]:
     for kind in ("Deployment", "Job"):
         for name, found in of_kind(objects, kind).items():
@@ -44,7 +40,7 @@ def container(pod: Any) -> Any:
 
 
 def settings_of(objects: Sequence[Object]) -> dict[str, str]:
-    (found,) = of_kind(objects, "ConfigMap").values()
+    (found,) = (found for name, found in of_kind(objects, "ConfigMap").items() if name.startswith("millrace-settings-"))
     return dict(found["data"])
 
 
@@ -215,25 +211,17 @@ def _lets(policies: dict[str, Any], pod: str, other: str, direction: str) -> boo
     """Whether the pod may talk to the other one's door (egress), or be talked to by it at its own (ingress)."""
     door = {"postgres": 5432, "rabbitmq": 5672}.get(other if direction == "egress" else pod, 8080)
     for policy in policies.values():
-        if not _selects(policy["spec"]["podSelector"], _labels(pod)):
+        if not selects(policy["spec"]["podSelector"], _labels(pod)):
             continue
         for rule in policy["spec"].get(direction, []):
             numbers = {8080 if port["port"] == "http" else port["port"] for port in rule["ports"]}
             peers = rule.get("to" if direction == "egress" else "from", [])
             if door in numbers and any(
-                "podSelector" in p and "namespaceSelector" not in p and _selects(p["podSelector"], _labels(other))
+                "podSelector" in p and "namespaceSelector" not in p and selects(p["podSelector"], _labels(other))
                 for p in peers
             ):
                 return True
     return False
-
-
-def _selects(selector: Any, labels: dict[str, str]) -> bool:
-    exactly = selector.get("matchLabels", {}).items() <= labels.items()
-    return exactly and all(
-        expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
-        for expression in selector.get("matchExpressions", [])
-    )
 
 
 def test_the_processors_grow_by_figures_that_there_are(objects: Sequence[Object]) -> None:

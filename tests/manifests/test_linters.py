@@ -1,16 +1,14 @@
 """Others look at the image and the manifests: hadolint, checkov, Kubernetes' own schemas."""
 
-import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 import pytest
 import yaml
 
-from manifests.conftest import LINTERS, OVERLAYS, ROOT, Object
+from manifests.conftest import LINTERS, OVERLAYS, ROOT
 
 _DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 _CHECKOV = ROOT / "deploy" / "linters" / "checkov.yaml"
@@ -47,24 +45,3 @@ def test_kubernetes_own_objects_fit_its_schemas(
     own = tmp_path / "own.yaml"
     own.write_text(yaml.safe_dump_all(found for found in objects if found["kind"] not in _SCHEMAS))
     assert lint("kubernetes-validate", "--strict", "--version", version, own) == ""
-
-
-def test_the_operators_objects_have_the_fields_that_we_have_read_of(objects: Sequence[Object]) -> None:
-    of_operators = [found for found in objects if found["kind"] in _SCHEMAS]
-    assert {found["kind"] for found in of_operators} == set(_SCHEMAS)
-    for found in of_operators:
-        validator = jsonschema_rs.validator_for({"type": "object", **_SCHEMAS[found["kind"]]})
-        assert [f"{found['metadata']['name']}: {error}" for error in validator.iter_errors(found["spec"])] == []
-
-
-def test_no_waiver_lacks_its_reason() -> None:
-    waivers = re.findall(r"^  - (CKV\w+)(.*)$", _CHECKOV.read_text(), re.MULTILINE)
-    assert len(waivers) == len(yaml.safe_load(_CHECKOV.read_text())["skip-check"])
-    ignored = re.findall(r"^# hadolint (ignore=\S+)(.*)$", _DOCKERFILE.read_text(), re.MULTILINE)
-    assert [name for name, reason in [*waivers, *ignored] if not re.fullmatch(r"  # .{20,}", reason)] == []
-    elsewhere = [
-        file
-        for file in (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
-        if "checkov" in file.read_text() or "hadolint" in file.read_text()
-    ]
-    assert elsewhere == []

@@ -3,6 +3,9 @@
 from deploy.monitoring.objectives import OBJECTIVES
 from deploy.monitoring.panels import Dashboard, Panel, Query, Row, by, rate
 
+# Every process in a cluster says what it uses.
+_OURS = "and on (job, instance) millrace_build_info"
+
 OVERVIEW = Dashboard(
     "overview",
     "Millrace: overview",
@@ -90,11 +93,15 @@ OVERVIEW = Dashboard(
                     "s",
                     bad_from=0.25,
                 ),
-                Panel("CPU", "Cores that each process uses.", [by("instance", rate("process_cpu_seconds_total"))]),
+                Panel(
+                    "CPU",
+                    "Cores that each process uses.",
+                    [by("instance", f"{rate('process_cpu_seconds_total')} {_OURS}")],
+                ),
                 Panel(
                     "Memory",
                     "Resident. It may rise with connections and jobs, and falls again.",
-                    [Query("process_resident_memory_bytes", "{{job}} {{instance}}")],
+                    [Query(f"process_resident_memory_bytes {_OURS}", "{{job}} {{instance}}")],
                     "bytes",
                 ),
             ],
