@@ -65,9 +65,11 @@ async def open_service(
     parts: Parts,
     *,
     step_command: Sequence[str] = STEP_COMMAND,
+    warm: bool = True,
     clock: Clock | None = None,
 ) -> AsyncIterator[Service]:
-    """Stops in reverse order: nothing new is taken, then the work ends, last what was appended is written."""
+    """Stops in reverse order: nothing new is taken, then the work ends, last what was appended is written. `warm`: the
+    processes for steps are started before there is work; else the first step waits for its own."""
     async with AsyncExitStack() as stack:
         metrics = parts.telemetry.metrics
         scratch = stack.enter_context(open_scratch(settings.data_dir / "scratch"))
@@ -96,7 +98,8 @@ async def open_service(
         )
         worker = Worker(parts, settings, appender, queue, slots, attempts, library, starter, remote, turns)
         stack.push_async_callback(worker.close)
-        await slots.warm_up()
+        if warm:
+            await slots.warm_up()
         reports = RemoteReports(parts.pool, remote, parts.telemetry, announce_mail=queue_bell.ring)
         progress = UploadProgress(appender, EventLog(parts.pool))
         uploads = ToldUploads(parts.pool)
