@@ -6,6 +6,9 @@ NAME ?=
 ARGS ?=
 JOBS ?= 4
 
+# Where it is set, every process compiles all of our sources anew; the tests start some thousands.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run stack test bench chaos soak fuzz lint manifests images release fmt monitoring migrate lock sync clean
 
@@ -25,7 +28,7 @@ bench: sync ## Run the benchmarks, or one of them (NAME=log)
 	@PYTHONPATH=tests exec $(BIN)/python -m bench $(NAME)
 
 chaos: sync ## Break whatever can break for MILLRACE_CHAOS_SECONDS (300) from MILLRACE_CHAOS_SEED, and kill at every passage
-	@exec $(BIN)/pytest tests/chaos tests/integration/test_planted_secrets.py -m "" -s $(ARGS)
+	@exec $(BIN)/pytest tests/chaos tests/integration/test_planted_secrets.py tests/unit/test_cleaning_edges.py -m "" -s $(ARGS)
 
 soak: sync ## Run the long tests: a million events under fire, 300,000 lives of jobs
 	@exec $(BIN)/pytest tests/soak -s --timeout=7200 $(ARGS)

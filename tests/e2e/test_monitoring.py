@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deploy.monitoring import queries
 from deploy.monitoring.files import RUNBOOKS
 from deploy.prometheus import PrometheusServer, open_prometheus, watched
 from deploy.stack import SERVICES, Stack
+from fixtures import monitoring_queries as queries
 from fixtures.client import Client
 
 _CSV = b"name,age\nAda,36\nGrace,45\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.monitoring import queries
 from deploy.monitoring.files import DASHBOARDS, PROMETHEUS, RUNBOOKS, files
 from deploy.packages import debian_program
+from fixtures import monitoring_queries as queries
 
 _ROOT = Path(__file__).parents[2]
 _METRICS = _ROOT / "docs" / "operating" / "metrics.md"

@@ -25,7 +25,6 @@ from processor.workflows.limits import Limits
 from processor.workflows.reuse import reusable
 
 NOOP = {"uses": "noop"}
-RESTS = {"inputs": {"at": {}}, "steps": {"rest": {"wait": {"until": "${{ inputs.at }}"}}}}
 
 
 def test_a_retried_map_goes_on_with_the_items_that_were_not_finished() -> None:

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
-from fastapi import APIRouter
 
 from events.delivery.outbox import Outbox
 from events.lifecycle import Parts
+from events.web.openapi import DescribedRoutes
 from gateway.auth.credentials import Authenticator
 from gateway.auth.issuers import Issuers
 from gateway.auth.revocations import Revocations
@@ -35,7 +35,7 @@ _EXPIRY_SECONDS = 1.0
 class Accounts:
     keys: Authenticator
     tokens: Authenticator
-    routes: Sequence[APIRouter]
+    routes: Sequence[DescribedRoutes]
     loops: Mapping[str, tuple[Callable[[], Awaitable[bool]], float]]  # what to run again after so many seconds
 
 

@@ -87,14 +87,14 @@ async def open_service(
         )  # fmt: skip
         public = public_routes(Health(session, urls))
         app.router.redirect_slashes = False
-        app.include_router(public)
+        app.add_routes(public)
         app.include_router(public, prefix="/api/v1", include_in_schema=False)
-        app.include_router(ticket_routes(tickets, sockets))
+        app.add_routes(ticket_routes(tickets, sockets))
         for own in accounts.routes:
-            app.include_router(own)
+            app.add_routes(own)
         routes = Routes(table)
         document = ApiDocument(session, urls, app, routes)
-        app.include_router(document_routes(document))
+        app.add_routes(document_routes(document))
         record = recorder(parts.telemetry)
         authenticator = Authenticators(admin, accounts.keys, accounts.tokens)
         limits = Admission(settings, limiter, parts.telemetry)

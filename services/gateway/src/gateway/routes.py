@@ -3,11 +3,11 @@
 from importlib.metadata import version
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from events.identity import Principal
-from events.web.openapi import example
+from events.web.openapi import DescribedRoutes, example
 from events.web.web import require
 from gateway.health import Health
 
@@ -78,9 +78,9 @@ _DETAILED = DetailedHealth.model_validate(
 )
 
 
-def public_routes(health: Health) -> APIRouter:
+def public_routes(health: Health) -> DescribedRoutes:
     """What anybody may ask."""
-    router = APIRouter(tags=["public"])
+    router = DescribedRoutes(tags=["public"])
 
     @router.get("/", responses=example(_INDEX))
     async def index() -> Index:

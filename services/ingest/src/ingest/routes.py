@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from events.blobs.blobs import Blobs
@@ -24,7 +24,7 @@ from events.errors import (
 )
 from events.identity import Principal
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, links, problems
+from events.web.openapi import DescribedRoutes, Page, answers, links, problems
 from events.web.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
 from events.web.shapes import IDEMPOTENCY_KEY, Shape
 from events.web.web import require
@@ -69,8 +69,8 @@ _LINKS = links("uploads", "one", "content", "delete", upload_id="$response.body#
 )
 
 
-def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
+def router(uploads: Uploads, blobs: Blobs, settings: IngestSettings) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/uploads", tags=["uploads"])
 
     @routes.post(
         "",

@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter
-
 from events.errors import Unavailable, WrongEpoch
 from events.lifecycle import Parts, Service, loops, passes, ticking
 from events.log.log import EventLog
+from events.web.openapi import DescribedRoutes
 from events.web.web import new_app
 from notifier.connection import Connection
 from notifier.dialects.centrifugo.dialect import CentrifugoDialect
@@ -72,14 +71,14 @@ async def open_service(settings: NotifierSettings, parts: Parts) -> AsyncIterato
         running.start("presence", lambda: ticking(presence.beat, every=BEAT_SECONDS, wake=presence.changed))
         running.start("presence sweep", lambda: ticking(presence.sweep, every=SWEEP_SECONDS))
         app = new_app(parts, title="Millrace notifier", running=running, draining=lambda: floor.draining)
-        app.include_router(_plain_requests())
-        app.include_router(sse_routes(floor, hub, log))
+        app.add_routes(_plain_requests())
+        app.add_routes(sse_routes(floor, hub, log))
         yield Service("notifier", app, http_protocol=HttpProtocol, websocket_protocol=connection, drain=floor.drain)
 
 
-def _plain_requests() -> APIRouter:
+def _plain_requests() -> DescribedRoutes:
     """Says to a plain request how these paths are meant."""
-    routes = APIRouter()
+    routes = DescribedRoutes()
 
     @routes.get("/ws", include_in_schema=False)
     @routes.get("/ws/{job_id}", include_in_schema=False)

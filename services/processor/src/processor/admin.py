@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from events.identity import Principal
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, example
+from events.web.openapi import DescribedRoutes, Page, answers, example
 from events.web.web import require
 from processor.dead_letters import REPLAY_LIMIT, DeadLetter, DeadLetters, Selection
 
@@ -54,8 +54,8 @@ _PAGE = Page(
 _REPLAYED = Replayed(replayed=1, ids=[_PAGE.items[0].id])
 
 
-def router(dead_letters: DeadLetters) -> APIRouter:
-    routes = APIRouter(
+def router(dead_letters: DeadLetters) -> DescribedRoutes:
+    routes = DescribedRoutes(
         prefix="/api/v1/admin/dead-letters", tags=["operations"], dependencies=[Depends(no_unknown_parameters)]
     )
 

@@ -158,7 +158,7 @@ async def open_service(
             quota,
             announce=queue_bell.ring,
         )
-        app.include_router(routes.router(jobs))
+        app.add_routes(routes.router(jobs))
         artifacts, calls = Artifacts(parts.pool), StepCalls(slots, settings)
         copies = Copies(
             parts.blobs,
@@ -168,14 +168,14 @@ async def open_service(
             seconds=settings.call_wait_seconds,
         )
         stack.push_async_callback(copies.close)
-        app.include_router(query_routes.router(artifacts, jobs, copies, calls, settings, scratch))
-        app.include_router(artifact_routes.router(artifacts, jobs, parts.blobs))
-        app.include_router(control_routes.router(control))
-        app.include_router(clean_routes.router(calls, settings, scratch))
-        app.include_router(publishing_routes.router(Publishing(parts.pool, appender, library)))
-        app.include_router(recipe_routes.router(library.beside))
+        app.add_routes(query_routes.router(artifacts, jobs, copies, calls, settings, scratch))
+        app.add_routes(artifact_routes.router(artifacts, jobs, parts.blobs))
+        app.add_routes(control_routes.router(control))
+        app.add_routes(clean_routes.router(calls, settings, scratch))
+        app.add_routes(publishing_routes.router(Publishing(parts.pool, appender, library)))
+        app.add_routes(recipe_routes.router(library.beside))
         schedules = Schedules(parts.pool, settings, appender, library, launch, clock, announce=firing.wake.set)
-        app.include_router(schedule_routes.router(schedules))
-        app.include_router(event_routes.router(log))
-        app.include_router(admin.router(dead_letters))
+        app.add_routes(schedule_routes.router(schedules))
+        app.add_routes(event_routes.router(log))
+        app.add_routes(admin.router(dead_letters))
         yield Service("processor", app)

@@ -4,13 +4,13 @@ import hashlib
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from events.blobs.blobs import Blobs
 from events.errors import Gone, NotFound
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, Responses, answers, problems
+from events.web.openapi import DescribedRoutes, Page, Responses, answers, problems
 from events.web.ranges import RangeNotSatisfiable, binary_answers, blob_answer, disposition
 from events.web.shapes import Shape
 from processor.artifact_views import ARTIFACTS, Artifacts, ArtifactView, place_of
@@ -34,8 +34,8 @@ _SAFE = {
 _SHOWN = "text/html"  # all others are saved
 
 
-def router(artifacts: Artifacts, jobs: Jobs, blobs: Blobs) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
+def router(artifacts: Artifacts, jobs: Jobs, blobs: Blobs) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/jobs", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
     @routes.get(
         "/{job_id}/artifacts",

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 
 from events.accounts import FACTS
 from events.envelope import STREAM_PATTERN, RecordedEvent, stream_name
@@ -15,7 +15,7 @@ from events.identity import Principal
 from events.log.cursor import after_of, cursor_of
 from events.log.log import EventLog
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, problems
+from events.web.openapi import DescribedRoutes, Page, answers, problems
 from events.web.shapes import Shape
 from events.web.web import require
 
@@ -55,8 +55,8 @@ _PAGE = Page(
 _PAGES = answers(Page[RecordedEvent], _PAGE) | problems(CursorExpired)
 
 
-def router(log: EventLog) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1", tags=["events"], dependencies=[Depends(no_unknown_parameters)])
+def router(log: EventLog) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1", tags=["events"], dependencies=[Depends(no_unknown_parameters)])
 
     async def stream_page(request: Request, reader: Principal, stream: str, after: str, limit: int) -> Response:
         epoch = (await log.head()).epoch

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, HTTPBearer
 from opentelemetry.trace import SpanKind
@@ -50,7 +50,7 @@ def new_app(
     draining: Callable[[], bool] = lambda: False,
     facts: Facts | None = None,
     openapi_url: str | None = "/openapi.json",
-) -> FastAPI:
+) -> DescribedApp:
     """An app that answers every error as a problem, and has `/livez`, `/readyz`, `/statusz` and `/metrics`. It is not
     ready while it is draining. `facts` are what its status says besides."""
     status = Status(parts, running, draining, facts)

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
+from events.web.openapi import DescribedRoutes
 from gateway.auth.signing_keys import LEAD_SECONDS, SigningKeys
 
 _KEY = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "…", "x": "…"}
 _KEYS = {"keys": [_KEY]}
 
 
-def jwks_routes(keys: SigningKeys) -> APIRouter:
-    routes = APIRouter(tags=["accounts"])
+def jwks_routes(keys: SigningKeys) -> DescribedRoutes:
+    routes = DescribedRoutes(tags=["accounts"])
 
     @routes.get("/api/v1/auth/jwks.json", responses={200: {"content": {"application/json": {"example": _KEYS}}}})
     @routes.get("/.well-known/jwks.json", include_in_schema=False)

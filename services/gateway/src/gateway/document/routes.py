@@ -7,10 +7,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from events.web.answers import bytes_answer
+from events.web.openapi import DescribedRoutes
 from gateway.document.asyncapi import asyncapi_document
 from gateway.document.document import ApiDocument
 
@@ -40,8 +41,8 @@ _POLICY = {
 _KEPT = {"Cache-Control": "public, max-age=86400, no-transform", "Vary": "Accept-Encoding"}
 
 
-def document_routes(document: ApiDocument) -> APIRouter:
-    routes = APIRouter(include_in_schema=False)
+def document_routes(document: ApiDocument) -> DescribedRoutes:
+    routes = DescribedRoutes(include_in_schema=False)
 
     @routes.get("/openapi.json")
     @routes.get("/api/v1/openapi.json")

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from events.envelope import encode_json
 from events.errors import Conflict, CursorExpired, Forbidden, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, links, problems
+from events.web.openapi import DescribedRoutes, Page, answers, links, problems
 from events.web.shapes import Shape
 from events.web.web import require
 from gateway.auth.credentials import SCOPES
@@ -98,8 +98,8 @@ _LINKS = links("keys", "one", "revoke", "rotate", key_id="$response.body#/id")
 _MADE = KeyMade(**msgspec.structs.asdict(_KEY), key="mr_live_mXq4TzvR0bLk_…")
 
 
-def key_routes(keys: Keys) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/keys", tags=["keys"], dependencies=[Depends(no_unknown_parameters)])
+def key_routes(keys: Keys) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/keys", tags=["keys"], dependencies=[Depends(no_unknown_parameters)])
 
     @routes.post(
         "",

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from events.envelope import STREAM_PATTERN
 from events.errors import NotFound
-from events.web.openapi import example, problems
+from events.web.openapi import DescribedRoutes, example, problems
 from events.web.shapes import Shape
 from gateway.auth.credentials import IdentityOf
 from gateway.sockets.sockets import Sockets
@@ -50,8 +50,8 @@ _MADE = TicketMade(
 _TERMS = SocketTerms(socket=_MADE.socket, expires_at=datetime(2026, 11, 21, 2, 33, 27, tzinfo=UTC))
 
 
-def ticket_routes(tickets: Tickets, sockets: Sockets) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/auth", tags=["sockets"])
+def ticket_routes(tickets: Tickets, sockets: Sockets) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/auth", tags=["sockets"])
 
     @routes.post(
         "/tickets",

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from events.errors import Forbidden, IdempotencyKeyReused
 from events.identity import Principal
 from events.web.answers import read_answer
-from events.web.openapi import example, problems
+from events.web.openapi import DescribedRoutes, example, problems
 from events.web.shapes import Shape
 from events.web.web import PrincipalOf, require
 from gateway.auth.roles import Role
@@ -105,8 +105,8 @@ def not_stored(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-def user_routes(users: Users, sessions: Sessions, invitations: Invitations) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/auth", tags=["accounts"], dependencies=[Depends(not_stored)])
+def user_routes(users: Users, sessions: Sessions, invitations: Invitations) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/auth", tags=["accounts"], dependencies=[Depends(not_stored)])
 
     @routes.post(
         "/register",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 
 from events.body.arriving import arriving, content_length
 from events.body.fields import wrong_header
@@ -13,7 +13,7 @@ from events.body.wrapping import refuse_codings
 from events.errors import Gone, NotFound
 from events.identity import Principal
 from events.web.answers import read_answer
-from events.web.openapi import answers, problems
+from events.web.openapi import DescribedRoutes, answers, problems
 from events.web.shapes import IDEMPOTENCY_KEY
 from events.web.web import require
 from ingest.files.files import Arrival, Files
@@ -37,8 +37,8 @@ Uploader = Annotated[Principal, require("uploads:write")]
 Reader = Annotated[Principal, require("uploads:write", "jobs:read")]
 
 
-def tus_router(files: Files, uploads: Uploads, settings: IngestSettings) -> APIRouter:
-    routes = APIRouter(prefix=PREFIX, tags=["files"])
+def tus_router(files: Files, uploads: Uploads, settings: IngestSettings) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix=PREFIX, tags=["files"])
     versioned = [Depends(check_version)]
 
     # Most clients are told of an endpoint that ends with a slash, and do not follow a redirect from there.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from events.body.body import Body
 from events.body.fields import checked_options, invalid
@@ -16,7 +16,7 @@ from events.identity import Principal
 from events.web.accepting import chosen
 from events.web.answers import no_unknown_parameters
 from events.web.file_answers import FileAnswer
-from events.web.openapi import answers, problems
+from events.web.openapi import DescribedRoutes, answers, problems
 from events.web.web import require
 from processor.cleaning.small_example import ANSWER, FILE, OPTIONS
 from processor.cleaning.small_views import ANSWERS, STEP, SmallAnswer, SmallWish
@@ -76,8 +76,8 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     )
 
 
-def router(calls: StepCalls, settings: ProcessorSettings, scratch: Path) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1", tags=["cleaning"], dependencies=[Depends(no_unknown_parameters)])
+def router(calls: StepCalls, settings: ProcessorSettings, scratch: Path) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1", tags=["cleaning"], dependencies=[Depends(no_unknown_parameters)])
 
     @routes.post("/clean", summary="Clean a small file in one call", responses=_responses(), openapi_extra=_BODY)
     async def clean(

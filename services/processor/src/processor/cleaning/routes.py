@@ -3,13 +3,13 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from events.envelope import encode_json
 from events.errors import FieldError
 from events.identity import Principal
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import answers
+from events.web.openapi import DescribedRoutes, answers
 from events.web.web import require
 from processor.cleaning.recipe.schema import published
 from processor.cleaning.recipe.validation import validate
@@ -36,8 +36,8 @@ _DOCUMENT = described(
 )
 
 
-def router(beside: Beside) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/recipes", tags=["recipes"], dependencies=[Depends(no_unknown_parameters)])
+def router(beside: Beside) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/recipes", tags=["recipes"], dependencies=[Depends(no_unknown_parameters)])
 
     @routes.get(
         "/schema",

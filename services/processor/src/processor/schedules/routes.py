@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import Body, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from events.envelope import encode_json
@@ -11,7 +11,7 @@ from events.errors import Conflict, IdempotencyKeyReused, NotFound
 from events.identity import Principal
 from events.schedules import CatchUp, Overlap
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, problems
+from events.web.openapi import DescribedRoutes, Page, answers, problems
 from events.web.shapes import IDEMPOTENCY_KEY
 from events.web.web import require
 from processor.schedules.cron import LONGEST
@@ -94,8 +94,10 @@ _EXAMPLE = {
 Wish = Annotated[ScheduleWish, Body(examples=[_EXAMPLE])]
 
 
-def router(schedules: Schedules) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/schedules", tags=["schedules"], dependencies=[Depends(no_unknown_parameters)])
+def router(schedules: Schedules) -> DescribedRoutes:
+    routes = DescribedRoutes(
+        prefix="/api/v1/schedules", tags=["schedules"], dependencies=[Depends(no_unknown_parameters)]
+    )
 
     @routes.post("", summary="Create a schedule", status_code=201, responses=_MADE, dependencies=_STARTS_JOBS)
     async def create(principal: Writer, wish: Wish, idempotency_key: IdempotencyKey = None) -> Response:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Header, Path, Response
+from fastapi import Body, Depends, Header, Path, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from events.envelope import encode_json
@@ -12,7 +12,7 @@ from events.errors import Conflict, Gone, IdempotencyKeyReused, NotFound, QuotaE
 from events.identity import Principal
 from events.jobs import JobStatus
 from events.web.answers import no_unknown_parameters
-from events.web.openapi import Page, answers, problems
+from events.web.openapi import DescribedRoutes, Page, answers, problems
 from events.web.shapes import IDEMPOTENCY_KEY
 from events.web.web import require
 from processor.shapes import SIGNAL_NAME, WORKFLOW_NAME
@@ -79,8 +79,8 @@ class RetryWish(_Strict):
     limit: int = Field(default=100, ge=1, le=1000)
 
 
-def router(control: Control) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
+def router(control: Control) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
     async def started(
         principal: Principal, workflow: str, wish: InlineWish, key: str | None, *, named_in: str

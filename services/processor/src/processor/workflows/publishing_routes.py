@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 
 from events.envelope import encode_json
 from events.errors import Conflict, NotFound
 from events.identity import Principal
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, problems
+from events.web.openapi import DescribedRoutes, Page, answers, problems
 from events.web.web import require
 from processor.documents import REFUSED, described, document_in
 from processor.language.schema import published
@@ -31,8 +31,10 @@ _DOCUMENT = described(_WHAT, {"type": "object"}, _EXAMPLE)
 _ANYTHING = described(_WHAT, {}, _EXAMPLE)  # what is no document at all is worth a verdict, too
 
 
-def router(publishing: Publishing) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)])
+def router(publishing: Publishing) -> DescribedRoutes:
+    routes = DescribedRoutes(
+        prefix="/api/v1/workflows", tags=["workflows"], dependencies=[Depends(no_unknown_parameters)]
+    )
 
     async def sent(request: Request, principal: Principal) -> Any:
         return await document_in(request, partial(publishing.read, principal.tenant))

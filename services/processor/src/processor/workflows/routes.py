@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
 from events.envelope import utc_now
@@ -12,7 +12,7 @@ from events.errors import NotFound
 from events.identity import Principal
 from events.jobs import JobStatus, SubStatus
 from events.web.answers import no_unknown_parameters, read_answer
-from events.web.openapi import Page, answers, problems
+from events.web.openapi import DescribedRoutes, Page, answers, problems
 from events.web.web import require
 from processor.shapes import STEP_NAME, WORKFLOW_NAME
 from processor.workflows.jobs import Filter, ItemView, Job, Jobs, Statistics, WholeJob
@@ -34,8 +34,8 @@ def _in_utc(time: datetime) -> datetime:
 Time = Annotated[datetime, AfterValidator(_in_utc)]
 
 
-def router(jobs: Jobs) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
+def router(jobs: Jobs) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
     @routes.get("/jobs", summary="List jobs", responses=answers(Page[Job], JOBS))
     async def page(

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from events.database import DATABASE_GONE
 from events.envelope import encode_json
@@ -11,7 +11,7 @@ from events.identity import Principal
 from events.log.log import EventLog
 from events.web.answers import no_unknown_parameters
 from events.web.event_stream import HEADERS, MEDIA_TYPE, come_again, farewell, message, wants_events
-from events.web.openapi import Responses, problems
+from events.web.openapi import DescribedRoutes, Responses, problems
 from events.web.web import PrincipalOf, as_millrace_error
 from notifier.channels import channel_of, hidden_from, name_of, newest_of
 from notifier.dialects.sse.cursors import Cursors
@@ -109,8 +109,10 @@ class Following:
         return of_several(number, dense, self._hidden)
 
 
-def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/connection", tags=["events"], dependencies=[Depends(no_unknown_parameters)])
+def sse_routes(floor: Floor, hub: Hub, log: EventLog) -> DescribedRoutes:
+    routes = DescribedRoutes(
+        prefix="/api/v1/connection", tags=["events"], dependencies=[Depends(no_unknown_parameters)]
+    )
 
     @routes.get(
         "/sse", summary="Follow channels", response_class=Response, responses=_STREAM | problems(NotFound)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from events.errors import Gone, NotAcceptable, NotFound, TooLarge
 from events.web.accepting import chosen
 from events.web.answers import no_unknown_parameters, unchanged
 from events.web.file_answers import FileAnswer
-from events.web.openapi import answers, problems
+from events.web.openapi import DescribedRoutes, answers, problems
 from processor.artifact_views import Artifacts
 from processor.cleaning.query.copies import Copies
 from processor.cleaning.query.views import ANSWER, ANSWERS, STEP, TABLES, QueryAnswer, QueryWish
@@ -40,8 +40,8 @@ def _responses() -> dict[int | str, dict[str, Any]]:
 
 def router(
     artifacts: Artifacts, jobs: Jobs, copies: Copies, calls: StepCalls, settings: ProcessorSettings, scratch: Path
-) -> APIRouter:
-    routes = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
+) -> DescribedRoutes:
+    routes = DescribedRoutes(prefix="/api/v1/jobs", tags=["jobs"], dependencies=[Depends(no_unknown_parameters)])
 
     def asking(file: str) -> Callable[..., Awaitable[Response]]:
         async def ask(
