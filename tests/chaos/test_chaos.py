@@ -61,15 +61,10 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
     await mayhem.under_load(restart_all)
 
     print("\n".join(mayhem.report()))
-    # A gateway that stops lets no WebSocket in any more: it says so, and its clients go to another.
-    told = [failure for client in mayhem.clients for failure in client.failures]
-    failures = [failure for failure in told if not (failure.startswith("WebSocket ") and failure.endswith(": 503"))]
+    print(mayhem.audience.ways.ends)
+    failures = [failure for client in (*mayhem.clients, *mayhem.files) for failure in client.failures]
     assert failures == [], "\n".join(failures)
-    # A file that is on its way for longer than a service waits is cut off, and goes on where it was.
-    told = [failure for client in mayhem.files for failure in client.failures]
-    assert [failure for failure in told if not failure.startswith(("PATCH", "HEAD"))] == [], "\n".join(told)
-    print("\n".join(told))
-    assert {how for how in mayhem.audience.ways.ends if " ended " in how} <= POLITELY
+    assert mayhem.audience.ways.ends.keys() <= POLITELY
     for moments in ended:
         assert len(moments) > 5
         assert moments[-1] - moments[0] > 0.05, "they were all sent away at once"

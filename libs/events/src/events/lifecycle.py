@@ -27,6 +27,7 @@ from events.identity import PrincipalSigner
 from events.metrics.loop_lag import measure_lag
 from events.metrics.measured_pool import open_measured_pool
 from events.running import garbage
+from events.running.closed_door import emptied
 from events.running.last_call import LastCall
 from events.running.tasks import end
 from events.settings import ServiceSettings
@@ -61,7 +62,6 @@ class Service:
     http_protocol: Callable[..., asyncio.Protocol] | None = None
     websocket_protocol: Callable[..., asyncio.Protocol] | None = None
     drain: Callable[[], Awaitable[None]] | None = None  # what to end before the service stops
-    open_while_draining: bool = False  # who comes then is let in: he may have nowhere else to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
-    def let_nobody_in(self) -> None:
+    async def let_nobody_in(self, listener: socket.socket) -> None:
+        await emptied(listener)
         for server in self.servers:
             server.close()
 
@@ -129,8 +130,9 @@ class _Server(uvicorn.Server):
 async def serve(
     service: Service, host: str, port: int, *, grace: float = 10.0, last_call: float = 0.0
 ) -> AsyncIterator[Address]:
-    """Serve until the block ends; then drain, and open requests get `grace` seconds to finish. Who keeps a connection
-    open for more of them has `last_call` seconds to hear that there will be none."""
+    """Serve until the block ends. Then nobody is let in any more, and who is in loses nothing: what lasts is drained,
+    who keeps a connection open for more requests has `last_call` seconds to hear that there will be none, and open ones
+    get `grace` seconds to finish."""
     listener = listen(host, port)
     app = LastCall(service.app)
     config = uvicorn.Config(
@@ -150,13 +152,10 @@ async def serve(
     try:
         await server.listening.wait()
         yield Address(host, listener.getsockname()[1])
-        if not service.open_while_draining:
-            app.over = True
-            server.let_nobody_in()
+        app.over = True
+        await server.let_nobody_in(listener)
         if service.drain is not None:
             await service.drain()
-        app.over = True
-        server.let_nobody_in()
         await server.last_call(last_call)
     finally:
         server.should_exit = True

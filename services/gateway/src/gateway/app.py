@@ -104,7 +104,7 @@ async def open_service(
             record, parts.telemetry,
         )  # fmt: skip
         try:
-            yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain, open_while_draining=True)
+            yield Service("gateway", app, http_protocol=door.connection, drain=sockets.drain)
         finally:
             for pool in pools.values():
                 pool.close()

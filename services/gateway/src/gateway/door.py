@@ -153,7 +153,6 @@ class Door:
 
     async def _open_socket(self, client: ClientConnection, request: Request, route: Route) -> None:
         self._origins.check(request.head, request.head.header(b"host"))
-        self._sockets.check_open()
         self._limits.tell_service(request)
         if route.centrifugo and not shows_credential(request.head) and can_be_accepted(request.head):
             self._limits.refuse_guesser(request)
@@ -186,7 +185,6 @@ class Door:
         """What a socket is to a WebSocket, to a stream of events."""
         self._origins.check(request.head, request.head.header(b"host"))
         request.terms += self._origins.allows_cookies(request.head)
-        self._sockets.check_open()
         ticket = ticket_of(request.head)
         if ticket is None:
             socket_id, identity, authenticated = await self._bearer(request, request.head)

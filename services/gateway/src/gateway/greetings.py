@@ -28,6 +28,7 @@ from gateway.wire.greeting import Greeting, Outcome
 from gateway.wire.heads import RequestHead
 from gateway.wire.opening import Opening
 from gateway.wire.pool import Pool
+from gateway.wire.repeatable import Turns
 from gateway.wire.requests import Request
 from gateway.wire.tunnel import join
 from gateway.wire.upstream_connection import UpstreamConnection
@@ -173,9 +174,18 @@ class Greetings:
             wait = await self._limits.connect(request, route.limited_as(request.head.method), identity.principal)
             if wait:
                 raise QuotaExceeded(f"Too many connects. Try again in {wait} s.", policies=(), retry_after=wait)
-            opening = Opening(pool, upstream, partial(_switched, greeting, connect, pool, upstream, socket))
             signed = signed_for_socket(self._signer, identity.principal)
-            await opening.open(request, stranger.target, signed, socket, timeout=self._settings.handshake_timeout)
+            turns = Turns(pool, upstream)
+            seconds = turns.begin(self._settings.handshake_timeout)
+            while True:
+                opening = Opening(pool, upstream, partial(_switched, greeting, connect, pool, upstream, socket))
+                try:
+                    return await opening.open(request, stranger.target, signed, socket, timeout=seconds)
+                except MillraceError as error:
+                    if not error.retryable or not turns.left:
+                        raise
+                pool.release(upstream)
+                upstream, seconds = await turns.next()
         except BaseException:
             if upstream is not None:
                 pool.release(upstream)

@@ -36,7 +36,7 @@ async def open_service(settings: IngestSettings, parts: Parts) -> AsyncIterator[
 
     quota = Quota(parts.pool, settings)
     uploads = Uploads(parts, outbox, loose, quota)
-    locks = FileLocks(parts.pool)
+    locks = FileLocks(parts.pool, grace=settings.shutdown_grace)
     writing = FileWriting(parts.pool, parts.blobs, expires=settings.file_expires_seconds)
     completion = FileCompletion(parts, uploads, writing, quota, outbox)
     completing = FilesCompleting(parts, locks, completion)

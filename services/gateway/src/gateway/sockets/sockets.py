@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from uuid import UUID
 
-from events.errors import MillraceError, Unauthenticated, Unavailable
+from events.errors import MillraceError, Unauthenticated
 from events.lifecycle import Parts
 from events.metrics.metrics import LONG_SECONDS
 from events.running.goodbyes import spread
@@ -74,11 +74,6 @@ class Sockets:
 
     # Coming
 
-    def check_open(self) -> None:
-        """Raise if nobody is let in any more."""
-        if self.draining:
-            raise Unavailable("This replica is stopping. Connect again.", headers={"Retry-After": "1"})
-
     def check(self, identity: Identity, authenticated: float) -> None:
         """Raise if it is over. `authenticated`: the loop's time when the identity was known to be good."""
         self.check_unrevoked(identity, authenticated)
@@ -97,7 +92,6 @@ class Sockets:
 
     def enter(self, socket_id: UUID, identity: Identity, authenticated: float, codes: Codes = CODES) -> Socket:
         """Take a place, before the handshake: from now on what ends the identity ends the socket."""
-        self.check_open()
         self.check(identity, authenticated)
         before = self._open.get(socket_id)
         if before is not None:  # a stream whose client has lost it comes again, maybe before we notice
@@ -118,6 +112,8 @@ class Sockets:
         self._open[socket_id] = socket
         self._index(socket)
         self._count.set(len(self._open))
+        if self.draining:  # on a connection that was kept: others were told already, and it is as soon as it is open
+            self._end(socket, codes.restarts, RESTARTS)
         return socket
 
     async def keep_terms(self, socket: Socket) -> None:
@@ -203,7 +199,7 @@ class Sockets:
         await self._terms.aclose()
 
     async def drain(self) -> None:
-        """Let nobody in any more, and send everybody away."""
+        """Send everybody away, and whoever still comes."""
         self.draining = True
         if not self._open:
             return

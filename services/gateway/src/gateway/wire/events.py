@@ -11,9 +11,10 @@ from events.web.event_stream import HEARTBEAT_HEADER, MEDIA_TYPE, farewell
 from gateway.sockets.socket import CODES, Socket
 from gateway.wire import headers
 from gateway.wire.client_connection import ClientConnection
-from gateway.wire.forward import Forward, Warn
+from gateway.wire.forward import Warn
 from gateway.wire.heads import Headers, ResponseHead
 from gateway.wire.pool import Pool
+from gateway.wire.repeatable import Repeatable
 from gateway.wire.requests import Request
 from gateway.wire.upstream_connection import UpstreamConnection
 
@@ -26,7 +27,7 @@ _LAST_MESSAGE_SECONDS = 0.5
 _HANGING_UP_SECONDS = 3.0
 
 
-class EventForward(Forward):
+class EventForward(Repeatable):
     def __init__(
         self,
         client: ClientConnection,
@@ -88,7 +89,7 @@ class EventForward(Forward):
         if not self._tail or self._over:
             super().upstream_lost(reason)
             return
-        self._warn("service lost", service=self._pool.service, reason=reason, request_id=self._request.id)
+        self._warn_of("service lost", reason=reason)
         self._break_off(UpstreamUnavailable(f"The {self._pool.service} broke off. Connect again."))
 
     def upstream_silent(self) -> None:
@@ -97,7 +98,7 @@ class EventForward(Forward):
             super().upstream_silent()
             return
         self._pool.failed(self._upstream)  # so that who comes again goes to another place
-        self._warn("service silent", service=self._pool.service, request_id=self._request.id)
+        self._warn_of("service silent")
         self._break_off(UpstreamTimeout(f"The {self._pool.service} was silent for too long. Connect again."))
 
     def _break_off(self, error: MillraceError) -> None:

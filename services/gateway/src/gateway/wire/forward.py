@@ -45,12 +45,15 @@ class Forward:
         self._over = False
 
     def start(self, target: bytes, principal: str | None, *, timeout: float) -> None:
+        self._say(target, principal, timeout=timeout)
+        self._client.attach(self)
+        self._upstream.flush()
+
+    def _say(self, target: bytes, principal: str | None, *, timeout: float) -> None:
         head = self._request.head
         first = b"%b %b HTTP/1.1\r\n" % (head.method, target)
         passed = headers.encode(self._headers(principal))
         self._upstream.send_request(self, head.method, b"%b%b\r\n" % (first, passed), timeout=timeout)
-        self._client.attach(self)
-        self._upstream.flush()
 
     def _headers(self, principal: str | None) -> Headers:
         head = self._request.head
@@ -114,15 +117,19 @@ class Forward:
             return
         if not self._answered:
             self._pool.failed(self._upstream)
-        self._warn("service lost", service=self._pool.service, reason=reason, request_id=self._request.id)
+        self._warn_of("service lost", reason=reason)
         self._client.refuse(UpstreamUnavailable(f"The {self._pool.service} broke off. Try again."))
 
     def upstream_silent(self) -> None:
         self._finish()
         if not self._answered:
             self._pool.failed(self._upstream)
-        self._warn("service silent", service=self._pool.service, request_id=self._request.id)
+        self._warn_of("service silent")
         self._client.refuse(UpstreamTimeout(f"The {self._pool.service} did not answer in time."))
+
+    def _warn_of(self, event: str, **more: str) -> None:
+        place = self._upstream.place.authority.decode()
+        self._warn(event, service=self._pool.service, place=place, request_id=self._request.id, **more)
 
     def _finish(self) -> None:
         if not self._over:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from events.errors import MillraceError, UpstreamTimeout, UpstreamUnavailable
+from events.errors import MillraceError, Unavailable, UpstreamTimeout, UpstreamUnavailable
 from gateway.sockets.socket import Socket
 from gateway.wire import headers
 from gateway.wire.forward import passed_on
@@ -23,6 +23,7 @@ class Refused(MillraceError):
     def __init__(self, status: int) -> None:
         super().__init__("The service has refused the WebSocket.")
         self.status = 502 if status == 401 else status  # it is our signature that it did not take
+        self.retryable = status == Unavailable.status
 
 
 class Opening:

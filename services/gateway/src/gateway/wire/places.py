@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from urllib.parse import urlsplit
 
 # How long a place that failed, or said that it can't, is asked only if no other can.
@@ -37,10 +37,10 @@ class Places:
     def first(self) -> Place:
         return self._places[0]
 
-    @property
-    def in_turn(self) -> list[Place]:
+    def in_turn(self, but: Set[Place]) -> list[Place]:
         """In the order in which to try them: whoever comes back after a restart gets the next ones."""
-        return sorted(self._places, key=lambda place: (place.rests, place.open, random.random()))  # noqa: S311
+        places = [place for place in self._places if place not in but]
+        return sorted(places, key=lambda place: (place.rests, place.open, random.random()))  # noqa: S311
 
     def any_but(self, place: Place) -> bool:
         """Whether another one can be asked."""

@@ -1,7 +1,7 @@
 """The connections to one service: few are opened, most are used again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from events.errors import Unavailable
 from events.metrics.metrics import Metrics
@@ -60,12 +60,16 @@ class Pool:
             connection.transport.abort()
         return await self._connect()
 
-    async def acquire_new(self) -> UpstreamConnection:
-        """The same, but one that nobody has used."""
+    async def acquire_new(self, *, but: Set[Place] = frozenset()) -> UpstreamConnection:
+        """The same, but one that nobody has used, to none of these places."""
         self.breaker.check()
-        return await self._connect()
+        return await self._connect(but)
 
-    async def _connect(self) -> UpstreamConnection:
+    def others(self, asked: Set[Place]) -> int:
+        """How many places there are besides those that were asked."""
+        return len(self._places.in_turn(asked))
+
+    async def _connect(self, but: Set[Place] = frozenset()) -> UpstreamConnection:
         if len(self._open) + len(self._tunnels) + self._opening >= self._most_connections:
             self._metrics.full()
             raise Unavailable(
@@ -73,7 +77,7 @@ class Pool:
             )
         self._opening += 1
         try:
-            for place in self._places.in_turn:
+            for place in self._places.in_turn(but):
                 try:
                     with self._metrics.connecting():
                         return await self._connect_to(place)
@@ -106,11 +110,20 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back, whatever state its exchange was left in."""
+        if connection.was_last:
+            self._leave_alone(connection.place)
         if connection.leave():
             if len(self._idle) < _MOST_IDLE:
                 self._idle.append(connection)
             else:
                 connection.transport.abort()
+
+    def _leave_alone(self, place: Place) -> None:
+        """It ends a connection with its answer: so it does when it stops. A request on one of the others could meet
+        its end, and nobody would know whether it was read."""
+        for connection in [idle for idle in self._idle if idle.place is place]:
+            self._idle.remove(connection)
+            connection.transport.abort()
 
     def hand_over(self, connection: UpstreamConnection) -> asyncio.Transport:
         """The raw transport of a connection that became a tunnel. It counts until `tunnel_closed`."""

@@ -14,10 +14,11 @@ from gateway.wire import headers
 from gateway.wire.answers import status_line
 from gateway.wire.boundaries import Boundaries, close_frame
 from gateway.wire.client_connection import ClientConnection
-from gateway.wire.forward import Forward, Warn
+from gateway.wire.forward import Warn
 from gateway.wire.heads import Headers, ResponseHead
 from gateway.wire.nothing import nothing
 from gateway.wire.pool import Pool
+from gateway.wire.repeatable import Repeatable
 from gateway.wire.requests import Request
 from gateway.wire.upstream_connection import UpstreamConnection
 
@@ -31,7 +32,7 @@ _LAST_FRAME_SECONDS = 0.5
 _HANGING_UP_SECONDS = 3.0
 
 
-class Handshake(Forward):
+class Handshake(Repeatable):
     def __init__(
         self,
         client: ClientConnection,

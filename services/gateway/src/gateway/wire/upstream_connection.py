@@ -90,6 +90,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = None
         return self.transport
 
+    @property
+    def was_last(self) -> bool:
+        """Whether the service has said that it takes no other request here."""
+        return self._response is not None and not self._response.keep_alive
+
     def leave(self) -> bool:
         """End the exchange. True if the connection may carry another one; else it is closed."""
         reusable = self._finished() and not self.transport.is_closing()
@@ -189,7 +194,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._body = response.body(self._method)
         self._waiting.stop()
         self._exchange.response_head(response)
-        self._read_body(rest)
+        if self._exchange is not None:  # else nobody wants the rest of it
+            self._read_body(rest)
 
     def _read_body(self, data: bytes) -> None:
         assert self._body is not None

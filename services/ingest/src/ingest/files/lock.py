@@ -20,6 +20,7 @@ LEASE_SECONDS = 1.5
 RENEW_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0
 _POLL_SECONDS, _SLOWEST_POLL_SECONDS = 0.05, 0.5
+_LAST_SECONDS = 2.0  # of our grace, to record what has come and to say so
 
 
 class Locked(MillraceError):
@@ -33,6 +34,7 @@ class FileLock:
         self.token = token
         self.interrupted = False  # its holder shall let go
         self.lost = False  # somebody else has it
+        self.stops = False  # nobody wants it, but this replica stops
         self._scope: asyncio.Timeout | None = None
 
     @asynccontextmanager
@@ -58,12 +60,24 @@ class FileLock:
         self.lost = True
         self.interrupt()
 
+    def stop(self) -> None:
+        self.stops = True
+        self.interrupt()
+
+    def interruption(self) -> MillraceError:
+        """What whoever sends is told."""
+        if self.stops and not self.lost:
+            return _stopping("This server is shutting down. Ask for the file's offset, and go on from there.")
+        return Locked("Another request has taken this file over. Ask for its offset, and go on from there.")
+
 
 class FileLocks:
     """Those of this replica."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, grace: float) -> None:
+        """`grace`: seconds that open requests get to finish when this replica stops."""
         self._pool = pool
+        self._grace = grace
         self._replica = new_id()
         self._held: set[FileLock] = set()
         self._draining = False
@@ -90,7 +104,7 @@ class FileLocks:
         deadline, pause = clock() + patience, _POLL_SECONDS
         while True:
             if self._draining:
-                raise Unavailable("This server is shutting down. Try again.", headers={"Retry-After": "1"})
+                raise _stopping("This server is shutting down. Try again.")
             row = await self._pool.fetchrow(self._queries["take"], tenant, id_, self._replica, LEASE_SECONDS)
             if row is not None:
                 return file_of(row)
@@ -129,7 +143,15 @@ class FileLocks:
         return False
 
     async def drain(self) -> None:
-        """Whoever sends goes on at another replica."""
+        """Whoever sends comes to his end, if he can within our grace. Who can't is told so while there is still time
+        to record what he has sent, and goes on at another replica."""
+        asyncio.get_running_loop().call_later(max(0.0, self._grace - _LAST_SECONDS), self._stop_all)
+
+    def _stop_all(self) -> None:
         self._draining = True
         for lock in self._held:
-            lock.interrupt()
+            lock.stop()
+
+
+def _stopping(detail: str) -> Unavailable:
+    return Unavailable(detail, headers={"Retry-After": "1"})

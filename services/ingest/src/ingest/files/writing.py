@@ -80,7 +80,7 @@ class FileWriting:
                 if failure is not None:
                     raise failure
                 if ended_early:
-                    raise Locked("Another request has taken this file over. Ask for its offset, and go on from there.")
+                    raise lock.interruption()
                 return recorder.stored
         finally:
             if recorder.recorded_nothing or (lock.lost and await self._is_forgotten(key)):
