@@ -20,6 +20,7 @@ LONG_SECONDS = float(os.environ.get("MILLRACE_CHAOS_SECONDS", "300"))
 
 # By either door or service; by a service that speaks Centrifugo; in a stream.
 POLITELY = {"WebSocket ended with 1012", "WebSocket ended with 3001", "stream ended with unavailable"}
+NOBODY_LISTENS = "ConnectionRefusedError"  # at a gateway that restarts: whoever balances loads asks another one
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -62,9 +63,10 @@ async def test_a_rolling_restart_of_everything_under_load_loses_no_request_no_ev
 
     print("\n".join(mayhem.report()))
     print(mayhem.audience.ways.ends)
-    failures = [failure for client in (*mayhem.clients, *mayhem.files) for failure in client.failures]
+    failures = [failure for client in mayhem.clients for failure in client.failures]
+    failures += [failure for client in mayhem.files for failure in client.failures]
     assert failures == [], "\n".join(failures)
-    assert mayhem.audience.ways.ends.keys() <= POLITELY
+    assert mayhem.audience.ways.ends.keys() <= POLITELY | {NOBODY_LISTENS}
     for moments in ended:
         assert len(moments) > 5
         assert moments[-1] - moments[0] > 0.05, "they were all sent away at once"

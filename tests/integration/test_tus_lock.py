@@ -5,11 +5,13 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 
 from deploy.provision import Database
 from events.blobs.chunk_work import CHUNK_BYTES
@@ -202,3 +204,44 @@ async def test_a_file_that_is_whole_is_told_to_be_however_long_its_completion_ta
             "UPDATE ingest.files SET holder = $1, lease_until = now() + interval '1 hour'", UUID(NOBODY)
         )
     assert await here.offset(path) == 4
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_replica_that_stops_lets_who_sends_come_to_the_end_if_he_can(
+    database: Database, open_parts_for: OpenParts, tmp_path: Path, in_time: bool
+) -> None:
+    """Everybody was interrupted as soon as it was told to stop, and was told, too, that another request had taken the
+    file over: in each rolling restart, files that were on their way were cut off for nothing."""
+    async with AsyncExitStack() as clients, AsyncExitStack() as service:
+        grace = 60.0 if in_time else 2.2  # of which the last two seconds are for recording what has come
+        replica = await service.enter_async_context(
+            open_ingest(
+                database, open_parts_for, MemoryBroker(), tmp_path, body_idle_seconds=30.0,
+                max_upload_bytes=10 * CHUNK_BYTES, shutdown_grace=grace,
+            )
+        )  # fmt: skip
+        here, sending = Tus(replace(replica, session=await clients.enter_async_context(ClientSession()))), Sending()
+        path = await here.created(LENGTH)
+        sent = await began(here, path, sending)
+        stopping = asyncio.create_task(service.aclose())
+        if in_time:
+            await until(partial(_refuses, replica))
+            sending.go_on.set()
+            answer = await sent
+            assert (answer.status, answer.headers["Upload-Offset"]) == (204, str(LENGTH))
+        else:
+            answer = await sent
+            assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+        await stopping
+    async with open_replica(database, open_parts_for, tmp_path) as successor:
+        assert await Tus(successor).offset(path) == (LENGTH if in_time else len(FIRST))
+
+
+async def _refuses(replica: RunningIngest) -> bool:
+    """Whether it lets nobody in any more."""
+    try:
+        _, writer = await asyncio.open_connection(replica.address.host, replica.address.port)
+    except ConnectionError:
+        return True
+    writer.close()
+    return False
