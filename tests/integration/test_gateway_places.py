@@ -158,7 +158,7 @@ async def test_who_opens_something_is_not_told_that_one_place_stops(
         assert one.requests > 0
 
 
-async def test_when_no_place_answers_that_is_said_in_the_time_of_one(database: Database, tmp_path: Path) -> None:
+async def test_when_no_place_answers_that_is_said(database: Database, tmp_path: Path) -> None:
     async with two_replicas(database, tmp_path, handshake_timeout=0.5) as (gateway, one, other):
         one.mood = other.mood = "silent"
         answer = await gateway.ask("GET /ws", *UPGRADE)

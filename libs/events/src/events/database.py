@@ -1,5 +1,7 @@
 """Connections to Postgres, and the SQL that lives in `.sql` files."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -51,6 +53,14 @@ async def open_pool(
     )
     async with pool:
         yield pool
+
+
+async def warm(pool: Pool, *, within: float) -> None:
+    """Open all its connections, as far as that succeeds: whoever comes first to a service that has just begun would wait
+    for them to be opened, and it may be everybody."""
+    with contextlib.suppress(*DATABASE_GONE):
+        async with contextlib.AsyncExitStack() as held, asyncio.timeout(within):
+            await asyncio.gather(*(held.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())))
 
 
 async def _nothing_to_reset(_: object) -> None:

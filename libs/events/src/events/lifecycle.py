@@ -21,7 +21,7 @@ from events.blobs.blobs import Blobs, open_blobs
 from events.broker.broker import Broker
 from events.broker.by_url import open_broker
 from events.broker.measured import MeasuredBroker
-from events.database import Pool, database_gone
+from events.database import Pool, database_gone, warm
 from events.errors import StartupError, Unavailable
 from events.identity import PrincipalSigner
 from events.metrics.loop_lag import measure_lag
@@ -37,6 +37,7 @@ _RETRY_FIRST_SECONDS = 0.1
 _RETRY_LONGEST_SECONDS = 5.0
 _LAST_CALL_SECONDS = 1.0
 _LAST_CALL_TICK_SECONDS = 0.02
+_WARMING_SECONDS = 5.0  # that the start waits for the database
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -279,6 +280,7 @@ async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
     stop = stop_signal()
     async with (
         open_parts(settings, name) as parts,
+        _warm(parts),
         open_service(settings, parts) as service,
         serve(
             service, settings.host, settings.port, grace=settings.shutdown_grace, last_call=_LAST_CALL_SECONDS
@@ -288,6 +290,13 @@ async def _run(name: str, settings: S, open_service: OpenService[S]) -> None:
         with garbage.seldom():
             await stop.wait()
         parts.telemetry.log.info("stopping")
+
+
+@asynccontextmanager
+async def _warm(parts: Parts) -> AsyncIterator[None]:
+    """Nobody is let in who would wait for what could have been there."""
+    await warm(parts.pool, within=_WARMING_SECONDS)
+    yield
 
 
 def stop_signal() -> asyncio.Event:

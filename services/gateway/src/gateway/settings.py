@@ -32,7 +32,7 @@ class GatewaySettings(OutboxSettings):
     keep_alive_timeout: Seconds = 75.0  # seconds that a connection may stay open between requests
     connect_timeout: Seconds = 2.0  # seconds to connect to a service
     upstream_timeout: Seconds = 30.0  # seconds that a service may stay silent while we wait for it
-    handshake_timeout: Seconds = 10.0  # seconds that a WebSocket's handshake may take at the service
+    handshake_timeout: Seconds = 20.0  # seconds that a WebSocket's handshake may take, at all places of the service
     upstream_connections: int = Field(default=10_000, ge=1)  # most connections to one service, sockets included
     allowed_origins: str = ""  # other origins whose pages may use us from a browser, separated by commas; * for any
     compress: bool = True  # make answers smaller for clients that accept gzip or zstd

@@ -27,7 +27,7 @@ def unchanged(request: Request, etag: str) -> Response | None:
     return Response(status_code=304, headers={"ETag": etag}) if known & {etag.removeprefix("W/"), "*"} else None
 
 
-def no_unknown_parameters(request: Request) -> None:
+async def no_unknown_parameters(request: Request) -> None:
     """A dependency: a misspelt or repeated parameter must not silently mean something else."""
     dependant: Dependant = request.scope["route"].dependant
     known = {parameter.alias for parameter in dependant.query_params}

@@ -84,16 +84,19 @@ def new_app(
     return app
 
 
+# What a route depends on is async, all of it: else each dependency of each request would go through a thread, and on a
+# busy machine each such detour waits its turn.
+
 # The gateway has read the credential before; these only tell in OpenAPI how it is sent.
 _KEY = Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False))
 _TOKEN = Security(HTTPBearer(scheme_name="token", description="An API key or an access token.", auto_error=False))
 
 
-def credential(_key: Annotated[object, _KEY], _token: Annotated[object, _TOKEN]) -> None:
+async def credential(_key: Annotated[object, _KEY], _token: Annotated[object, _TOKEN]) -> None:
     """A dependency of whatever needs one."""
 
 
-def principal_of(request: Request, _: Annotated[None, Depends(credential)]) -> Principal:
+async def principal_of(request: Request, _: Annotated[None, Depends(credential)]) -> Principal:
     signer: PrincipalSigner = request.app.state.signer
     principal = signer.verify(request.headers.get(PRINCIPAL_HEADER, ""))
     structlog.contextvars.bind_contextvars(tenant=principal.tenant)
@@ -106,7 +109,7 @@ PrincipalOf = Annotated[Principal, Depends(principal_of)]
 def require(*scopes: str) -> Any:
     """A dependency: the principal, if it has one of the scopes."""
 
-    def check(principal: PrincipalOf) -> Principal:
+    async def check(principal: PrincipalOf) -> Principal:
         if principal.scopes.isdisjoint(scopes):
             raise Forbidden(f"This needs the scope {' or '.join(scopes)}, which your credential does not have.")
         return principal

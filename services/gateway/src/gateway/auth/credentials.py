@@ -42,7 +42,7 @@ class Identity:
     ended_by: frozenset[str] = frozenset()  # revoking any of these ends it: `key:<id>`, `user:<id>`, `session:<id>`
 
 
-def identity_of(request: Request, _: Annotated[None, Depends(credential)]) -> Identity:
+async def identity_of(request: Request, _: Annotated[None, Depends(credential)]) -> Identity:
     """For the gateway's own endpoints: services get the signed principal."""
     identity: Identity | None = request.scope["state"].get("identity")
     if identity is None:

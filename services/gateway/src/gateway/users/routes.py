@@ -101,7 +101,7 @@ class InvitationWish(Asked):
     role: Role = "member"
 
 
-def not_stored(response: Response) -> None:
+async def not_stored(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 

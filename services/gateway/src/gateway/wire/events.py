@@ -67,6 +67,7 @@ class EventForward(Repeatable):
         if head.status != 200 or (b"content-type", MEDIA_TYPE.encode()) not in head.headers:
             super().response_head(head)
             return
+        self._stay()
         self._answered = self._request.served = True
         self._pool.breaker.succeeded()
         self._client.allow_unread(self._unread_timeout)

@@ -19,6 +19,7 @@ class Repeatable(Forward):
         super().__init__(client, request, pool, upstream, warn)
         self._turns = Turns(pool, upstream)
         self._moving: asyncio.Task[None] | None = None
+        self._waits = False  # while it moves: for a place that is silent, and may answer all the same
         self._said: tuple[bytes, str | None] = b"", None
 
     def start(self, target: bytes, principal: str | None, *, timeout: float) -> None:
@@ -26,76 +27,92 @@ class Repeatable(Forward):
         self._said = target, principal
         super().start(target, principal, timeout=self._turns.begin(timeout))
 
+    # What the service does
+
     def response_head(self, head: ResponseHead) -> None:
         if head.status != Unavailable.status or not self._ask_elsewhere("it says that it can't now"):
+            self._stay()
             super().response_head(head)
 
     def upstream_lost(self, reason: str) -> None:
-        if self._may_move:
-            self._pool.failed(self._upstream)
         if not self._ask_elsewhere(reason):
             super().upstream_lost(reason)
 
     def upstream_silent(self) -> None:
-        if self._may_move:
-            self._pool.failed(self._upstream)
-        if not self._ask_elsewhere("it is silent"):
+        """It may be slow, not gone: it is waited for until there is a connection to another place."""
+        if self._ask_elsewhere("it is silent", waits=True):
+            self._upstream.wait_longer(self._turns.share)
+        else:
             super().upstream_silent()
 
-    @property
-    def _may_move(self) -> bool:
-        return not self._answered and not self._over and not self._request.head.has_body and self._turns.left > 0
+    # Moving
 
-    def _ask_elsewhere(self, reason: str) -> bool:
-        """Whether another place is asked instead."""
-        if not self._may_move:
+    def _ask_elsewhere(self, reason: str, *, waits: bool = False) -> bool:
+        """Whether another place is asked."""
+        if self._answered or self._over or self._request.head.has_body:
             return False
-        self._warn_of("another place is asked instead", reason=reason)
-        self._pool.release(self._upstream)
-        self._moving = asyncio.get_running_loop().create_task(self._move())
+        if self._moving is None or self._moving.done():
+            if not self._turns.left:
+                return False
+            self._warn_of("another place is asked", reason=reason)
+            self._upstream.place.rest()
+            self._moving = asyncio.get_running_loop().create_task(self._move())
+        self._waits = waits
+        if not waits:
+            self._pool.release(self._upstream)
         return True
 
     async def _move(self) -> None:
         try:
-            self._upstream, seconds = await self._turns.next()
+            upstream = await self._turns.next()
         except MillraceError as error:
-            self._finish()
-            self._client.refuse(error)
+            if not self._waits:
+                self._finish()
+                self._client.refuse(error)
             return
+        if self._waits:
+            self._pool.release(self._upstream)
+        self._upstream = upstream
         target, principal = self._said
-        self._say(target, principal, timeout=seconds)
-        self._upstream.expect_answer()
-        self._upstream.flush()
+        self._say(target, principal, timeout=self._turns.share)
+        upstream.expect_answer()
+        upstream.flush()
 
-    def _finish(self) -> None:
+    def _stay(self) -> None:
+        """The place that was asked has answered."""
         if self._moving is not None:
             self._moving.cancel()
+
+    def _finish(self) -> None:
+        self._stay()
         super()._finish()
 
 
 class Turns:
-    """The places of a service, one after the other, and how long each may take: those after it need time, too."""
+    """The places of a service, one after the other. Each has its share of the time: those after it need some, too."""
 
     def __init__(self, pool: Pool, first: UpstreamConnection) -> None:
         self._pool = pool
         self._asked = {first.place}
-        self._until = 0.0  # in the loop's time
+        self._none_left = False  # that can be reached
+        self.share = 0.0  # seconds
 
     def begin(self, seconds: float) -> float:
-        """How many of these the first one has."""
-        self._until = asyncio.get_running_loop().time() + seconds
-        return self._share()
+        """`seconds`: for all of them. Returns the share of the first."""
+        self.share = seconds / (1 + self.left)
+        return self.share
 
     @property
     def left(self) -> int:
         """How many were not asked yet."""
-        return self._pool.others(self._asked)
+        return 0 if self._none_left else self._pool.others(self._asked)
 
-    async def next(self) -> tuple[UpstreamConnection, float]:
-        """A connection to one that was not asked yet, and how many seconds it has."""
-        upstream = await self._pool.acquire_new(but=self._asked)
+    async def next(self) -> UpstreamConnection:
+        """A connection to one that was not asked yet. Raises if there is none."""
+        try:
+            upstream = await self._pool.acquire_new(but=self._asked)
+        except MillraceError:
+            self._none_left = True
+            raise
         self._asked.add(upstream.place)
-        return upstream, self._share()
-
-    def _share(self) -> float:
-        return max(0.0, self._until - asyncio.get_running_loop().time()) / (1 + self.left)
+        return upstream

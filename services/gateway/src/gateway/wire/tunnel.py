@@ -49,6 +49,7 @@ class Handshake(Repeatable):
         return super()._headers(principal) + upgrading(self._socket, self._request)
 
     def upgraded(self, head: ResponseHead, early: bytes) -> None:
+        self._stay()
         self._pool.breaker.succeeded()
         answer = headers.outwards(head.headers, head.connection) + _UPGRADE
         answer.append((b"x-request-id", self._request.id.encode()))

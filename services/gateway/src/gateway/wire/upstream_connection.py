@@ -66,6 +66,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._response is None:
             self._waiting.start(self._timeout, self._silent)
 
+    def wait_longer(self, seconds: float) -> None:
+        """For the answer of a service that was silent."""
+        self._waiting.start(seconds, self._silent)
+
     def allow_silence(self, seconds: float) -> None:
         """From now on, instead of what was said with the request: the answer is one that lasts."""
         self._timeout = seconds

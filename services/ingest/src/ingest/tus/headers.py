@@ -32,7 +32,7 @@ class OtherVersion(MillraceError):
         super().__init__(detail, errors=errors, headers={"Tus-Version": VERSION})
 
 
-def check_version(request: Request) -> None:
+async def check_version(request: Request) -> None:
     """A dependency of all but OPTIONS."""
     if _said(request, "tus-resumable") != VERSION:
         raise OtherVersion
