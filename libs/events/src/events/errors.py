@@ -129,6 +129,15 @@ class BrokerUnavailable(Unavailable):
     code, title = "broker_unavailable", "Broker unavailable"
 
 
+class PartlyConfirmed(BrokerUnavailable):
+    """Of many messages that were published in order, `confirmed` of the first are the broker's. Each of the others may
+    have arrived or not."""
+
+    def __init__(self, detail: str, *, confirmed: int) -> None:
+        super().__init__(detail)
+        self.confirmed = confirmed
+
+
 class Unroutable(MillraceError):
     """The broker has no queue for a message that must not be lost."""
 

@@ -4,7 +4,7 @@
 (tests/contract/test_broker.py) holds for both.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -80,6 +80,11 @@ class Broker(Protocol):
     async def publish(self, exchange: Exchange, message: Message) -> None:
         """Return once the broker has confirmed. Raise `Unroutable` or `BrokerUnavailable`: then the message may or
         may not have arrived, and the caller publishes it again under the same id."""
+
+    async def publish_all(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        """Publish them in their order, none waiting for another's confirm, and return once all are confirmed. Raise
+        `BrokerUnavailable`: then the caller publishes all of them again; or all but the first so many, if it is
+        `PartlyConfirmed`. Whoever reads them may get some twice, and has all in order from any that comes again."""
 
     async def declare_tasks(self, name: str) -> None:
         """Make the queue `task_queue(name)`, bound to TASKS, unless there is one. Raise `BrokerUnavailable`, or

@@ -1,11 +1,11 @@
 """Any broker, and how it is used: what is being published and how that went, and what is in our hands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 
 from events.broker.broker import UNCONFIRMED, Broker, Delivery, Exchange, Message
-from events.errors import Unroutable
+from events.errors import PartlyConfirmed, Unroutable
 from events.metrics.metrics import Metrics, exemplar
 
 
@@ -16,7 +16,7 @@ class MeasuredBroker:
         metrics.gauge("millrace_broker_publishing_max", "How many the broker is given at once.").set(UNCONFIRMED)
         self._seconds = metrics.histogram(
             "millrace_broker_publish_duration_seconds",
-            "Until the broker has confirmed a message, with waiting for its turn.",
+            "Until the broker has confirmed a message, with waiting for its turn; or a page of the log.",
             {"exchange": [*Exchange]},
         )
         self._published = metrics.counter(
@@ -44,6 +44,23 @@ class MeasuredBroker:
             self._publishing.dec()
             self._published.labels(exchange, outcome).inc()
         self._seconds.labels(exchange).observe(perf_counter() - began, exemplar(message.headers.get("traceparent", "")))
+
+    async def publish_all(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        """As one that is being published: they do not take turns with the others."""
+        began = perf_counter()
+        confirmed = 0
+        self._publishing.inc()
+        try:
+            await self._broker.publish_all(exchange, messages)
+            confirmed = len(messages)
+        except PartlyConfirmed as partly:
+            confirmed = partly.confirmed
+            raise
+        finally:
+            self._publishing.dec()
+            self._published.labels(exchange, "confirmed").inc(confirmed)
+            self._published.labels(exchange, "failed").inc(len(messages) - confirmed)
+        self._seconds.labels(exchange).observe(perf_counter() - began)
 
     @asynccontextmanager
     async def consume(self, queue: str, *, prefetch: int) -> AsyncIterator[AsyncIterator[Delivery]]:

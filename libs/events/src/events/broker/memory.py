@@ -3,13 +3,13 @@ just as they repair a purged RabbitMQ."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from events.broker.arrivals import Arrivals
 from events.broker.broker import MANDATORY, NAMED, QUEUE_OF, Delivery, Exchange, Message, Queue, named_queue, task_queue
-from events.errors import BrokerUnavailable, Unroutable
+from events.errors import BrokerUnavailable, PartlyConfirmed, Unroutable
 
 CAPACITY = 100_000
 
@@ -41,6 +41,13 @@ class MemoryBroker:
             raise BrokerUnavailable(f"The queue {queue} is full.")
         held.waiting.append((message, False))
         await _announce(held)
+
+    async def publish_all(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        for confirmed, message in enumerate(messages):
+            try:
+                await self.publish(exchange, message)
+            except (Unroutable, BrokerUnavailable) as refused:
+                raise PartlyConfirmed(refused.detail, confirmed=confirmed) from refused
 
     async def declare_tasks(self, name: str) -> None:
         self._queues.setdefault(task_queue(name), _DurableQueue())

@@ -8,7 +8,7 @@ publishing connection under memory or disk alarms.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -35,6 +35,7 @@ from events.broker.broker import (
     named_queue,
     task_queue,
 )
+from events.broker.rabbitmq_pages import Page
 from events.errors import BrokerUnavailable, Conflict, Unroutable
 from events.running.tasks import end
 
@@ -103,6 +104,15 @@ class RabbitBroker:
                 raise BrokerUnavailable(f"RabbitMQ refused the message: {refused}.") from refused
             except _GONE as gone:
                 raise BrokerUnavailable(f"RabbitMQ did not confirm: {gone!r}.") from gone
+
+    async def publish_all(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        _, channel = await self._publishing_channel()
+        try:
+            page = Page(await channel.get_underlay_channel(), CONFIRM_SECONDS)
+        except _GONE as gone:
+            raise BrokerUnavailable(f"RabbitMQ is not reachable: {gone!r}.") from gone
+        persistent = _delivery_mode(exchange) is aio_pika.DeliveryMode.PERSISTENT
+        await page.publish(exchange, messages, mandatory=exchange in MANDATORY, persistent=persistent)
 
     async def declare_tasks(self, name: str) -> None:
         try:
@@ -195,24 +205,23 @@ class RabbitBroker:
         if self._publisher is not None:
             await _close(self._publisher[0])
 
-    async def _publishing_channel(self) -> AbstractConnection:
+    async def _publishing_channel(self) -> _Opened:
         """The connection for publishing, opened if there is none. Its channel confirms, and raises what returns."""
         if self._publisher is None or self._publisher[1].is_closed:
             async with self._opening:
                 if self._publisher is None or self._publisher[1].is_closed:
                     await self.close()
                     self._publisher = None
-                    self._publisher = connection, channel = await self._open("publish")
+                    self._publisher = _, channel = await self._open("publish")
                     self._exchanges = {
                         exchange: await channel.get_exchange(exchange, ensure=False) for exchange in Exchange
                     }
-                    return connection
-        return self._publisher[0]
+        return self._publisher
 
     @asynccontextmanager
     async def _admin_channel(self) -> AsyncIterator[AbstractChannel]:
         try:
-            async with (await self._publishing_channel()).channel() as channel:
+            async with (await self._publishing_channel())[0].channel() as channel:
                 yield channel
         except _GONE as gone:
             raise BrokerUnavailable(f"RabbitMQ does not answer: {gone!r}.") from gone

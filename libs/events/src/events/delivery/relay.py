@@ -4,7 +4,6 @@ Of several processors one relays. What is published may come twice after a takeo
 that they have seen, readers of `millrace.events` go by id and version.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from events.broker.broker import Broker, Exchange, Message
 from events.database import Pool
 from events.delivery.message_spans import SEND, about
 from events.envelope import RecordedEvent, encode_batch, encode_event
+from events.errors import PartlyConfirmed
 from events.log.checkpoints import Checkpoint, Checkpoints
 from events.log.doorbell import Doorbell
 from events.log.reader import LogReader
@@ -56,12 +56,21 @@ class Relay:
 
     async def _relay(self, batch: Sequence[RecordedEvent], checkpoint: Checkpoint) -> None:
         began = perf_counter()
-        await self._publish(batch, checkpoint.epoch)
-        await self._checkpoints.save(checkpoint, batch[-1].position)
+        try:
+            await self._publish(batch, checkpoint.epoch)
+        except PartlyConfirmed as partly:
+            # What repeats begins behind these: else a queue that takes a few at a time would hold us here for ever.
+            await self._save(checkpoint, batch[: partly.confirmed])
+            raise
+        await self._save(checkpoint, batch)
         self._seconds.observe(perf_counter() - began)
         self._sizes.observe(len(batch))
-        self._relayed.inc(len(batch))
-        self._position.set(batch[-1].position)
+
+    async def _save(self, checkpoint: Checkpoint, confirmed: Sequence[RecordedEvent]) -> None:
+        if confirmed:
+            await self._checkpoints.save(checkpoint, confirmed[-1].position)
+            self._relayed.inc(len(confirmed))
+            self._position.set(confirmed[-1].position)
 
 
 def to_feed(broker: Broker, telemetry: Telemetry) -> Publish:
@@ -82,7 +91,7 @@ def to_events(broker: Broker, telemetry: Telemetry) -> Publish:
 
     async def publish(batch: Sequence[RecordedEvent], epoch: UUID) -> None:
         with _sending(batch, Exchange.EVENTS, broker, telemetry):
-            await asyncio.gather(*(broker.publish(Exchange.EVENTS, event_message(event, epoch)) for event in batch))
+            await broker.publish_all(Exchange.EVENTS, [event_message(event, epoch) for event in batch])
 
     return publish
 
