@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aio_pika
 import pytest
 import pytest_asyncio
+from aiormq.abc import AbstractChannel
 
 from deploy.rabbitmq import RabbitServer
 from events.broker.broker import Broker, Exchange, Message, Queue, task_queue
@@ -15,7 +17,8 @@ from events.broker.measured import MeasuredBroker
 from events.broker.memory import MemoryBroker
 from events.broker.patterns import matcher
 from events.broker.rabbitmq import RabbitBroker
-from events.errors import BrokerUnavailable, Conflict, StartupError, Unroutable
+from events.broker.rabbitmq_pages import Page
+from events.errors import BrokerUnavailable, Conflict, PartlyConfirmed, StartupError, Unroutable
 from events.metrics.metrics import Metrics
 from events.running.tasks import end
 
@@ -223,6 +226,44 @@ async def test_many_publishers_at_once_all_get_their_confirm(broker: Broker) -> 
     assert await broker.depth(Queue.INTAKE) == 500
 
 
+def page(count: int) -> list[Message]:
+    return [message(number, traceparent=f"00-aa-{number}-01") for number in range(count)]
+
+
+async def test_a_page_of_messages_arrives_whole_and_in_order_beside_what_is_published_singly(broker: Broker) -> None:
+    singles = [Message(f"s-{number}", b"one", "upload.completed") for number in range(50)]
+    await asyncio.gather(
+        broker.publish_all(Exchange.INTAKE, page(500)),
+        *(broker.publish(Exchange.INTAKE, single) for single in singles),
+        broker.publish_all(Exchange.FEED, page(500)),
+    )
+    async with broker.consume(Queue.INTAKE, prefetch=600) as deliveries:
+        arrived = [(await anext(deliveries)).message for _ in range(550)]
+    assert [one for one in arrived if one.id[0] == "m"] == page(500)
+    assert sorted(one.id for one in arrived if one.id[0] == "s") == sorted(one.id for one in singles)
+
+
+async def test_a_page_may_be_empty_or_have_a_message_of_a_megabyte(broker: Broker) -> None:
+    await broker.publish_all(Exchange.INTAKE, [])
+    sent = [message(0), Message("m-1", b"x" * 1_000_003, "upload.completed"), Message("m-2", b"", "upload.completed")]
+    await broker.publish_all(Exchange.INTAKE, sent)
+    async with broker.consume(Queue.INTAKE, prefetch=3) as deliveries:
+        assert [(await anext(deliveries)).message for _ in sent] == sent
+
+
+async def test_of_a_page_it_is_told_how_many_of_the_first_are_confirmed(broker: Broker) -> None:
+    """The fourth goes where nobody listens. What comes after it may have arrived, and is not counted."""
+    await broker.declare_tasks("thumbnails")
+    tasks = [a_task(number, "thumbnails" if number != 3 else "nowhere") for number in range(6)]
+    with pytest.raises(PartlyConfirmed) as partly:
+        await broker.publish_all(Exchange.TASKS, tasks)
+    assert partly.value.confirmed == 3
+    assert await broker.depth(task_queue("thumbnails")) >= 3
+    await broker.declare_tasks("nowhere")
+    await broker.publish_all(Exchange.TASKS, tasks[3:])  # nothing is left of the first try that would disturb
+    assert await broker.depth(task_queue("nowhere")) == 1
+
+
 async def test_a_broker_that_answers_can_be_pinged(broker: Broker) -> None:
     await broker.ping()
 
@@ -232,6 +273,27 @@ async def test_a_full_memory_queue_refuses_instead_of_growing() -> None:
     await publish(broker, 2)
     with pytest.raises(BrokerUnavailable):
         await broker.publish(Exchange.INTAKE, message(3))
+
+
+async def test_a_full_memory_queue_takes_of_a_page_what_it_has_room_for() -> None:
+    with pytest.raises(PartlyConfirmed) as partly:
+        await MemoryBroker(capacity=2).publish_all(Exchange.INTAKE, page(5))
+    assert partly.value.confirmed == 2
+
+
+async def test_a_full_queue_of_rabbitmq_takes_of_a_page_what_it_has_room_for(broker_url: str) -> None:
+    async with open_broker(broker_url, name="test") as broker:
+        await broker.ping()
+        connection = await aio_pika.connect(broker_url)
+        async with connection, connection.channel() as channel:
+            full = await channel.declare_queue(arguments={"x-max-length": 10, "x-overflow": "reject-publish"})
+            await full.bind(Exchange.EVENTS, "#")
+            with pytest.raises(PartlyConfirmed) as partly:
+                await broker.publish_all(Exchange.EVENTS, page(200))
+            confirmed = partly.value.confirmed
+            assert 10 <= confirmed < 200
+            got = [await full.get() for _ in range(confirmed)]
+            assert [one.message_id for one in got] == [one.id for one in page(confirmed)]
 
 
 async def test_an_unknown_kind_of_broker_is_named_at_the_start() -> None:
@@ -250,9 +312,12 @@ async def test_rabbitmq_away_is_said_at_once_and_forgiven_when_it_is_back(
         with pytest.raises(BrokerUnavailable):
             await broker.publish(Exchange.INTAKE, message(2))
         with pytest.raises(BrokerUnavailable):
+            await broker.publish_all(Exchange.EVENTS, page(3))
+        with pytest.raises(BrokerUnavailable):
             await broker.ping()
         await stale.ack()  # goes nowhere, and must not raise
         await rabbitmq_server.start()
+        await broker.publish_all(Exchange.EVENTS, page(3))
         await broker.publish(Exchange.INTAKE, message(3))
         heard: set[str] = set()
         while heard != {"m-1", "m-3"}:
@@ -291,6 +356,31 @@ async def test_a_paused_rabbitmq_times_out_instead_of_hanging(broker_url: str, r
         rabbitmq_server.resume()
     await broker.ping()
     await broker.close()
+
+
+async def test_a_page_that_a_paused_rabbitmq_confirms_too_late_disturbs_nobody_after_it(
+    broker_url: str, rabbitmq_server: RabbitServer
+) -> None:
+    connection = await aio_pika.connect(broker_url)
+    async with connection, connection.channel() as channel:
+        queue = await channel.declare_queue("theirs")
+        underlying = await channel.get_underlay_channel()
+        rabbitmq_server.pause()
+        try:
+            with pytest.raises(PartlyConfirmed) as partly:
+                await _publish_page(underlying, "theirs", patience=0.1)
+        finally:
+            rabbitmq_server.resume()
+        assert partly.value.confirmed == 0
+        await _publish_page(underlying, "theirs", patience=10)
+        await channel.default_exchange.publish(aio_pika.Message(b"last"), "theirs")
+        ids = [(await queue.get()).message_id for _ in range(6)]
+        assert ids == ["m-0", "m-1", "m-2"] * 2
+
+
+async def _publish_page(channel: AbstractChannel, queue: str, *, patience: float) -> None:
+    messages = [replace(one, routing_key=queue) for one in page(3)]
+    await Page(channel, patience).publish("", messages, mandatory=True, persistent=True)
 
 
 async def test_a_dead_letter_goes_to_its_group_alone(broker: Broker) -> None:

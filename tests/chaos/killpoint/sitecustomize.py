@@ -6,7 +6,7 @@ PYTHONPATH holds this folder; the services themselves know nothing of it.
 
 - `append`: events written to the log
 - `commit`: another statement or transaction that writes to Postgres
-- `publish`: a message handed to RabbitMQ, until its confirm
+- `publish`: a message, or a page of the log, handed to RabbitMQ, until its confirm
 - `ack`: a delivery settled
 
 each `before` it is done, or `after` it is done and before the service knows. What the loops that `KILL_SKIPS` names do
@@ -95,6 +95,7 @@ def install(point: KillPoint) -> None:
     watch(PreparedStatement, "fetchrow", "append", _appends)
     watch(Transaction, "__aexit__", "commit", _has_written)
     watch(broker_rabbitmq.RabbitBroker, "publish", "publish")
+    watch(broker_rabbitmq.RabbitBroker, "publish_all", "publish")
     watch(broker_rabbitmq.RabbitDelivery, "ack", "ack")
 
 

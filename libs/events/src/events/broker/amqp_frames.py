@@ -1,5 +1,5 @@
-"""Messages as the frames of AMQP 0-9-1 that publish them: the same bytes that pamqp makes of them. It looks at each property
-of each message anew, where within a page nothing differs but id, key, headers and body."""
+"""Messages as the frames of AMQP 0-9-1 that publish them: the same bytes that pamqp makes of them, which looks at each
+property of each message anew. Within a page nothing differs but id, key, headers and body."""
 
 from collections.abc import Iterator, Mapping
 from struct import Struct
@@ -9,8 +9,7 @@ from events.broker.broker import Message
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _BASIC, _PUBLISH = 60, 40
 _PERSISTENT, _TRANSIENT = b"\x02", b"\x01"
-# Which properties follow: content_type, headers (if there are any), delivery_mode, message_id.
-_PROPERTIES, _WITH_HEADERS = 0x9080, 0xB080
+_PROPERTIES = 0xB080  # those that follow: content_type, headers, delivery_mode, message_id
 
 _FRAME = Struct(">BHI")  # its kind, its channel, how many bytes
 _METHOD_HEAD = Struct(">HHH")  # class, method, a ticket that nobody uses
@@ -37,12 +36,11 @@ class PublishFrames:
             arguments = self._exchange + _short(message.routing_key) + self._mandatory
             method = self._methods[message.routing_key] = self._frame(_METHOD, arguments)
         yield method
-        which = _WITH_HEADERS if message.headers else _PROPERTIES
         yield self._frame(
             _HEADER,
-            _CONTENT_HEAD.pack(_BASIC, 0, len(body), which)
+            _CONTENT_HEAD.pack(_BASIC, 0, len(body), _PROPERTIES)
             + self._content_type
-            + (_table(message.headers) if message.headers else b"")
+            + _table(message.headers)
             + self._mode
             + _short(message.id),
         )
@@ -61,7 +59,7 @@ def _short(text: str) -> bytes:
 
 
 def _table(headers: Mapping[str, str]) -> bytes:
-    pairs = b"".join(_short(name) + b"S" + _long(value) for name, value in headers.items())
+    pairs = b"".join(_short(name) + b"S" + _long(value) for name, value in sorted(headers.items()))
     return _LONG.pack(len(pairs)) + pairs
 
 

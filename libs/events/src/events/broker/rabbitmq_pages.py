@@ -1,6 +1,6 @@
 """Many messages to RabbitMQ at once: written in a few pieces, and then all confirms awaited together.
 
-aio-pika's `publish` takes a lock, some futures, pamqp's encoding and a drain of the socket for each message, which costs
+aio-pika's `publish` takes a lock, some futures, pamqp's encoding and a drain of the socket for each message, and costs
 more than RabbitMQ's own work. A page shares the channel, its delivery tags and its confirms with such single messages:
 only the way to the channel's queue of what is to be written is its own.
 """
