@@ -39,15 +39,6 @@ class Station:
         return self.busy_seconds / (self._world.clock.now * self._servers.capacity)
 
 
-def stalls(world: "World", station: Station, every: float, seconds: float) -> Process:
-    """Something that is not simulated takes one of its servers, by chance, as often and as long as that."""
-    while True:
-        yield world.clock.timeout(world.dice.expovariate(1 / every))
-        with station.taken() as turn:
-            yield turn
-            yield world.clock.timeout(seconds)
-
-
 class Cores(Station):
     """The same, but whoever works long is interrupted for those who wait."""
 
