@@ -10,7 +10,7 @@ from importlib.metadata import version
 import click
 import structlog
 
-from deploy.exits import Exit, sentences
+from deploy.exits import Exit, print_failure, sentences
 
 # Each command is imported when it is called: completion, and whoever wants one, does not wait for the others.
 COMMANDS: Mapping[str, str] = {
@@ -43,6 +43,13 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # as `| head` has it; click would call that 1
+            _say_nothing_more()
+            ctx.exit(Exit.READER_GONE)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("millrace-deploy"), prog_name="millrace")
@@ -57,7 +64,7 @@ def cli() -> None:
     \b
     Exit codes: 0 done, and nothing is wrong · 1 something is wrong, or could not be done · 2 wrong arguments or
     settings · 3 the database, the broker or the gateway does not answer · 4 there is no such thing, it is in the
-    wrong state, or you may not · 70 a bug of ours · 130 interrupted
+    wrong state, or you may not · 70 a bug of ours · 130 interrupted · 141 its reader went away
     """
 
 
@@ -72,14 +79,24 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> None:
     code: object = None
+    as_json = "--json" in arguments
     try:
-        with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG"):
+        with sentences(trace=os.environ.get("MILLRACE_LOG_LEVEL") == "DEBUG", as_json=as_json):
             code = cli.main(arguments, prog_name="millrace", standalone_mode=False)
     except click.ClickException as wrong:
         wrong.show()
+        if as_json:
+            print_failure("usage", wrong.format_message(), wrong.exit_code)
         sys.exit(wrong.exit_code)
     except click.Abort as ended:
         interrupted = isinstance(ended.__cause__, KeyboardInterrupt)
         click.echo("Interrupted." if interrupted else "Nothing was done.", err=True)
         sys.exit(Exit.INTERRUPTED if interrupted else Exit.WRONG)
     sys.exit(code if isinstance(code, int) else Exit.FINE)
+
+
+def _say_nothing_more() -> None:
+    """What is still to be written would be complained of at the very end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

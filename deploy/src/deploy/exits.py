@@ -1,5 +1,7 @@
 """How `millrace` ends, for scripts that look at it."""
 
+import errno
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -20,6 +22,7 @@ class Exit(IntEnum):
     REFUSED = 4  # there is no such thing, it is in the wrong state, or our role or key may not do it
     BUG = 70
     INTERRUPTED = 130
+    READER_GONE = 141  # as the shell tells of programs that a broken pipe has ended
 
 
 class WrongSettings(StartupError):
@@ -34,7 +37,7 @@ _NO_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, async
 
 
 @contextmanager
-def sentences(*, trace: bool = False) -> Iterator[None]:
+def sentences(*, trace: bool = False, as_json: bool = False) -> Iterator[None]:
     """Whatever goes wrong becomes one sentence on stderr and an exit code; a traceback only for who asks for it."""
     try:
         yield
@@ -44,11 +47,19 @@ def sentences(*, trace: bool = False) -> Iterator[None]:
             raise
         sentence, code = told
         click.echo(sentence, err=True)
+        if as_json and code is not Exit.INTERRUPTED:
+            print_failure(error.code if isinstance(error, MillraceError) else code.name.lower(), sentence, code)
         raise SystemExit(code) from None
+
+
+def print_failure(name: str, sentence: str, code: int) -> None:
+    """For programs that were promised JSON."""
+    click.echo(json.dumps({"error": {"code": name, "detail": sentence, "exit_code": code}}, ensure_ascii=False))
 
 
 def _told(error: BaseException) -> tuple[str, Exit] | None:
     """None for what is not ours to tell."""
+    error = _original(error)
     match error:
         case WrongSettings():
             return error.detail, Exit.USAGE
@@ -69,6 +80,8 @@ def _told(error: BaseException) -> tuple[str, Exit] | None:
             return None
         case PermissionError() | OSError(filename=str() | bytes() | Path()):
             return f"Cannot use {error.filename or 'a file'}: {error.strerror}.", Exit.WRONG
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):
+            return f"Cannot write what there is to say: {error.strerror}.", Exit.WRONG
         case Exception() if database_gone(error):
             return f"The database does not answer: {str(error) or type(error).__name__}.", Exit.UNREACHABLE
         case KeyboardInterrupt():
@@ -79,3 +92,11 @@ def _told(error: BaseException) -> tuple[str, Exit] | None:
             advice = "MILLRACE_LOG_LEVEL=DEBUG shows where."
             return f"This is a bug of ours: {type(error).__name__}: {error}. {advice}", Exit.BUG
     return None
+
+
+def _original(error: BaseException) -> BaseException:
+    """Alembic's driver wraps what PostgreSQL says."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, asyncpg.PostgresError):
+        cause = cause.__cause__
+    return error if cause is None or isinstance(error, MillraceError) else cause

@@ -1,6 +1,7 @@
 """What `millrace` prints: tables and bars for people, JSON for programs, and remarks beside both, on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,16 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
-_AS_WIDE_AS_IT_IS = 10_000  # where no terminal cuts lines, neither do we
 _COLOURS = {
-    "ok": "green", "COMPLETED": "green",
-    "warn": "yellow", "FAILED": "red", "wrong": "bold red", "down": "bold red",
-    "PROCESSING": "cyan", "skipped": "dim", "CANCELLED": "dim",
+    "ok": "green", "COMPLETED": "green", "warn": "yellow", "FAILED": "red", "wrong": "red", "down": "red",
+    "PROCESSING": "cyan",
 }  # fmt: skip
 
 
@@ -33,27 +31,29 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Cells as they are, each row on one line."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.upper().replace("_", " "), no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*[_cell(row[column]) for column in columns])
-    console = _console()
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as printed:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, header: bool = True) -> None:
+    """Each row on one line, with its cells whole, on a terminal too: an id that is cut is of no use."""
+    lines = [[column.upper().replace("_", " ") for column in columns]] if header else []
+    lines += [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    styled = _is_styled()
+    printed = [
+        "  ".join(
+            (_styled(cell, bold=header and number == 0) if styled else cell) + " " * (width - cell_len(cell))
+            for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for number, line in enumerate(lines)
+    ]
+    click.echo("\n".join(printed))
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
     """One thing, a fact a line."""
     width = max(map(len, facts), default=0)
+    styled = _is_styled()
     for name, value in facts.items():
-        _console().print(Text(f"{name:{width}}  ", style="bold").append(_cell(value)), soft_wrap=True)
+        label, cell = f"{name:{width}}", _cell(value)
+        click.echo(f"{_styled(label, bold=True)}  {_styled(cell)}" if styled else f"{label}  {cell}".rstrip())
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, nothing: str) -> None:
@@ -101,19 +101,24 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else _AS_WIDE_AS_IT_IS
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+def _is_styled() -> bool:
+    """By the conventions of no-color.org, and of terminals that are none."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _cell(value: Any) -> Text:
+def _styled(text: str, *, bold: bool = False) -> str:
+    colour = _COLOURS.get(text)
+    return click.style(text, fg=colour, bold=bold or None) if bold or colour else text
+
+
+def _cell(value: Any) -> str:
     text = "" if value is None else _plain(value) if isinstance(value, datetime) else str(value)
-    return Text(_printable(text), style=_COLOURS.get(text, ""))
+    return _printable(text)
 
 
 def _printable(text: str) -> str:
     """What others have written may not move our reader's cursor."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _plain(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from events.errors import StartupError
+from deploy.exits import WrongSettings
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
 from notifier.settings import NotifierSettings
@@ -34,7 +34,7 @@ class DeploySettings(BaseSettings):
             return cls()
         except ValidationError as invalid:
             wrong = "; ".join(f"MILLRACE_{str(error['loc'][0]).upper()}: {error['msg']}" for error in invalid.errors())
-            raise StartupError(f"Settings are wrong: {wrong}.") from None
+            raise WrongSettings(f"Settings are wrong: {wrong}.") from None
 
 
 def unknown_settings() -> list[str]:

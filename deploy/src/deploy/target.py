@@ -21,6 +21,11 @@ from events.blobs.blobs import Blobs, open_blobs
 from events.database import Pool, open_pool
 
 CONNECT_SECONDS = 10.0
+# What a parser says of a malformed URL may have a part of the password in it, so that is not repeated.
+WELL_FORMED = (
+    "It is postgresql://millrace_owner:password@host:5432/millrace, and what is no letter or digit of a password is "
+    "percent-encoded in it."
+)
 _CONNECTIONS = 8
 
 
@@ -147,7 +152,9 @@ async def open_owner_pool(target: Target, *, size: int = _CONNECTIONS) -> AsyncI
 async def let_in(url: str, which: str) -> str:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as no:
+    except ValueError:
+        raise WrongSettings(f"What is {which} is no URL of a database. {WELL_FORMED}") from None
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as no:
         raise Unreachable(f"The database {which} does not let us in: {reason(no)}.") from None
     await connection.close()
     return url

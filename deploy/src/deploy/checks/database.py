@@ -12,10 +12,11 @@ import asyncpg
 from deploy.checks.finding import Finding, State
 from deploy.printing import age, reason, size
 from deploy.provision import MEMBERSHIPS, ROLES, SCHEMAS
+from deploy.target import WELL_FORMED
 from events.blobs.blobs import Blobs
 from events.database import database_gone, load_queries
 from events.errors import MillraceError, NotFound
-from events.migrate import newest_revision
+from events.migrate import revisions
 
 _OLDEST = 150_000  # PostgreSQL's number: what the tests run on
 _NEWEST_EVENTS = 20_000
@@ -47,7 +48,9 @@ async def check_database(url: str, blobs: Blobs | None) -> list[Finding]:
     began = perf_counter()
     try:
         connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": "millrace-doctor"})
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as refused:
+    except ValueError:
+        return [Finding("database", "down", "MILLRACE_DATABASE_URL is no URL of a database", WELL_FORMED)]
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as refused:
         fix = "Start it, or correct MILLRACE_DATABASE_URL. Without it nothing is accepted; what was accepted is safe."
         return [Finding("database", "down", f"It does not let us in: {reason(refused)}", fix)]
     try:
@@ -104,11 +107,11 @@ async def _server(asked: Asked) -> list[Finding]:
 
 
 async def _durable(asked: Asked) -> list[Finding]:
-    off = [row["name"] for row in await asked.rows("durable")]
+    off = {row["name"]: row["mend"] for row in await asked.rows("durable")}
     sees_all = (await asked.row("sees_all"))["sees_all"]
     found = [Finding("durability", "ok", "fsync, full_page_writes, synchronous_commit and autovacuum are on")]
     if off:
-        fix = f"ALTER SYSTEM SET {off[0]} = on; a power cut, or a failover, loses what was acknowledged."
+        fix = f"{'; '.join(off.values())}; SELECT pg_reload_conf(). A power cut, or a failover, loses what was acknowledged."
         found = [Finding("durability", "wrong", f"{', '.join(off)} off", fix)]
     if not sees_all:
         fix = "millrace provision (or GRANT pg_read_all_stats TO millrace_owner) lets it."
@@ -135,15 +138,15 @@ async def _migrations(asked: Asked) -> list[Finding]:
     if missing := [schema for schema in SCHEMAS if schema not in there]:
         return [Finding("migrations", "wrong", f"There is no schema {', '.join(missing)}", "millrace migrate")]
     behind: list[str] = []
-    ahead: list[str] = []
+    unknown: list[str] = []
     for schema in SCHEMAS:
         revision = await asked.connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version')  # noqa: S608 - ours
-        newest = newest_revision(schema)
+        newest, *older = revisions(schema)
         if revision != newest:
-            (behind if revision < newest else ahead).append(f"{schema} {revision} (this release: {newest})")
-    if ahead:
+            (behind if revision in older else unknown).append(f"{schema} {revision} (this release: {newest})")
+    if unknown:
         fix = "Use the release that has migrated it."
-        return [Finding("migrations", "wrong", f"Of a newer release: {', '.join(ahead)}", fix)]
+        return [Finding("migrations", "wrong", f"Of another release, a newer one: {', '.join(unknown)}", fix)]
     if behind:
         return [Finding("migrations", "wrong", f"Behind: {', '.join(behind)}", "millrace migrate")]
     return [Finding("migrations", "ok", "Every schema is this release's")]
@@ -160,12 +163,18 @@ async def _grants(asked: Asked) -> list[Finding]:
         for row in missing_pairs
     ]
     services = [f"millrace_{role}" for role in MEMBERSHIPS]
+    for row in await asked.rows("strangers", services):
+        says = f"{row['member']} may not connect to this database"
+        wrong.append(Finding("grants", "wrong", says, "millrace provision"))
     for row in await asked.rows("grants", services, list(MEMBERSHIPS)):
         says = f"{row['member']} may not use its table {row['relation']}"
         wrong.append(Finding("grants", "wrong", says, "millrace migrate (it grants, too)"))
+    for row in await asked.rows("log_grants"):
+        says = f"{row['group_']} may not {row['privilege'].lower()} {row['thing']}"
+        wrong.append(Finding("grants", "wrong", says, f"GRANT {row['privilege']} ON {row['thing']} TO {row['group_']}"))
     for row in await asked.rows("writers", services):
-        fix = f"REVOKE INSERT, UPDATE, DELETE ON events.{row['relation']} FROM {row['member']}"
-        says = f"{row['member']} may write events.{row['relation']} past its functions"
+        fix = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {row['relation']} FROM {row['grantee']}"
+        says = f"{row['grantee']} may write {row['relation']} past its functions"
         wrong.append(Finding("grants", "wrong", says, fix))
     return wrong or [Finding("grants", "ok", "Roles may do what they must, and write the log by its functions only")]
 
@@ -257,13 +266,23 @@ async def _storage(asked: Asked) -> list[Finding]:
         await asked.blobs.ping()
         newest = await asked.rows("uploads")
         for row in newest:
-            if (there := (await asked.blobs.stat(row["blob"])).bytes) != row["bytes"]:
-                return [Finding("blobs", "wrong", f"{row['blob']} has {there} of {row['bytes']} bytes", fix)]
-    except NotFound as lost:
-        return [Finding("blobs", "wrong", f"An upload's bytes are gone: {lost.detail}", fix)]
+            there = await _bytes(asked.blobs, row["blob"])
+            if there == row["bytes"] or await asked.rows("deleted", row["blob"]):  # while we looked
+                continue
+            says = "is gone" if there is None else f"has {there} of {row['bytes']} bytes"
+            return [Finding("blobs", "wrong", f"What was uploaded as {row['blob']} {says}", fix)]
     except MillraceError as away:
         return [Finding("blobs", "down", away.detail, fix)]
-    return [Finding("blobs", "ok", f"The store answers, and has the newest {len(newest)} uploads")]
+    has = {0: "there is no upload yet", 1: "it has the newest upload"}
+    says = has.get(len(newest), f"it has the newest {len(newest)} uploads")
+    return [Finding("blobs", "ok", f"The store answers, and {says}")]
+
+
+async def _bytes(blobs: Blobs, key: str) -> int | None:
+    try:
+        return (await blobs.stat(key)).bytes
+    except NotFound:
+        return None
 
 
 CHECKS: dict[str, Check] = {

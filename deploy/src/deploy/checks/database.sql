@@ -15,7 +15,14 @@ SELECT clock_timestamp();
 
 -- name: durable
 -- Settings that lose what was acknowledged, or wear the database out.
-SELECT name, setting FROM pg_settings
+-- With what mends it where it was set: a setting of the database or the role wins over the server's.
+SELECT name, CASE source
+        WHEN 'database' THEN format('ALTER DATABASE %I RESET %I', current_database(), name)
+        WHEN 'user' THEN format('ALTER ROLE %I RESET %I', current_user, name)
+        WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I RESET %I', current_user, current_database(), name)
+        ELSE format('ALTER SYSTEM SET %I = on', name)
+    END AS mend
+FROM pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum') AND setting = 'off';
 
 -- name: old_transactions
@@ -40,6 +47,10 @@ JOIN pg_roles AS members ON members.rolname = asked.member
 JOIN pg_roles AS groups ON groups.rolname = asked.group_
 WHERE NOT pg_has_role(members.oid, groups.oid, 'MEMBER');
 
+-- name: strangers
+SELECT rolname::text AS member FROM pg_roles
+WHERE rolname = ANY ($1::text[]) AND NOT has_database_privilege(oid, current_database(), 'CONNECT');
+
 -- name: grants
 -- What the services' roles ($1) should be able to do in their own schemas ($2), and cannot.
 SELECT asked.member, class.relname::text AS relation
@@ -50,16 +61,38 @@ JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relkind IN ('
 WHERE NOT has_schema_privilege(members.oid, space.oid, 'USAGE')
     OR NOT has_table_privilege(members.oid, class.oid, 'SELECT')
     OR NOT has_table_privilege(members.oid, class.oid, 'INSERT')
+    OR NOT has_table_privilege(members.oid, class.oid, 'UPDATE')
+    OR NOT has_table_privilege(members.oid, class.oid, 'DELETE')
+LIMIT 5;
+
+-- name: log_grants
+-- What the log's groups must be able to do with it, and cannot. Migrations have granted it once, and do not again.
+SELECT asked.group_, asked.privilege, asked.thing
+FROM (VALUES
+    ('millrace_reader', 'SELECT', 'events.head'), ('millrace_reader', 'SELECT', 'events.events'),
+    ('millrace_reader', 'SELECT', 'events.streams'), ('millrace_reader', 'SELECT', 'events.event_ids'),
+    ('millrace_reader', 'SELECT', 'events.checkpoints'), ('millrace_reader', 'SELECT', 'events.epochs')
+) AS asked (group_, privilege, thing)
+WHERE NOT has_table_privilege(asked.group_, asked.thing, asked.privilege)
+UNION ALL
+SELECT asked.group_, 'EXECUTE', 'FUNCTION ' || proc.oid::regprocedure::text
+FROM (VALUES
+    ('millrace_reserver', 'reserve'), ('millrace_reserver', 'known'), ('millrace_appender', 'append'),
+    ('millrace_appender', 'acquire_checkpoint'), ('millrace_appender', 'save_checkpoint'), ('millrace_appender', 'recognise')
+) AS asked (group_, name)
+JOIN pg_proc AS proc ON proc.proname = asked.name AND proc.pronamespace = 'events'::regnamespace
+WHERE NOT has_function_privilege(asked.group_, proc.oid, 'EXECUTE')
 LIMIT 5;
 
 -- name: writers
--- Roles of services that may write the log past its functions.
-SELECT members.rolname::text AS member, class.relname::text AS relation
-FROM pg_roles AS members, pg_class AS class
-WHERE members.rolname = ANY ($1::text[]) AND NOT members.rolsuper
-    AND class.oid IN ('events.events'::regclass, 'events.head'::regclass, 'events.streams'::regclass, 'events.event_ids'::regclass)
-    AND (has_table_privilege(members.oid, class.oid, 'INSERT') OR has_table_privilege(members.oid, class.oid, 'UPDATE')
-        OR has_table_privilege(members.oid, class.oid, 'DELETE'))
+-- Who was given leave to write the log past its functions, so that a service can.
+SELECT DISTINCT class.oid::regclass::text AS relation,
+    CASE WHEN given.grantee = 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS grantee
+FROM pg_class AS class, aclexplode(class.relacl) AS given
+WHERE class.oid IN ('events.events'::regclass, 'events.head'::regclass, 'events.streams'::regclass, 'events.event_ids'::regclass)
+    AND given.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') AND given.grantee <> class.relowner
+    AND (given.grantee = 0 OR EXISTS (SELECT FROM pg_roles AS members
+        WHERE members.rolname = ANY ($1::text[]) AND NOT members.rolsuper AND pg_has_role(members.oid, given.grantee, 'USAGE')))
 LIMIT 5;
 
 -- name: newest
@@ -107,6 +140,9 @@ SELECT count(*) AS count FROM (SELECT event_id FROM ingest.outbox UNION ALL SELE
 WHERE ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint < extract(epoch FROM now() - interval '1 minute') * 1000;
 
 -- name: uploads
--- The newest, whose bytes must be there.
+-- The newest, whose bytes must be there: they are stored before there is a row.
 SELECT blob, bytes FROM ingest.uploads
-WHERE deleted_at IS NULL AND created_at < now() - interval '1 minute' ORDER BY id DESC LIMIT 20;
+WHERE deleted_at IS NULL ORDER BY id DESC LIMIT 20;
+
+-- name: deleted
+SELECT FROM ingest.uploads WHERE blob = $1 AND deleted_at IS NOT NULL;

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +40,11 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
     try:
         manifest = await _write(target, store, draft, blobs)
         draft.rename(folder)
-    except OSError as refused:  # a full disk
-        raise StartupError(f"Cannot write to {draft} ({refused.strerror}). What is there is no backup.") from None
+    except BaseException as broken:  # what is left of it would fill the disk, night by night
+        shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(broken, OSError) and not isinstance(broken, ConnectionError | TimeoutError):  # a full disk
+            raise StartupError(f"Cannot write to {draft} ({broken.strerror}). Nothing of it is left.") from None
+        raise
     if manifest.blobs_gone:
         note(f"{manifest.blobs_gone} blobs were deleted while we copied: their uploads have no bytes in this backup.")
     if manifest.key_pepper is None:

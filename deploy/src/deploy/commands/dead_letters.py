@@ -1,16 +1,18 @@
 """`millrace dead-letters`: messages that nobody could handle."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import aiohttp
 import click
 
-from deploy.exits import Unreachable, WrongSettings
+from deploy.exits import Exit, Unreachable, WrongSettings
 from deploy.options import as_json, limit, on_a_loop
-from deploy.printing import print_json, progress, reason, show
+from deploy.printing import note, print_json, progress, reason, show
 from deploy.target import Target, find_target, open_owner_pool
 from events.broker.by_url import open_broker
-from events.database import load_queries
+from events.database import Pool, load_queries
 from events.errors import Forbidden
 from processor.dead_letters import REPLAY_LIMIT, DeadLetters, Selection
 
@@ -43,55 +45,75 @@ async def list_(tenant: str | None, queue: str | None, replayed: bool, limit: in
 @as_json
 @on_a_loop
 async def replay(ids: tuple[UUID, ...], all_: bool, queue: str | None, as_json: bool) -> None:
-    """Publish messages again to where they came from: those with these IDS, or --all."""
+    """Publish messages again to where they came from: those with these IDS, or --all.
+
+    Exit code 4 if one of them does not wait: there is none, or it was replayed already.
+    """
     if bool(ids) == all_:
         raise click.UsageError("Say which: their ids, or --all.")
     target = find_target()
-    done = await (_through_broker if target.broker_url else _through_gateway)(target, list(ids) or None, queue)
-    if as_json:
-        print_json({"replayed": len(done), "ids": done})
-    else:
-        click.echo(f"Replayed {len(done)} of {len(ids) or 'all'} dead letters.")
-
-
-async def _through_broker(target: Target, ids: list[UUID] | None, queue: str | None) -> list[UUID]:
-    assert target.broker_url
-    done: list[UUID] = []
-    async with (
-        open_owner_pool(target, size=2) as pool,
-        open_broker(target.broker_url, name="operator") as broker,
-    ):
-        await broker.ping()
-        letters = DeadLetters(pool, broker)
+    open_publish = _through_broker if target.broker_url else _through_gateway
+    async with open_owner_pool(target, size=2) as pool, open_publish(target, pool) as publish:
         # Those that wait now: one that fails again is parked again, and would be replayed for ever.
-        waiting = await pool.fetch(load_queries("deploy", "operations.sql")["waiting_dead_letters"], ids, queue)
+        query = load_queries("deploy", "operations.sql")["waiting_dead_letters"]
+        waiting = await pool.fetch(query, list(ids) or None, queue)
         total = sum(len(row["ids"]) for row in waiting)
+        done: list[UUID] = []
         with progress("Replaying") as advance:
             for row in waiting:
                 for begin in range(0, len(row["ids"]), REPLAY_LIMIT):
-                    selection = Selection(row["tenant"] or "", ids=row["ids"][begin : begin + REPLAY_LIMIT])
-                    done += await letters.replay(selection, limit=REPLAY_LIMIT)
+                    done += await publish(row["tenant"], row["ids"][begin : begin + REPLAY_LIMIT])
                     advance(len(done), total)
-    return done
+    asked_for = ids or [id_ for row in waiting for id_ in row["ids"]]
+    left = [id_ for id_ in dict.fromkeys(asked_for) if id_ not in set(done)]
+    if as_json:
+        print_json({"replayed": len(done), "ids": done, "not_replayed": left})
+    else:
+        click.echo(f"Replayed {len(done)} of {len(done) + len(left)} dead letters.")
+    if left:
+        why = "There are none of these ids, or they were replayed already" if ids else _OUT_OF_REACH
+        note(f"{why}: {', '.join(map(str, left[:_SHOWN]))}{' …' if len(left) > _SHOWN else ''}")
+        raise click.exceptions.Exit(Exit.REFUSED)
 
 
-async def _through_gateway(target: Target, ids: list[UUID] | None, queue: str | None) -> list[UUID]:
+_OUT_OF_REACH = "The gateway replays what is of its key's tenant, or of none, and these are not"
+_SHOWN = 20
+Publish = Callable[[str | None, list[UUID]], Awaitable[list[UUID]]]  # which of them it has published
+
+
+@asynccontextmanager
+async def _through_broker(target: Target, pool: Pool) -> AsyncIterator[Publish]:
+    assert target.broker_url
+    async with open_broker(target.broker_url, name="operator") as broker:
+        await broker.ping()
+        letters = DeadLetters(pool, broker)
+
+        async def publish(tenant: str | None, ids: list[UUID]) -> list[UUID]:
+            return await letters.replay(Selection(tenant or "", ids=ids), limit=REPLAY_LIMIT)
+
+        yield publish
+
+
+@asynccontextmanager
+async def _through_gateway(target: Target, _pool: Pool) -> AsyncIterator[Publish]:
     """The broker of `make run` is in its memory: only it can publish there."""
     if target.url is None or target.key is None or not target.running:
         raise WrongSettings(
             "The broker is not to be had from here. Set MILLRACE_BROKER_URL, or MILLRACE_URL and MILLRACE_KEY of a "
             f"gateway that runs{'' if target.directory is None else f' (`{target.start_command}`)'}."
         )
-    wish = {"ids": None if ids is None else [str(id_) for id_ in ids], "queue": queue}
     url = f"{target.url}/api/v1/admin/dead-letters/replay"
-    try:
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {target.key}"}) as session,
-            session.post(url, json=wish, timeout=aiohttp.ClientTimeout(total=60)) as answer,
-        ):
-            said = await answer.json(content_type=None)
+    headers = {"Authorization": f"Bearer {target.key}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as session:
+
+        async def publish(_tenant: str | None, ids: list[UUID]) -> list[UUID]:
+            try:
+                async with session.post(url, json={"ids": [str(id_) for id_ in ids]}) as answer:
+                    said = await answer.json(content_type=None)
+            except (aiohttp.ClientError, TimeoutError, ValueError) as gone:
+                raise Unreachable(f"The gateway at {target.url} does not answer: {reason(gone)}.") from None
             if answer.status != 200:
                 raise Forbidden(f"The gateway says {answer.status}: {said.get('detail', said)}")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as gone:
-        raise Unreachable(f"The gateway at {target.url} does not answer: {reason(gone)}.") from None
-    return [UUID(id_) for id_ in said["ids"]]
+            return [UUID(id_) for id_ in said["ids"]]
+
+        yield publish

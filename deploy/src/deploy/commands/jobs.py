@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from deploy.options import as_json, limit, on_a_loop
+from deploy.options import Number, as_json, limit, on_a_loop
 from deploy.printing import age, note, print_facts, print_json, print_table, show
 from deploy.target import find_target, open_owner_pool
 from events.database import Pool, load_queries
@@ -41,7 +41,12 @@ _tenant = click.option("--tenant", help="Whose it is. Finds it faster where ther
 @click.option("--tenant", help="Only of this tenant. Otherwise of all.")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus], case_sensitive=False))
 @click.option("--workflow", help="Only of this workflow.")
-@click.option("--stuck", type=float, metavar="SECONDS", help="Only unfinished ones that have not moved for so long.")
+@click.option(
+    "--stuck",
+    type=Number(0, 1e9),
+    metavar="SECONDS",
+    help="Only unfinished ones that have not moved for so long.",
+)
 @limit
 @as_json
 @on_a_loop

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore
 
 from deploy.data_directory import kept_key_pepper
 from deploy.exits import WrongSettings
-from deploy.options import as_json, limit, on_a_loop
+from deploy.options import Number, as_json, limit, on_a_loop
 from deploy.printing import note, print_facts, print_json, show
 from deploy.target import Target, find_target, open_owner_pool
 from events.blobs.blobs import Blobs
@@ -26,8 +26,15 @@ from gateway.auth.issuers import TENANT
 from gateway.auth.keys import new_key as make_key
 from gateway.auth.revocations import Revocations
 from gateway.keys.keys import Keys, Wish
+from gateway.upstreams import UPSTREAMS
 
 _OPERATOR = "operator"
+
+
+def _scopes() -> frozenset[str]:
+    """Those that open something: of domains that no service has here, there is no path that begins with their name."""
+    paths = {route.prefix for route in UPSTREAMS}
+    return frozenset(scope for scope in SCOPES if ":" not in scope or f"/api/v1/{scope.partition(':')[0]}" in paths)
 
 
 @click.group()
@@ -67,19 +74,17 @@ async def list_(tenant: str | None, revoked: bool, limit: int, as_json: bool) ->
     "scopes",
     multiple=True,
     required=True,
-    type=click.Choice([*sorted(SCOPES), "all"]),
+    type=click.Choice([*sorted(_scopes()), "all"]),
     help="May be given again.",
 )
-@click.option(
-    "--days", type=click.FloatRange(0, 36_500, min_open=True), help="Until it expires. Otherwise it does not."
-)
+@click.option("--days", type=Number(0, 36_500, min_open=True), help="Until it expires. Otherwise it does not.")
 @as_json
 @on_a_loop
 async def create(name: str, tenant: str, scopes: tuple[str, ...], days: float | None, as_json: bool) -> None:
     """Make a key and print it, this once."""
     if TENANT.fullmatch(tenant) is None:
         raise click.BadParameter(f"A tenant is {TENANT.pattern}.", param_hint="--tenant")
-    wanted = SCOPES if "all" in scopes else frozenset(scopes)
+    wanted = _scopes() if "all" in scopes else frozenset(scopes)
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     async with _opened() as (_, keys_):
         made = await keys_.make(Principal(tenant, _OPERATOR, SCOPES), Wish(name, wanted, expires_at), None)

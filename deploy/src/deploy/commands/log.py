@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from deploy.exits import Exit
-from deploy.options import as_json, on_a_loop
+from deploy.options import POSITION, as_json, on_a_loop
 from deploy.printing import note, print_facts, print_json, print_table, progress
 from deploy.target import find_target, open_owner_pool
 from deploy.verification import verify as verify_log
@@ -30,7 +30,7 @@ def log() -> None:
 
 
 @log.command()
-@click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="The position to go on after.")
+@click.option("--after", type=POSITION, default=0, show_default=True, help="The position to go on after.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
 @_tenant
 @_stream
@@ -47,7 +47,7 @@ async def read(
         while found < limit and (page := await reader.read(after, _PAGE, tenant=tenant)):
             after = page[-1].position
             fitting = [event for event in page if wanted.has(event)][: limit - found]
-            _print(fitting, as_json=as_json)
+            _print(fitting, as_json=as_json, header=found == 0)
             found += len(fitting)
     if not found:
         note("No event fits.")
@@ -156,7 +156,7 @@ class _Wanted:
         )
 
 
-def _print(events: Sequence[RecordedEvent], *, as_json: bool, live: bool = False) -> None:
+def _print(events: Sequence[RecordedEvent], *, as_json: bool, header: bool = True, live: bool = False) -> None:
     if as_json:
         for event in events:
             click.echo(encode_json(event))
@@ -164,9 +164,8 @@ def _print(events: Sequence[RecordedEvent], *, as_json: bool, live: bool = False
         for event in events:
             click.echo("  ".join(str(value) for value in _row(event).values()))
     elif events:
-        print_table(
-            [_row(event) for event in events], ("position", "time", "tenant", "stream", "version", "type", "says")
-        )
+        columns = ("position", "time", "tenant", "stream", "version", "type", "says")
+        print_table([_row(event) for event in events], columns, header=header)
 
 
 def _row(event: RecordedEvent) -> dict[str, Any]:

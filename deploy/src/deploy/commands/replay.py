@@ -2,14 +2,14 @@
 
 import click
 
-from deploy.options import on_a_loop
+from deploy.options import POSITION, on_a_loop
 from deploy.target import find_target, open_owner_pool
 from events.log.subscriptions import Subscription
 
 
 @click.command()
 @click.argument("group")
-@click.argument("position", type=click.IntRange(0))
+@click.argument("position", type=POSITION)
 @on_a_loop
 async def replay(group: str, position: int) -> None:
     """Hand everything after a POSITION of the log to a GROUP of subscribers again.

@@ -4,6 +4,7 @@ An owner is a package (`events`, `ingest`, …) with a folder `migrations/versio
 name. A revision is a `.sql` file and a `.py` file of the same name that only runs it.
 """
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from alembic import op
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from events.errors import StartupError
 
 # Two processes that start at once must not migrate at once.
 _MIGRATION_LOCK = 0x6D696C6C72616365
@@ -30,11 +34,14 @@ async def migrate(url: str, owner: str) -> None:
         await engine.dispose()
 
 
+def revisions(owner: str) -> Sequence[str]:
+    """What this release knows of the owner's schema, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config(owner)).walk_revisions()]
+
+
 def newest_revision(owner: str) -> str:
     """What this release migrates the owner's schema to."""
-    newest = ScriptDirectory.from_config(_config(owner)).get_current_head()
-    assert newest is not None
-    return newest
+    return revisions(owner)[0]
 
 
 def run_sql(revision_file: str) -> None:
@@ -53,7 +60,12 @@ def _upgrade(connection: Connection, owner: str) -> None:
         fn=lambda revision, _context: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - Alembic's own recipe
     ) as environment:
         environment.configure(connection=connection, version_table_schema=owner)
-        environment.run_migrations()
+        try:
+            environment.run_migrations()
+        except CommandError as unknown:
+            raise StartupError(
+                f"The schema {owner} was migrated by a release that this one does not know ({unknown}). Use that one."
+            ) from None
 
 
 def _config(owner: str) -> Config:
