@@ -35,6 +35,7 @@ pytest_plugins = [
     "fixtures.schedules",
     "fixtures.subscribers",
     "fixtures.opening",
+    "fixtures.patient",
     "fixtures.unlimited",
     "fixtures.node",
     "fixtures.chromium",

@@ -111,7 +111,8 @@ async def _durable(asked: Asked) -> list[Finding]:
     sees_all = (await asked.row("sees_all"))["sees_all"]
     found = [Finding("durability", "ok", "fsync, full_page_writes, synchronous_commit and autovacuum are on")]
     if off:
-        fix = f"{'; '.join(off.values())}; SELECT pg_reload_conf(). A power cut, or a failover, loses what was acknowledged."
+        mend = "; ".join([*off.values(), "SELECT pg_reload_conf()"])
+        fix = f"{mend}. A power cut, or a failover, loses what was acknowledged."
         found = [Finding("durability", "wrong", f"{', '.join(off)} off", fix)]
     if not sees_all:
         fix = "millrace provision (or GRANT pg_read_all_stats TO millrace_owner) lets it."

@@ -100,7 +100,7 @@ LIMIT 5;
 SELECT head.position AS head, least(head.position, $1) AS expected, count(event.position) AS there,
     count(known.position) AS ids, (SELECT count(*) FROM events.events WHERE position > head.position) AS beyond
 FROM events.head AS head
-LEFT JOIN events.events AS event ON event.position > head.position - $1
+LEFT JOIN events.events AS event ON event.position > head.position - $1 AND event.position <= head.position
 LEFT JOIN events.event_ids AS known
     ON known.tenant = event.tenant AND known.id = event.id AND known.position = event.position
 GROUP BY head.position;

@@ -24,12 +24,12 @@ from events.errors import StartupError
 _MIGRATION_LOCK = 0x6D696C6C72616365
 
 
-async def migrate(url: str, owner: str) -> None:
-    """Bring the owner's schema to its newest revision. Does nothing if it is there already."""
+async def migrate(url: str, owner: str, *, to: str = "head") -> None:
+    """Bring the owner's schema to its newest revision, or to an older one. Does nothing if it is there already."""
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, owner)
+            await connection.run_sync(_upgrade, owner, to)
     finally:
         await engine.dispose()
 
@@ -50,14 +50,14 @@ def run_sql(revision_file: str) -> None:
     op.get_bind().connection.run_async(lambda connection: connection.execute(script))
 
 
-def _upgrade(connection: Connection, owner: str) -> None:
+def _upgrade(connection: Connection, owner: str, to: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{owner}"'))
     scripts = ScriptDirectory.from_config(_config(owner))
     with EnvironmentContext(
         _config(owner),
         scripts,
-        fn=lambda revision, _context: scripts._upgrade_revs("head", revision),  # noqa: SLF001 - Alembic's own recipe
+        fn=lambda revision, _context: scripts._upgrade_revs(to, revision),  # noqa: SLF001 - Alembic's own recipe
     ) as environment:
         environment.configure(connection=connection, version_table_schema=owner)
         try:
