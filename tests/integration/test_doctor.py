@@ -1,8 +1,13 @@
 """What `millrace doctor` says of a database: each thing that it finds, it finds where it is so, and what it tells to do
 mends it."""
 
+import asyncio
+import json
+import os
+import sys
 from pathlib import Path
 
+from chaos.clocks import open_clocks
 from events.blobs.blobs import open_blobs
 from events.ids import new_id
 from events.log.append import AppendRequest
@@ -91,6 +96,24 @@ async def test_what_makes_the_database_forget_is_told_where_it_was_set(patient: 
     (told,) = found["durability"]
     assert (code, told["state"], told["says"]) == (1, "wrong", "synchronous_commit off")
     await _healed(patient, "durability", {told["fix"]})
+
+
+async def test_a_clock_that_is_wrong_is_told(patient: Patient, tmp_path: Path) -> None:
+    millrace = Path(sys.executable).with_name("millrace")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    with open_clocks(tmp_path / "clocks") as clocks:
+        settings = clocks.settings_of("doctor")
+        clocks.skew("doctor", -60)
+        process = await asyncio.create_subprocess_exec(
+            millrace, "doctor", "--json",
+            env=ours | patient.operator.settings | settings, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+    (told,) = [one for one in json.loads(out)["findings"] if one["check"] == "clock"]
+    assert (process.returncode, told["state"]) == (1, "wrong")
+    assert 50 < float(told["says"].removeprefix("Ours and the database's are ").removesuffix(" s apart")) < 70
+    assert told["fix"] == "Run chrony or ntpd on both. Leases and limits go by the database's clock alone."
+    assert (await patient.examined())[1]["clock"][0]["state"] == "ok", "by our own clock"
 
 
 async def test_a_schema_of_an_older_release_is_migrated_and_one_of_a_newer_is_left_to_that(patient: Patient) -> None:

@@ -252,11 +252,12 @@ async def _dead_letters(asked: Asked) -> list[Finding]:
 
 
 async def _outboxes(asked: Asked) -> list[Finding]:
-    (count,) = await asked.row("outboxes")
-    if not count:
-        return [Finding("outboxes", "ok", "What ingest and gateways have promised, the log knows")]
-    fix = "Broker and processors: what was accepted waits for them, and is not lost."
-    return [Finding("outboxes", "warn", f"{count} events have waited for more than a minute", fix)]
+    rows = await asked.rows("outboxes")
+    fix = "Look whether broker, processors and this service run: what was accepted waits for them, and is not lost."
+    return [
+        Finding("outboxes", "warn", f"{row['owner']}: {row['count']} open, the oldest for {age(row['oldest'])}", fix)
+        for row in rows
+    ] or [Finding("outboxes", "ok", "What ingest and gateways have promised, the log knows")]
 
 
 async def _storage(asked: Asked) -> list[Finding]:

@@ -136,8 +136,14 @@ SELECT count(*) AS count, min(parked_at) AS oldest FROM processor.dead_letters W
 
 -- name: outboxes
 -- Rows that have waited for a minute: an event id is a UUIDv7, which begins with its time.
-SELECT count(*) AS count FROM (SELECT event_id FROM ingest.outbox UNION ALL SELECT event_id FROM gateway.outbox) AS rows
-WHERE ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint < extract(epoch FROM now() - interval '1 minute') * 1000;
+SELECT owner, count(*) AS count, min(made_at) AS oldest
+FROM (
+    SELECT owner, to_timestamp(('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AS made_at
+    FROM (SELECT 'ingest' AS owner, event_id FROM ingest.outbox
+        UNION ALL SELECT 'gateway', event_id FROM gateway.outbox) AS open
+) AS rows
+WHERE made_at < now() - interval '1 minute'
+GROUP BY owner ORDER BY owner;
 
 -- name: uploads
 -- The newest, whose bytes must be there: they are stored before there is a row.

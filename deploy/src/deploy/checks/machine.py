@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from shlex import quote
 
 from deploy.checks.finding import Finding
 from deploy.data_directory import VERSION
@@ -35,9 +36,10 @@ def _directory(path: Path) -> list[Finding]:
     for name in ("secrets.json", "admin-key", "database-url", "broker-url"):
         file = path / name
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            found.append(Finding("directory", "wrong", f"Others may read {file}", f"chmod 600 {file}"))
+            found.append(Finding("directory", "wrong", f"Others may read {file}", f"chmod 600 {quote(str(file))}"))
     if not os.access(path, os.W_OK):
-        found.append(Finding("directory", "wrong", f"We may not write to {path}", "Run as its owner."))
+        fix = "Run as its owner; mount it to be written to."
+        found.append(Finding("directory", "wrong", f"We may not write to {path}", fix))
     try:
         json.loads((path / "secrets.json").read_text())
     except (OSError, ValueError):
