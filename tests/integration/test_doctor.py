@@ -106,7 +106,7 @@ async def test_a_clock_that_is_wrong_is_told(patient: Patient, tmp_path: Path) -
         clocks.skew("doctor", -60)
         process = await asyncio.create_subprocess_exec(
             millrace, "doctor", "--json",
-            env=ours | patient.operator.settings | settings, stdout=asyncio.subprocess.PIPE,
+            env={**ours, **patient.operator.settings, **settings}, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, _ = await process.communicate()
     (told,) = [one for one in json.loads(out)["findings"] if one["check"] == "clock"]

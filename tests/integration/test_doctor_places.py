@@ -68,9 +68,9 @@ def test_a_directory_of_another_layout_or_without_its_secrets_is_told(tmp_path: 
 def test_a_disk_that_is_nearly_full_is_told_until_there_is_room(tmp_path: Path) -> None:
     """Where we may not mount one, no disk of ours is small."""
     with small_disk(tmp_path / "disk", 64 << 20) as disk:
+        if disk is None:
+            return
         for options, state in (("size=64m", "wrong"), ("size=600m", "warn"), ("size=2g", "ok")):
-            if disk is None:
-                return
             subprocess.run(["mount", "-o", f"remount,{options}", str(disk.path)], check=True)
             told = _of(disk.path, "disk")
             assert told.state == state, told

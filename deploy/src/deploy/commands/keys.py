@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 from obstore.store import MemoryStore
+from pydantic import TypeAdapter, ValidationError
 
 from deploy.data_directory import kept_key_pepper
 from deploy.exits import WrongSettings
@@ -26,6 +27,7 @@ from gateway.auth.issuers import TENANT
 from gateway.auth.keys import new_key as make_key
 from gateway.auth.revocations import Revocations
 from gateway.keys.keys import Keys, Wish
+from gateway.keys.routes import Name
 from gateway.upstreams import UPSTREAMS
 
 _OPERATOR = "operator"
@@ -84,6 +86,7 @@ async def create(name: str, tenant: str, scopes: tuple[str, ...], days: float | 
     """Make a key and print it, this once."""
     if TENANT.fullmatch(tenant) is None:
         raise click.BadParameter(f"A tenant is {TENANT.pattern}.", param_hint="--tenant")
+    name = _checked(name)
     wanted = _scopes() if "all" in scopes else frozenset(scopes)
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     async with _opened() as (_, keys_):
@@ -111,6 +114,14 @@ async def revoke(key_id: str, as_json: bool) -> None:
         print_json({"id": key_id, "tenant": tenant, "revoked": True})
     else:
         click.echo(f"{key_id} is revoked.")
+
+
+def _checked(name: str) -> str:
+    """As the API takes them."""
+    try:
+        return TypeAdapter[str](Name).validate_python(name)
+    except ValidationError:
+        raise click.BadParameter("It is one line of text, of at most 100 characters.", param_hint="NAME") from None
 
 
 @asynccontextmanager

@@ -137,11 +137,16 @@ async def epochs(as_json: bool) -> None:
 @log.command("new-epoch")
 @click.argument("why")
 @click.confirmation_option(prompt="Every client's cursor will be refused, and each starts over. Go on?")
+@as_json
 @on_a_loop
-async def new_epoch(why: str) -> None:
+async def new_epoch(why: str, as_json: bool) -> None:
     """Make it another log, for what nobody can notice: a copy of the files, a backup of somebody else's."""
     async with open_owner_pool(find_target(), size=1) as pool:
-        print(await pool.fetchval("SELECT events.renew_epoch($1)", why))
+        epoch = await pool.fetchval("SELECT events.renew_epoch($1)", why)
+    if as_json:
+        print_json({"epoch": epoch})
+    else:
+        click.echo(epoch)
 
 
 class _Wanted:

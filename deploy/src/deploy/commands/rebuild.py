@@ -2,8 +2,8 @@
 
 import click
 
-from deploy.options import on_a_loop
-from deploy.printing import progress
+from deploy.options import as_json, on_a_loop
+from deploy.printing import print_json, progress
 from deploy.projections import PROJECTIONS, rebuild_projection
 from deploy.target import find_target, open_owner_pool
 
@@ -11,8 +11,9 @@ from deploy.target import find_target, open_owner_pool
 @click.command()
 @click.argument("projection", type=click.Choice([*PROJECTIONS, "all"]), default="all")
 @click.option("--yes", is_flag=True, help="Do not ask, though appends wait meanwhile.")
+@as_json
 @on_a_loop
-async def rebuild(projection: str, yes: bool) -> None:
+async def rebuild(projection: str, yes: bool, as_json: bool) -> None:
     """Make a PROJECTION anew from the log: the same rows, whatever was done to them.
 
     Appends wait until it is done; reads see the old rows until then.
@@ -24,7 +25,10 @@ async def rebuild(projection: str, yes: bool) -> None:
         for name in PROJECTIONS if projection == "all" else [projection]:
             with progress(f"Rebuilding {name}") as advance:
                 replayed = await rebuild_projection(pool, name, advance)
-    print(f"Replayed {replayed} events.")
+    if as_json:
+        print_json({"projection": projection, "replayed": replayed})
+    else:
+        click.echo(f"Replayed {replayed} events.")
 
 
 _WORTH_A_QUESTION = 1_000_000
