@@ -9,8 +9,8 @@ from fixtures.engine_world import live
 from processor.language.functions import MOST_WORK
 from processor.workflows import record
 from processor.workflows.commands import Begin, Cancel, Command, Tick
+from processor.workflows.fold import evolve
 from processor.workflows.record import WORK_PER_FACT, WORK_PER_TURN, Turn
-from processor.workflows.state import evolve
 
 ITEMS = 200
 COSTLY = {
