@@ -35,11 +35,12 @@ from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
 from processor.workflows.commands import Begin, Command, Park
+from processor.workflows.fold import begin
 from processor.workflows.library import Library
 from processor.workflows.limits import Limits
 from processor.workflows.record import record
 from processor.workflows.start import Starter, first_event
-from processor.workflows.state import JobState, begin
+from processor.workflows.state import JobState
 from processor.workflows.stream import JobStream
 
 _CHILD = {"name": "child", "steps": {"s": {"wait": {"signal": "never"}}}}

@@ -16,8 +16,8 @@ from processor.projections import rebuild
 from processor.queue import JobQueue
 from processor.schedules.clock import clock_of
 from processor.schedules.schedule import known_of
+from processor.workflows.fold import begin
 from processor.workflows.scope import scope_of
-from processor.workflows.state import begin
 
 
 def times(*minutes: float) -> list[datetime]:

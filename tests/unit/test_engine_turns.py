@@ -6,11 +6,11 @@ from events.jobs import JobStatus, StepStatus
 from fixtures.engine import Driven, planned
 from fixtures.engine_documents import Dice
 from fixtures.engine_world import live
-from processor.language.functions import MOST_WORK
+from processor.language.operands import MOST_WORK
 from processor.workflows import record
 from processor.workflows.commands import Begin, Cancel, Command, Tick
+from processor.workflows.fold import evolve
 from processor.workflows.record import WORK_PER_FACT, WORK_PER_TURN, Turn
-from processor.workflows.state import evolve
 
 ITEMS = 200
 COSTLY = {

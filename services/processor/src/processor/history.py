@@ -11,9 +11,10 @@ from events.lifecycle import Parts
 from events.log.log import EventLog
 from processor.queue import Lease
 from processor.turns import Turns
+from processor.workflows.fold import begin, evolve
 from processor.workflows.library import NOTHING, Library
 from processor.workflows.reuse import reusable
-from processor.workflows.state import JobState, begin, evolve
+from processor.workflows.state import JobState
 from processor.workflows.stream import payload_of, read_job
 
 # Some milliseconds, even if each says as much as an event may.

@@ -22,7 +22,7 @@ from events.traces.tracing import has_failed
 from processor.attempts import Attempts
 from processor.children import Children
 from processor.execution import Execution
-from processor.handlers import missing_handlers
+from processor.first_words import FirstWords
 from processor.history import History
 from processor.hold import Hold
 from processor.job_metrics import JobMetrics
@@ -33,11 +33,9 @@ from processor.settings import ProcessorSettings
 from processor.slots import Slots
 from processor.turns import Turns
 from processor.unreadable import Unreadable
-from processor.workflows.commands import Begin, Cancel, Command, GiveUp, Park
-from processor.workflows.library import NOTHING, Library
+from processor.workflows.library import Library
 from processor.workflows.limits import Limits
-from processor.workflows.start import UNWANTED, Starter
-from processor.workflows.state import JobState
+from processor.workflows.start import Starter
 from processor.workflows.stream import JobStream, UnknownEvent
 
 # Until somebody may be there who knows the handler.
@@ -102,7 +100,6 @@ class Worker:
         self._queue = queue
         self._slots = slots
         self._attempts = attempts
-        self._library = library
         self._starter = starter
         self._remote = remote
         self._turns = turns
@@ -111,6 +108,7 @@ class Worker:
         self._limits = Limits(
             attempts=settings.step_attempts, backoff=settings.step_retry_seconds, step_seconds=settings.step_seconds
         )
+        self._first_words = FirstWords(self._history, library, starter, self._limits)
         self._at_work: dict[Lease, asyncio.Task[None]] = {}
         self._held: dict[tuple[str, UUID], _Held] = {}
         # What is collected is for jobs that we know: no claim is in flight then, which may have taken others.
@@ -230,7 +228,7 @@ class Worker:
             held.deliver(one)
         try:
             state, version = await self._history.read(lease)
-            first = await self._first(lease, state)
+            first = await self._first_words.to(lease, state)
         except Exception as error:
             if _somebody_is_away(error):
                 raise
@@ -269,32 +267,6 @@ class Worker:
         else:
             pause = min(max(seconds, _SHORTEST_UNREAD_SECONDS), _LONGEST_UNREAD_SECONDS)
             await self._queue.give_back(lease, retry_in=pause, failures=0)
-
-    async def _first(self, lease: Lease, state: JobState) -> list[Command]:
-        """What a worker has to say to a job that it has just taken."""
-        if state.plan is NOTHING:
-            there_are = ", ".join(await self._library.names(lease.tenant))
-            detail = f"There is no workflow {state.created.workflow}. There are: {there_are}."
-            return [GiveUp("unknown_workflow", detail)]
-        if state.status is JobStatus.PENDING and not lease.under_way:
-            return []  # only mail has brought us here; its turn comes
-        parent = state.created.parent
-        began = state.status is not JobStatus.PENDING
-        if not (began or parent is None or await self._starter.is_awaited(lease.tenant, lease.job_id, parent)):
-            return [Cancel(reason=UNWANTED)]
-        if not await self._history.load_outputs(state):
-            return [GiveUp("output_missing", "What a step has given is not there any more.")]
-        if lease.failures > self._limits.attempts and not state.running:
-            detail = f"The job was given up after {lease.failures} workers had failed with it."
-            return [GiveUp("job_crashed", detail)]
-        missing = missing_handlers(state.created.handlers)
-        if missing:
-            return [Park(tuple(missing))]
-        taken_over = state.status is JobStatus.PROCESSING and (lease.lost or state.parked or bool(state.running))
-        begun = Begin(taken_over, crashed=lease.lost or lease.failures > 0)
-        if state.status is JobStatus.PENDING and state.created.retry_of is not None:
-            begun = Begin(reused=await self._history.reusable(lease, state))
-        return [begun]
 
     async def _give_back(self, lease: Lease, *, failures: int) -> None:
         """Until it succeeds: else the lease would run out, which counts as a failure."""

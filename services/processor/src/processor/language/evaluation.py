@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from processor.language.expression_syntax import BINARY, JSON_NAMES
-from processor.language.functions import (
-    FUNCTIONS,
+from processor.language.functions import FUNCTIONS
+from processor.language.operands import (
     ExpressionError,
     Missing,
     Work,

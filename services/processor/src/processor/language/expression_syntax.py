@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from processor.language.functions import FUNCTIONS, LARGEST_NUMBER, ExpressionError
+from processor.language.functions import FUNCTIONS
+from processor.language.operands import LARGEST_NUMBER, ExpressionError
 from processor.language.problems import did_you_mean
 from processor.language.values import text_problem
 

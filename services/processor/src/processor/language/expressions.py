@@ -22,15 +22,8 @@ from processor.language.expression_syntax import (
     path_of,
     references,
 )
-from processor.language.functions import (
-    FUNCTIONS,
-    LARGEST_LIST,
-    LARGEST_STRING,
-    ExpressionError,
-    Work,
-    as_text,
-    joined,
-)
+from processor.language.functions import FUNCTIONS
+from processor.language.operands import LARGEST_LIST, LARGEST_STRING, ExpressionError, Work, as_text, joined
 
 __all__ = [
     "DEEPEST",

@@ -1,4 +1,4 @@
-"""What happens to a job: `decide(state, command)` and `advance(state)` give facts, one by one; `state.py` takes them
+"""What happens to a job: `decide(state, command)` and `advance(state)` give facts, one by one; `fold.py` takes them
 in.
 
 No I/O and no clock: the same command on the same state gives the same facts. Whoever drives it lets the state evolve
@@ -41,7 +41,8 @@ from processor.workflows.ends import (
 )
 from processor.workflows.facts import Began, Ended, Fact, Progressed, TakenOver, change_of, kept_as, of_job
 from processor.workflows.limits import Limits
-from processor.workflows.state import JobState, Phase, report
+from processor.workflows.shares import report
+from processor.workflows.state import JobState, Phase
 
 
 class Refused(Exception):

@@ -29,9 +29,10 @@ from events.jobs import (
 from processor.workflows.commands import Cancel, Command, Park, Pause, Resume, Signal, Tick
 from processor.workflows.engine import advance, decide
 from processor.workflows.facts import Began, Emitted, Ended, Fact, Progressed, TakenOver
+from processor.workflows.fold import apply, say, tell
 from processor.workflows.limits import Limits
 from processor.workflows.plan import Kind
-from processor.workflows.state import JobState, Phase, apply, say, tell
+from processor.workflows.state import JobState, Phase
 
 SECONDS_BETWEEN_MESSAGES = 5.0
 # An event goes to every subscriber, so it must stay small; more becomes another event of the same append.

@@ -6,7 +6,7 @@ from typing import Any
 
 from events.jobs import JobStatus
 from processor.language.expressions import Expression, ExpressionError, Template
-from processor.language.functions import MOST_WORK, Work
+from processor.language.operands import MOST_WORK, Work
 from processor.workflows.plan import COMPENSATE, PlannedAction
 from processor.workflows.state import JobState, Key
 
