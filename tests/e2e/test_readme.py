@@ -136,7 +136,8 @@ def shapes(printed: str) -> list[str]:
 
 
 def shown_after(command: str, section: str) -> str:
-    return re.findall(r"```sh\n.*?```\n```\n(.*?)```", section[section.index(command) - len("```sh\n") :], re.DOTALL)[0]
+    """The block behind the command's."""
+    return section.partition(f"{command}```\n```\n")[2].partition("```")[0]
 
 
 async def test_what_an_operator_asks_is_answered_as_the_readme_shows(tmp_path: Path, stack: Stack) -> None:
