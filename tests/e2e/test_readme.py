@@ -3,13 +3,18 @@
 import asyncio
 import json
 import re
+import shlex
 import stat
 from pathlib import Path
 
 import pytest
 
 from deploy.stack import Stack
+from events.broker import Exchange, Message
+from events.brokers import open_broker
+from fixtures.client import Client
 from fixtures.millrace import running
+from fixtures.operator import operator_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -122,6 +127,43 @@ async def test_the_commands_for_tickets_keys_and_people_do_what_they_say(tmp_pat
     assert (me["user"]["display_name"], me["role"]) == ("Ada", "admin")
     assert (bob["user"]["tenant"], bob["user"]["role"]) == (me["tenant"], "viewer")
     assert refreshed["access_token"]
+
+
+def shapes(printed: str) -> list[str]:
+    """The lines, with each id, number and time alike."""
+    masked = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{32}\b|\d[\d:.TZ-]*", "#", printed)
+    return [" ".join(re.sub(r"\b#[smh]\b|# #", "#", line).split()) for line in masked.splitlines()]
+
+
+def shown_after(command: str, section: str) -> str:
+    """The block behind the command's."""
+    return section.partition(f"{command}```\n```\n")[2].partition("```")[0]
+
+
+async def test_what_an_operator_asks_is_answered_as_the_readme_shows(tmp_path: Path, stack: Stack) -> None:
+    operator = operator_of(stack)
+    async with Client(stack.base_url, stack.admin_key) as client:
+        await client.watch((await client.upload(b"name,age\nAda,36\nGrace,45\n"))["job_id"])
+    async with open_broker(stack.broker_url, name="somebody") as broker:
+        await broker.publish(Exchange.INTAKE, Message("stray", b"no event", "upload.completed"))
+    async with asyncio.timeout(60):
+        while not await operator.asks("dead-letters", "list"):
+            await asyncio.sleep(0.2)  # nobody tells when it has been parked
+
+    metrics, command = (
+        README.split(f"### {title}\n")[1].split("\n### ")[0] for title in ("Metrics", "The operator's command")
+    )
+    (ask,) = commands(metrics)
+    answered = await sh(f"URL={stack.base_url} KEY={stack.admin_key_file}\n{ask}", tmp_path)
+    assert set(shapes(shown_after(ask, metrics))) <= set(shapes(answered)), answered
+
+    (lines,) = commands(command)
+    said = ""
+    for line in lines.splitlines():
+        program, *words = shlex.split(line)
+        assert program == ".venv/bin/millrace"
+        said += (await operator.says(*words))[1]
+    assert set(shapes(shown_after(lines, command))) - {"…"} <= set(shapes(said)), said
 
 
 LINKS = sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README)))
