@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import duckdb
-import numpy as np
 from msgspec import Meta
 
 from processor.cleaning.recipe.rules.rule import AllOrNames, Name, WrongRule
@@ -145,6 +144,8 @@ def _grouped(texts: str, measure: str, threshold: float, groups: str) -> Step:
         )
         moved = [(text, root(text)) for text in roots]
         if moved:
+            import numpy as np  # here: a processor, which only checks recipes, would start a tenth later for it
+
             pairs_moved = np.array(moved, np.int64)
             connection.register("moved", {"a": pairs_moved[:, 0], "b": pairs_moved[:, 1]})
             connection.execute(f"UPDATE {groups} SET group_id = m.b FROM moved m WHERE text_id = m.a")  # noqa: S608
