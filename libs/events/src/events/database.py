@@ -56,8 +56,8 @@ async def open_pool(
 
 
 async def warm(pool: Pool, *, within: float) -> None:
-    """Open all its connections, as far as that succeeds: whoever comes first to a service that has just begun would wait
-    for them to be opened, and it may be everybody."""
+    """Open all its connections, as far as that succeeds. Who comes first to a service that has just begun would wait
+    for them, and it may be everybody."""
     with contextlib.suppress(*DATABASE_GONE):
         async with contextlib.AsyncExitStack() as held, asyncio.timeout(within):
             await asyncio.gather(*(held.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())))
