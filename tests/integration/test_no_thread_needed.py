@@ -1,9 +1,9 @@
 """A request that only asks the database runs on the loop, from its head to its answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from anyio import to_thread
 
 from events.identity import PRINCIPAL_HEADER
@@ -26,15 +26,14 @@ async def no_thread_is_free() -> AsyncIterator[None]:
         threads.total_tokens = usual
 
 
-@pytest.mark.timeout(20)
 async def test_what_a_route_depends_on_needs_no_thread(
     ingest: RunningIngest, notifier: RunningNotifier, writer: Writer, open_processor: OpenProcessor
 ) -> None:
-    """Credential, principal, scope and parameters each went through one, of every request to every service. On a machine
-    that was busy, with the restart of half of all processes for example, each of these detours waited its turn: streams
-    were opened after ten seconds, and WebSockets behind them got a 504."""
+    """Credential, principal, scope and parameters each went through one, of every request to every service. Where a
+    machine was busy, with a restart of half of all processes, each of these detours waited its turn: streams opened
+    after ten seconds, and WebSockets behind them got a 504."""
     job_id = await writer.job(1)
-    async with open_processor() as processor, no_thread_is_free():
+    async with open_processor() as processor, no_thread_is_free(), asyncio.timeout(30):
         assert (await ingest.get("/api/v1/uploads")).status == 200
         assert (await Tus(ingest).head(f"/api/v1/files/{job_id}")).status == 404
         assert (await processor.get("/api/v1/jobs"))[0] == 200
