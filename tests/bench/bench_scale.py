@@ -12,7 +12,7 @@ from bench.simulation.sizing import FOLLOWERS, Demand, Fleet, fleet, most_events
 
 SEED = 34
 CELL_SECONDS = 4.0
-RAMP = (500, 1_000, 2_000, 2_500, 4_000, 8_000)  # events a second of one log
+RAMP = (500, 2_000, 4_000, 6_000, 8_000, 10_000)  # events a second of one log
 DEMANDS = {
     "1k_clients_100_per_s": Demand(1_000, 100),
     "100k_clients_2k_per_s": Demand(100_000, 2_000),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.simulation import measured
+from bench.bench_scale import SEED
+from bench.simulation import measured, single_machine
 from bench.simulation.kernel import Cores, Loop, Process, Station, World
 from bench.simulation.log import Log
 from bench.simulation.sizing import BUSY, Demand, fleet, notifier_load
@@ -114,6 +115,14 @@ def test_no_caller_of_the_log_is_forgotten_and_the_head_lets_one_call_in() -> No
 def test_the_same_seed_gives_the_same_figures() -> None:
     first, second = _queue(1, 10.0, 5.0)[0], _queue(1, 10.0, 5.0)[0]
     assert first.noted == second.noted
+
+
+def test_each_measured_point_is_met_as_nearly_as_decision_0034_says() -> None:
+    """Whoever changes the model or one of its inputs sees what it does to what is known."""
+    simulated = single_machine.simulated(SEED)
+    assert simulated.keys() == measured.POINTS.keys()
+    off = {name: measured.POINTS[name].error(figure) for name, figure in simulated.items()}
+    assert {name: error for name, error in off.items() if abs(error) > measured.POINTS[name].within} == {}
 
 
 @pytest.mark.parametrize("clients", [1_000, 100_000, 10_000_000])

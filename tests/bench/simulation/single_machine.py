@@ -8,7 +8,7 @@ from bench.simulation.kernel import Cores, Loop, Process, Station, World
 from bench.simulation.log import Log
 
 CLIENT_READ = 16e-6  # fitted to the median of the fan-out over 1,000 channels: what its client takes for a message
-STEP_PROCESS = 40e-3  # assumed: CPU of the process that profiles a file of some bytes
+_PIECES = 20  # of what a job costs besides: an append, its relaying and a frame are each a few milliseconds
 FEED_HOP = 0.5e-3  # assumed: RabbitMQ's part of a message's way
 
 
@@ -80,24 +80,31 @@ def chain(world: World) -> dict[str, float]:
 
 
 def latency(world: World, seconds: float = 30.0, per_second: float = 10.0) -> dict[str, float]:
-    """From the 202 to the frame, while the steps of the jobs before compute on the same two cores."""
+    """From the 202 to the frame, while the jobs before are worked on by the same processes on the same two cores."""
     cores = Cores(world, 2)
     processor, notifier, gateway = (Loop(world, cores) for _ in range(3))
     log = Log(world, processor, cores)
 
     def upload() -> Process:
+        yield from cores.work(world.about(measured.UPLOAD_BEFORE))
         began = world.clock.now
         yield from cores.work(world.about(measured.PUBLISH_ALONE))  # to the intake
-        yield from processor.work(world.about(measured.STEP_LOOP))
-        yield from log.append(1)
-        yield from cores.work(world.about(measured.LOG_CALL))  # the relay reads
+        yield from processor.work(world.about(measured.INTAKE))
+        yield from log.append(2)
+        yield from processor.work(world.about(measured.INTAKE_TO_FEED))
+        yield from cores.work(world.about(2 * measured.LOG_CALL))  # the relay looks at the head, and reads
         yield from cores.work(world.about(FEED_HOP))
         yield from notifier.work(world.about(measured.TELL_EVENT))
         yield from gateway.work(world.about(measured.GATEWAY_MESSAGE))
         world.note("told", world.clock.now - began)
-        yield from processor.work(world.about(measured.STEP_LOOP))
-        yield from log.append(1)
-        yield from cores.work(world.about(STEP_PROCESS))
+        world.clock.process(step())
+        for _ in range(_PIECES):
+            yield from processor.work(world.about(measured.JOB_PROCESSOR / _PIECES))
+            yield from cores.work(world.about(measured.JOB_POSTGRES / _PIECES))
+            yield from cores.work(world.about(measured.JOB_OTHERS / _PIECES))
+
+    def step() -> Process:
+        yield from cores.work(world.about(measured.JOB_STEP))
 
     def arriving() -> Process:
         while True:

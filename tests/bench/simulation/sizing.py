@@ -94,15 +94,15 @@ def fleet(demand: Demand, *, single_messages: bool) -> Fleet:
     gateway_cores = _gateway_cores(demand)
     gateways = max(2, ceil(gateway_cores / BUSY), ceil(demand.clients / GATEWAY_CONNECTIONS))
     feed_bytes = events * EVENT_BYTES * notifiers
-    relays = events / measured.RELAY_EVENTS_PER_S if single_messages else 0.1
+    singly = events if single_messages else 0.0
     postgres = events * (measured.LOG_EVENT + POSTGRES_OTHERS) + steps * measured.STEP_POSTGRES
     postgres += REQUESTS_PER_CLIENT * clients / measured.LIMITER_DECISIONS_PER_S
     cell_cores = (
         notifiers * notifier_load(events, clients / notifiers, notifiers)
         + steps * measured.STEP_LOOP
         + upload_cores
-        + relays
-        + 3 * max(0.3, feed_bytes / 3 / RABBITMQ_BYTES_PER_CORE + relays / 3)
+        + max(0.1, singly * measured.RELAY_EVENT)
+        + 3 * max(0.3, feed_bytes / 3 / RABBITMQ_BYTES_PER_CORE + singly * measured.RABBITMQ_EVENT / 3)
         + postgres
     )
     return Fleet(
