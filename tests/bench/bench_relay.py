@@ -1,6 +1,6 @@
 """How fast a relay publishes the log to RabbitMQ: one confirmed message an event for internal services, while nobody
-has bound a queue and while somebody has, and batches for notifiers. Beside it, in the same run: a bare aio-pika publisher
-of the same bodies, nobody bound, with 100 confirms in flight."""
+has bound a queue and while somebody has, and batches for notifiers. Beside it, in the same run: a bare aio-pika
+publisher of the same bodies, nobody bound, with 100 confirms in flight."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
