@@ -76,9 +76,14 @@ class Page:
                 self._confirmations.append(confirmation)
             for tag, message in enumerate(returnable, first):
                 channel.message_id_delivery_tag[message.id] = tag
-                forget = partial(channel.message_id_delivery_tag.pop, message.id, None)
-                channel.confirmations[tag].add_done_callback(lambda _, forget=forget: forget())
+                channel.confirmations[tag].add_done_callback(partial(self._forget, message.id, tag))
         await self._settled(drained, closed)
+
+    def _forget(self, message_id: str, tag: int, _: _Confirmation) -> None:
+        """A return that comes after we gave up finds nobody. By then the message may be on its way again."""
+        tags = self._channel.message_id_delivery_tag
+        if tags.get(message_id) == tag:
+            del tags[message_id]
 
     async def _settled(self, future: asyncio.Future[object], closed: asyncio.Future[object]) -> None:
         if future.done():
