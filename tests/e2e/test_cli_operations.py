@@ -15,6 +15,7 @@ from events.broker.broker import Exchange, Message
 from events.broker.by_url import open_broker
 from fixtures.client import Client
 from fixtures.operator import Operator, operator_of
+from fixtures.patient import examined
 
 _BODY = b"name,age\nAda,36\nGrace,45\n"
 _UNKNOWN = "01a1fbea-6fbc-7335-a459-98abf90680e7"
@@ -132,8 +133,38 @@ async def test_dead_letters_of_every_tenant_are_listed_and_replayed(operator: Op
     assert {letter["message_id"] for letter in parked} == {"one", "two"}
     assert (await operator.says("dead-letters", "replay"))[0] == 2, "all, or which?"
     first = next(letter["id"] for letter in parked if letter["message_id"] == "one")
-    assert await operator.asks("dead-letters", "replay", first) == {"replayed": 1, "ids": [first]}
+    done = {"replayed": 1, "ids": [first], "not_replayed": []}
+    assert await operator.asks("dead-letters", "replay", first) == done
     assert (await operator.asks("dead-letters", "replay", "--all"))["replayed"] >= 1
+    code, out, err = await operator.says("dead-letters", "replay", _UNKNOWN)
+    assert (code, out) == (4, "Replayed 0 of 1 dead letters.\n"), "it had said so, and that all was well"
+    assert err == f"There are none of these ids, or they were replayed already: {_UNKNOWN}\n"
+
+
+async def test_what_is_missing_of_the_broker_is_told_until_a_service_has_connected(
+    operator: Operator, broker_url: str
+) -> None:
+    """On a virtual host that nobody has come to yet."""
+    _, found = await examined(operator, broker_url=broker_url)
+    (told,) = found["topology"]
+    assert told["state"] == "wrong"
+    assert told["says"].startswith("There is no exchange millrace.intake, no ")
+    assert "no queue millrace.dead" in told["says"]
+    assert told["fix"] == "Restart a service: each declares all of it when it connects."
+    async with open_broker(broker_url, name="test") as broker:
+        await broker.ping()
+    _, found = await examined(operator, broker_url=broker_url)
+    assert found["topology"][0]["state"] == "ok", found["topology"]
+
+
+async def test_a_service_that_is_away_is_named_until_it_is_started(operator: Operator, stack: Stack) -> None:
+    await stack.kill("notifier")
+    code, found = await examined(operator)
+    (told,) = found["notifier"]
+    assert (code, told["state"], told["fix"]) == (3, "down", "Start it; read logs/notifier.log.")
+    await stack.start("notifier")
+    code, found = await examined(operator)
+    assert (code, found["notifier"][0]["state"]) == (1, "ok"), "fsync is off in tests, which is wrong"
 
 
 async def test_the_doctor_finds_nothing_and_says_of_a_broker_that_is_not_there(

@@ -21,7 +21,7 @@ from fixtures.millrace import NO_SETTINGS, Run, running, spawn
 _WATCH = Path(__file__).parents[2] / "deploy" / "examples" / "watch.py"
 
 
-async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS) -> str:
+async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS, code: int = 1) -> str:
     """What a Millrace that must not start says on its console."""
     process = await spawn(data, port=port, settings=settings)
     assert process.stdout is not None
@@ -29,7 +29,7 @@ async def refusal(data: Path, *, port: int = 0, settings: Mapping[str, str] = NO
     if started:
         process.kill()
     _, err = await process.communicate()
-    assert (started, process.returncode) == (b"", 1), err.decode()
+    assert (started, process.returncode) == (b"", code), err.decode()
     return err.decode()
 
 
@@ -117,7 +117,7 @@ async def test_a_directory_of_another_version_is_named_and_left_alone(tmp_path: 
 
 
 async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
-    assert (await refusal(tmp_path / "data", port=70_000)).startswith("Settings are wrong: MILLRACE_PORT:")
+    assert (await refusal(tmp_path / "data", port=70_000, code=2)).startswith("Settings are wrong: MILLRACE_PORT:")
 
 
 async def test_a_broker_that_it_would_not_use_is_refused(tmp_path: Path) -> None:
