@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 
+from events.ids import new_id
 from fixtures.client import Client
 from fixtures.millrace import NO_SETTINGS, Run, running, spawn
+from fixtures.operator import Operator
+from fixtures.patient import examined
 
 _WATCH = Path(__file__).parents[2] / "deploy" / "examples" / "watch.py"
 
@@ -88,6 +92,34 @@ async def test_a_second_run_after_kill_9_continues_where_the_first_was(tmp_path:
     assert second.admin_key == key
     assert seen.frames[-1]["status"] == "COMPLETED"
     assert seen.versions == list(range(1, len(seen.versions) + 1))
+
+
+async def test_dead_letters_are_replayed_by_its_gateway_and_those_of_other_tenants_are_named(run: Run) -> None:
+    """Of those it was said that all were replayed. The doctor warns of what is left, which is no reason to be woken."""
+    operator = Operator({"MILLRACE_DATA_DIR": str(run.data)})
+    owner = await asyncpg.connect(run.database_url)
+    try:
+        tenants = {new_id(): tenant for tenant in ("default", None, "other")}
+        for id_, tenant in tenants.items():
+            await owner.execute(
+                "INSERT INTO processor.dead_letters "
+                "(id, queue, message_id, tenant, routing_key, headers, body, reason, attempts) "
+                "VALUES ($1, 'millrace.intake', $2, $3, 'upload.completed', '{}', 'no event', 'a test', 5)",
+                id_, str(id_), tenant,
+            )  # fmt: skip
+        *_, left = map(str, tenants)
+        code, out, err = await operator.says("dead-letters", "replay", "--all")
+        assert (code, out, left in err) == (4, "Replayed 2 of 3 dead letters.\n", True), err
+        code, found = await examined(operator)
+        (told,) = found["dead letters"]
+        assert (code, told["state"], told["fix"]) == (
+            0, "warn", "millrace dead-letters list; then replay what was mended",
+        )  # fmt: skip
+        theirs = await operator.asks("keys", "create", "theirs", "--tenant", "other", "--scope", "ops")
+        assert (await operator.says("dead-letters", "replay", left, key=theirs["key"]))[0] == 0
+    finally:
+        await owner.execute("TRUNCATE processor.dead_letters")
+        await owner.close()
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

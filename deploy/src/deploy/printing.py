@@ -80,6 +80,8 @@ def progress(what: str) -> Iterator[Advance]:
 
 def reason(error: BaseException) -> str:
     """What it says, in one line. Some say nothing."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 

@@ -76,7 +76,10 @@ async def replay(ids: tuple[UUID, ...], all_: bool, queue: str | None, as_json: 
         raise click.exceptions.Exit(Exit.REFUSED)
 
 
-_OUT_OF_REACH = "The gateway replays what is of its key's tenant, or of none, and these are not"
+_OUT_OF_REACH = (
+    "The gateway replays what is of its key's tenant, or of none, and these are not (MILLRACE_KEY may be a key of "
+    "another tenant, with the scope ops)"
+)
 _SHOWN = 20
 Publish = Callable[[str | None, list[UUID]], Awaitable[list[UUID]]]  # which of them it has published
 
