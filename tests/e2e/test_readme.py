@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.stack import Stack
-from events.broker import Exchange, Message
-from events.brokers import open_broker
+from events.broker.broker import Exchange, Message
+from events.broker.by_url import open_broker
 from fixtures.client import Client
 from fixtures.millrace import running
 from fixtures.operator import operator_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring import dashboards, kubernetes, queries
+from deploy.monitoring import dashboards, kubernetes
+from fixtures import monitoring_queries as queries
 from manifests.conftest import KUBERNETES, ROOT, Object, of_kind, selects
 
 _SERVICES = ("gateway", "ingest", "processor", "notifier")
