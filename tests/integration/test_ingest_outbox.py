@@ -69,19 +69,17 @@ async def test_an_upload_is_acknowledged_while_rabbitmq_is_down_and_arrives_when
     database: Database, open_parts_for: OpenParts, tmp_path: Path, broker_url: str, rabbitmq_server: RabbitServer
 ) -> None:
     await rabbitmq_server.stop()
-    try:
-        async with open_ingest(database, open_parts_for, broker_url, tmp_path, **QUICK) as ingest:
+    async with open_ingest(database, open_parts_for, broker_url, tmp_path, **QUICK) as ingest:
+        try:
             promised = {(await ingest.post())[1]["job_id"] for _ in range(3)}
             assert len(promised) == await ingest.count("ingest.outbox") == 3
-
+        finally:
             await rabbitmq_server.start()
-            arrived: set[str] = set()
-            async with ingest.parts.broker.consume(Queue.INTAKE, prefetch=10) as deliveries, asyncio.timeout(30):
-                while arrived != promised:
-                    event = decode_event((await anext(deliveries)).message.body)
-                    arrived.add(json.loads(bytes(event.data))["job_id"])
-    finally:
-        await rabbitmq_server.restart()
+        arrived: set[str] = set()
+        async with ingest.parts.broker.consume(Queue.INTAKE, prefetch=10) as deliveries, asyncio.timeout(30):
+            while arrived != promised:
+                event = decode_event((await anext(deliveries)).message.body)
+                arrived.add(json.loads(bytes(event.data))["job_id"])
 
 
 async def test_replicas_that_sweep_at_once_publish_each_event_once(
