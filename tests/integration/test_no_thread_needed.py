@@ -36,7 +36,7 @@ async def test_what_a_route_depends_on_needs_no_thread(
     async with open_processor() as processor, no_thread_is_free(), asyncio.timeout(30):
         assert (await ingest.get("/api/v1/uploads")).status == 200
         assert (await Tus(ingest).head(f"/api/v1/files/{job_id}")).status == 404
-        assert (await processor.get("/api/v1/jobs"))[0] == 200
+        assert (await processor.get("/jobs"))[0] == 200
         signed = f"{PRINCIPAL_HEADER}: {notifier.headers(READER)[PRINCIPAL_HEADER]}"
         place = notifier.address.host, notifier.address.port
         async with following(*place, sse(f"job:{job_id}", after="0"), signed) as stream:
