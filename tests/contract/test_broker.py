@@ -21,6 +21,7 @@ from events.broker.rabbitmq_pages import Page
 from events.errors import BrokerUnavailable, Conflict, PartlyConfirmed, StartupError, Unroutable
 from events.metrics.metrics import Metrics
 from events.running.tasks import end
+from fixtures.way import Way
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])
@@ -361,24 +362,21 @@ async def test_a_paused_rabbitmq_times_out_instead_of_hanging(broker_url: str, r
     await broker.close()
 
 
-async def test_a_page_that_a_paused_rabbitmq_confirms_too_late_disturbs_nobody_after_it(
-    broker_url: str, rabbitmq_server: RabbitServer
-) -> None:
-    connection = await aio_pika.connect(broker_url)
-    async with connection, connection.channel() as channel:
-        queue = await channel.declare_queue("theirs")
-        underlying = await channel.get_underlay_channel()
-        rabbitmq_server.pause()
-        try:
+async def test_a_page_that_is_confirmed_too_late_disturbs_nobody_after_it(broker_url: str) -> None:
+    async with Way.to(broker_url) as way:
+        connection = await aio_pika.connect(broker_url.replace(f":{way.server_port}/", f":{way.port}/"))
+        async with connection, connection.channel() as channel:
+            queue = await channel.declare_queue("theirs")
+            underlying = await channel.get_underlay_channel()
+            way.hold()
             with pytest.raises(PartlyConfirmed) as partly:
                 await _publish_page(underlying, "theirs", patience=0.1)
-        finally:
-            rabbitmq_server.resume()
-        assert partly.value.confirmed == 0
-        await _publish_page(underlying, "theirs", patience=10)
-        await channel.default_exchange.publish(aio_pika.Message(b"last"), "theirs")
-        ids = [(await queue.get()).message_id for _ in range(6)]
-        assert ids == ["m-0", "m-1", "m-2"] * 2
+            assert partly.value.confirmed == 0
+            await way.mend()
+            await _publish_page(underlying, "theirs", patience=10)
+            await channel.default_exchange.publish(aio_pika.Message(b"last"), "theirs")
+            ids = [(await queue.get()).message_id for _ in range(6)]
+            assert ids == ["m-0", "m-1", "m-2"] * 2
 
 
 async def _publish_page(channel: AbstractChannel, queue: str, *, patience: float) -> None:
