@@ -81,15 +81,28 @@ async def test_what_a_consumer_has_in_its_hands_is_counted_until_it_is_settled_o
     assert await broker.depth(Queue.INTAKE) == 3
 
 
+class UnboundBroker(MemoryBroker):
+    """As RabbitMQ is whose queues somebody has deleted by hand."""
+
+    async def publish(self, exchange: Exchange, message: Message) -> None:
+        raise Unroutable(f"No queue is bound to {exchange}.")
+
+
 async def test_how_publishing_went_is_counted() -> None:
+    """The first task of a remote queue, whose queue is made then, was counted as unroutable: three new queues within
+    minutes woke the operator."""
     metrics = Metrics()
     broker = MeasuredBroker(MemoryBroker(), metrics)
     await broker.publish(Exchange.INTAKE, Message("1", b"{}"))
     with pytest.raises(Unroutable):
         await broker.publish(Exchange.TASKS, Message("2", b"{}", "nobody"))
+    with pytest.raises(Unroutable):
+        await MeasuredBroker(UnboundBroker(), metrics).publish(Exchange.INTAKE, Message("3", b"{}"))
     published = {"exchange": "millrace.intake", "outcome": "confirmed"}
     assert said(metrics.registry, "broker_publishes_total", **published) == 1
-    published = {"exchange": "millrace.tasks", "outcome": "unroutable"}
+    published = {"exchange": "millrace.tasks", "outcome": "no_queue"}
+    assert said(metrics.registry, "broker_publishes_total", **published) == 1
+    published = {"exchange": "millrace.intake", "outcome": "unroutable"}
     assert said(metrics.registry, "broker_publishes_total", **published) == 1
     assert said(metrics.registry, "broker_publish_duration_seconds_count", exchange="millrace.intake") == 1
     assert said(metrics.registry, "broker_publishing") == 0

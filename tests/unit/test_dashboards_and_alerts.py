@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.monitoring import objectives
 from deploy.monitoring.files import DASHBOARDS, PROMETHEUS, RUNBOOKS, files
 from deploy.packages import debian_program
 from fixtures import monitoring_queries as queries
+from gateway.upstreams import OWN, UPSTREAMS
 
 _ROOT = Path(__file__).parents[2]
 _METRICS = _ROOT / "docs" / "operating" / "metrics.md"
@@ -46,6 +48,12 @@ def test_alerts_fire_when_they_should_and_not_before(name: str) -> None:
 def test_every_alert_is_tested() -> None:
     tests = "".join(file.read_text() for file in (PROMETHEUS / "tests").glob("*.yml"))
     assert {alert for alert in queries.alerts() if alert not in tests} == {"RequestsFail"}  # by its objective, there
+
+
+def test_requests_of_clients_are_all_but_those_of_machines_that_look_whether_we_are_well() -> None:
+    (names,) = re.findall(r'^route!~"(.+)"$', objectives.CLIENTS)
+    left_out = {route.prefix for route in UPSTREAMS if re.fullmatch(names, route.prefix)}
+    assert left_out == {route.prefix for route in UPSTREAMS if route.service == OWN and route.limited is None}
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:

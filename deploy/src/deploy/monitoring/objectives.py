@@ -11,8 +11,17 @@ from typing import Any
 
 RUNBOOKS = "docs/operating/runbooks"
 
+# Asked by balancers, Kubernetes and Prometheus itself. A 503 is the right answer of most of these, and no user sees it.
+_PROBES = "health|livez|readyz|ping|metrics|statusz"
 # Requests whose time is the client's own: sockets and streams that stay open, bytes that come and go.
-_LONG_ROUTES = ".*/(connection|ws|uploads|files|clean)(/.*)?"
+_LONG = "connection|ws|uploads|files|clean"
+
+
+def _but(names: str) -> str:
+    return f'route!~".*/({names})(/.*)?"'
+
+
+CLIENTS = _but(_PROBES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +66,15 @@ OBJECTIVES = (
         "RequestsFail",
         0.999,
         # No request has failed yet where there is no such series.
-        'sum(rate(millrace_gateway_requests_total{{status=~"5.."}}[{window}])) or vector(0)',
-        "sum(rate(millrace_gateway_requests_total[{window}]))",
+        f'sum(rate(millrace_gateway_requests_total{{{{{CLIENTS},status=~"5.."}}}}[{{window}}])) or vector(0)',
+        f"sum(rate(millrace_gateway_requests_total{{{{{CLIENTS}}}}}[{{window}}]))",
         says="Requests are answered with 5xx.",
     ),
     Objective(
         "latency",
         "RequestsAreSlow",
         0.99,
-        *_slower_than(0.5, "millrace_gateway_request_duration_seconds", f'method="GET",route!~"{_LONG_ROUTES}"'),
+        *_slower_than(0.5, "millrace_gateway_request_duration_seconds", f'method="GET",{_but(f"{_LONG}|{_PROBES}")}'),
         says="Reads take longer than half a second.",
     ),
     Objective(

@@ -2,7 +2,7 @@
 
 from deploy.monitoring.panels import Dashboard, Panel, Query, Row, by, mean, quantiles, rate
 
-_NOT_CONFIRMED = rate("millrace_broker_publishes_total", 'outcome!="confirmed"')
+_NOT_CONFIRMED = rate("millrace_broker_publishes_total", 'outcome=~"failed|unroutable"')
 
 _POOL_USED = (
     'sum by (instance) (millrace_database_pool_connections{state="used"})'

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 
-from events.broker.broker import UNCONFIRMED, Broker, Delivery, Exchange, Message
+from events.broker.broker import NAMED, UNCONFIRMED, Broker, Delivery, Exchange, Message
 from events.errors import PartlyConfirmed, Unroutable
 from events.metrics.metrics import Metrics, exemplar
 
@@ -22,7 +22,7 @@ class MeasuredBroker:
         self._published = metrics.counter(
             "millrace_broker_publishes_total",
             "Messages given to the broker, by how it went.",
-            {"exchange": [*Exchange], "outcome": ["confirmed", "unroutable", "failed"]},
+            {"exchange": [*Exchange], "outcome": ["confirmed", "no_queue", "unroutable", "failed"]},
         )
         self._metrics = metrics
 
@@ -38,7 +38,8 @@ class MeasuredBroker:
             await self._broker.publish(exchange, message)
             outcome = "confirmed"
         except Unroutable:
-            outcome = "unroutable"
+            # Queues of which whoever comes first makes his own: that nobody has come yet is nothing wrong.
+            outcome = "no_queue" if exchange in NAMED else "unroutable"
             raise
         finally:
             self._publishing.dec()
