@@ -148,8 +148,15 @@ async def test_a_stack_runs_without_prometheus_and_says_so(
         assert "install it" in sentence
 
 
-async def test_make_stack_is_watched_and_says_where(stack: Stack) -> None:
+async def test_make_stack_is_watched_and_says_where_which_a_restart_does_not_change(stack: Stack) -> None:
+    """The address was printed once, kept nowhere, and another one after each start."""
+    kept = stack.data / "prometheus" / "url"
+    before = kept.read_text()
     async with watched(stack) as sentence:
         address = sentence.rpartition(" ")[2]
+        assert kept.read_text() == f"{address}\n"
+        assert kept.read_text() != before, "the one that the other tests ask still listens there"
         async with aiohttp.ClientSession() as session, session.get(f"{address}/-/ready") as answer:
             assert answer.status == 200
+    async with watched(stack) as sentence:
+        assert sentence.rpartition(" ")[2] == address

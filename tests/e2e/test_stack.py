@@ -35,6 +35,7 @@ async def test_an_upload_becomes_a_finished_job(stack: Stack) -> None:
 
 async def test_each_service_has_a_process_and_a_log_of_its_own(stack: Stack) -> None:
     assert len({stack.pid(service) for service in SERVICES}) == len(SERVICES)
+    assert [int((stack.data / "pids" / service).read_text()) for service in SERVICES] == [*map(stack.pid, SERVICES)]
     for service in SERVICES:
         assert '"event": "listening"' in (stack.logs / f"{service}.log").read_text()
 

@@ -1,4 +1,4 @@
-"""A service that does not answer costs its callers no time, and the others nothing."""
+"""A service that is gone, or has been silent five times in a row, costs its callers no time, and the others nothing."""
 
 import asyncio
 import json

@@ -8,7 +8,8 @@ admin-key    the first API key, for the person who runs it; mode 600
 broker-url   where remote workers find the broker of `make stack`; mode 600
 database-url where the database is that runs now, as its owner; mode 600
 url          where the gateway is that runs now
-postgres/ rabbitmq/ prometheus/ blobs/ logs/
+pids/        of `make stack`: the number of each process that runs now
+postgres/ rabbitmq/ prometheus/ (its address: prometheus/url) blobs/ logs/
 """
 
 import fcntl
@@ -44,6 +45,10 @@ class DataDirectory:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def pids(self) -> Path:
+        return self.path / "pids"
 
     @property
     def admin_key_file(self) -> Path:

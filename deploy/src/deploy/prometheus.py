@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from deploy.process import ChildProcess, Command, free_port
 from deploy.stack import Stack
 from deploy.supervision import supervise
 from events.errors import StartupError
+from events.lifecycle import listen
 from events.running.tasks import end
 
 FOLDER = Path(__file__).parents[2] / "prometheus"
@@ -28,12 +29,14 @@ _KEPT = ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB
 class PrometheusServer:
     name = "prometheus"
 
-    def __init__(self, process: ChildProcess, port: int) -> None:
+    def __init__(self, process: ChildProcess, port: int, url_file: Path) -> None:
         self._process = process
         self.url = f"http://127.0.0.1:{port}"
+        self._url_file = url_file
 
     async def start(self) -> None:
         """Return when it answers queries. The first scrapes come after that."""
+        self._url_file.write_text(f"{self.url}\n")
         await self._process.start()
         try:
             await asyncio.wait_for(self._until_ready(), _READY_SECONDS)
@@ -99,7 +102,8 @@ def _native_server(stack: Stack, interval: str | None) -> PrometheusServer:
         raise StartupError(f"There are no rules in {FOLDER}: Millrace does not run from its repository.")
     directory = stack.data / "prometheus"
     directory.mkdir(exist_ok=True)
-    port = free_port()
+    url_file = directory / "url"
+    port = _port_as_before(url_file)
     configuration = directory / "prometheus.yml"
     configuration.write_text(yaml.safe_dump(_configuration(stack, interval)))
     argv = [
@@ -110,7 +114,17 @@ def _native_server(stack: Stack, interval: str | None) -> PrometheusServer:
         "--enable-feature=exemplar-storage",
         *_KEPT,
     ]
-    return PrometheusServer(ChildProcess(Command(argv, directory / "prometheus.log")), port)
+    return PrometheusServer(ChildProcess(Command(argv, directory / "prometheus.log")), port, url_file)
+
+
+def _port_as_before(url_file: Path) -> int:
+    """What people have noted or opened in a browser stays right over a restart, unless somebody else listens there."""
+    before = urlsplit(url_file.read_text().strip()).port if url_file.exists() else None
+    if before:
+        with suppress(StartupError):
+            listen("127.0.0.1", before).close()
+            return before
+    return free_port()
 
 
 def _configuration(stack: Stack, interval: str | None) -> dict[str, Any]:

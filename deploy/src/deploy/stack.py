@@ -142,6 +142,8 @@ class Stack:
         )
         self._running[service] = process
         await process.start()
+        self._data.pids.mkdir(exist_ok=True)
+        (self._data.pids / service).write_text(f"{process.pid}\n")  # for whoever must end one that hangs
         try:
             await asyncio.wait_for(self._until_ready(service, process), _READY_SECONDS)
         except (TimeoutError, StartupError) as failed:
@@ -172,6 +174,8 @@ class Stack:
 
     async def stop_services(self) -> None:
         await asyncio.gather(*(process.stop() for process in self._running.values()))
+        for service in self._running:
+            (self._data.pids / service).unlink(missing_ok=True)
 
     async def supervise(self) -> None:
         """Start again whatever dies, for ever."""

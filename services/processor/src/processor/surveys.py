@@ -1,8 +1,9 @@
 """What the log, the queues and the jobs are like as a whole, for whoever scrapes the metrics: every replica says the
 same of it."""
 
-from events.broker.broker import Broker, Queue
+from events.broker.broker import Broker
 from events.database import Pool, load_queries
+from events.delivery.queue_lengths import tell_queue_lengths
 from events.metrics.metrics import Bounded, Metrics
 
 _JOBS = ("waiting", "blocked", "later", "working", "resting")
@@ -13,7 +14,6 @@ _READERS = ("relay.feed", "relay.events")
 class Surveys:
     def __init__(self, pool: Pool, broker: Broker, metrics: Metrics, *, lease_seconds: float) -> None:
         self._pool = pool
-        self._broker = broker
         self._lease_seconds = lease_seconds
         self._queries = load_queries("processor", "surveys.sql")
         gauge = metrics.gauge
@@ -41,10 +41,8 @@ class Surveys:
         self._oldest_task = gauge(
             "millrace_remote_tasks_oldest_age_seconds", "The age of the oldest of these.", {"state": _TASKS}
         )
-        self._messages = gauge(
-            "millrace_queue_messages", "Messages that are ready in a queue of the broker.", {"queue": [*Queue]}
-        )
-        for survey in (self.log, self.jobs, self.tenants, self.dead_letters, self.remote_tasks, self.queues):
+        self.queues = tell_queue_lengths(broker, metrics)
+        for survey in (self.log, self.jobs, self.tenants, self.dead_letters, self.remote_tasks):
             metrics.survey(survey.__name__, survey)
 
     async def log(self) -> None:
@@ -87,7 +85,3 @@ class Surveys:
             tasks, oldest = found.get(state, (0, 0.0))
             self._tasks.labels(state).set(tasks)
             self._oldest_task.labels(state).set(oldest)
-
-    async def queues(self) -> None:
-        for queue in Queue:
-            self._messages.labels(queue).set(await self._broker.depth(queue))

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from opentelemetry.trace import SpanKind
 
-from events.broker.broker import Broker, Exchange, Message, Queue
+from events.broker.broker import Broker, Exchange, Message
 from events.database import Pool, load_queries
 from events.delivery.message_spans import SEND, about
+from events.delivery.queue_lengths import tell_queue_lengths
 from events.envelope import Event, decode_event, encode_event
 from events.errors import MillraceError
 from events.lifecycle import Parts
@@ -46,10 +47,7 @@ class Outbox:
             "millrace_outbox_oldest_age_seconds", "Since the oldest of them was to be told."
         )
         parts.telemetry.metrics.survey("outbox", self._survey)
-        self._waiting = parts.telemetry.gauge(
-            "millrace_queue_messages", "Messages that are ready in a queue of the broker.", {"queue": [Queue.INTAKE]}
-        )
-        parts.telemetry.metrics.survey("intake", self._survey_intake)
+        tell_queue_lengths(parts.broker, parts.telemetry.metrics)
 
     async def open(self, connection: Connection, event: Event) -> None:
         """Take on the duty to tell the log, in the transaction that makes the event true."""
@@ -99,10 +97,6 @@ class Outbox:
         assert row is not None
         self._open_rows.set(row["open"])
         self._oldest.set(row["oldest"])
-
-    async def _survey_intake(self) -> None:
-        """Told by those who fill the queue, too: where nobody runs who empties it, nobody else could."""
-        self._waiting.labels(Queue.INTAKE).set(await self._broker.depth(Queue.INTAKE))
 
     async def close(self) -> None:
         if self._in_flight:
