@@ -1,12 +1,11 @@
 """Plain JSON progress: `WS /ws/{job_id}` for one job, `WS /ws` for all of the tenant's, or for those that it names.
 
-An event's frame is spliced: our own fields, and the payload's bytes behind them. Nobody decodes a payload here.
+An event's frame is spliced (`events.progress_frames`): the envelope's fields, and the payload's bytes behind them.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
@@ -19,6 +18,7 @@ from events.errors import Conflict, CursorExpired, FieldError, Forbidden, Invali
 from events.identity import Principal
 from events.log.cursor import after_of
 from events.log.log import EventLog
+from events.progress_frames import encode_frame
 from events.web.web import as_millrace_error
 from notifier.channels import channel_of, name_of
 from notifier.dialects import Begin
@@ -38,15 +38,6 @@ _KNOWN_FORMS = 1000
 _REFUSALS: tuple[type[Exception], ...] = (MillraceError, *DATABASE_GONE)
 
 
-class _FrameHead(msgspec.Struct, omit_defaults=True):
-    job_id: str
-    type: str
-    position: int
-    version: int
-    time: datetime
-    traceparent: str | None = None
-
-
 class ProgressForm:
     """A job's event, as a message; of some jobs only, if a ticket is bound to them."""
 
@@ -56,9 +47,7 @@ class ProgressForm:
     def encode(self, event: RecordedEvent) -> bytes | None:
         if self._only is not None and event.subject not in self._only:
             return None
-        job_id = event.subject[len(_PREFIX) :]
-        head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
-        return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+        return text_frame(encode_frame(event))
 
     def pack(self, written: Sequence[bytes]) -> bytes:
         return b"".join(written)
