@@ -4,7 +4,7 @@ An event's frame is spliced (`events.progress_frames`): the envelope's fields, a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TypeAlias
@@ -33,6 +33,8 @@ _CATEGORY = "job"
 _PREFIX = f"{_CATEGORY}:"
 _ALL_JOBS = f"{_CATEGORY}:*"
 _KNOWN_FORMS = 1000
+# `ticket` comes here where an edge proxy routes by itself.
+_PARAMETERS = frozenset({"after", "conflate", "ticket"})
 
 # What a command may meet without harm to its socket.
 _REFUSALS: tuple[type[Exception], ...] = (MillraceError, *DATABASE_GONE)
@@ -108,6 +110,7 @@ class ProgressDialect:
         assert match is not None
         epoch = self.hub.epoch
         asked = handshake.parameters()
+        _check_names(asked)
         after = after_of(asked["after"], epoch) if "after" in asked else None
         conflate = _is_true(asked.get("conflate", "false"))
         if match[1] is not None:
@@ -219,6 +222,15 @@ def _all_jobs(principal: Principal) -> tuple[Channel, frozenset[str] | None]:
     if not only:
         raise Forbidden("The ticket is bound to other channels.")
     return channel, only
+
+
+def _check_names(asked: Iterable[str]) -> None:
+    unknown = [
+        FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.")
+        for name in sorted({*asked} - _PARAMETERS)
+    ]
+    if unknown:
+        raise InvalidInput("; ".join(f"{error.field}: {error.detail}" for error in unknown), errors=unknown)
 
 
 def _is_true(text: str) -> bool:
