@@ -112,4 +112,5 @@ async def test_what_is_told_is_as_the_document_says(client: aiohttp.ClientSessio
         known[event["type"]].validate(event)
     for frame in frames:
         known[f"frame.{frame['type']}"].validate(frame)
+        assert frame["version"] == frames.index(frame) + 1
         assert not known["frame.job.claimed"].is_valid(frame)

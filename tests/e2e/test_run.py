@@ -196,6 +196,36 @@ async def test_the_example_that_watches_a_job_says_in_one_line_why_it_cannot(run
         assert says in err
 
 
+async def test_who_watches_a_job_of_a_workflow_that_was_published_again_knows_where_it_is(run: Run) -> None:
+    """The frame of job.created had `version` twice, the event's and the workflow's, and parsers took the latter. So the
+    example went on after the eighth event of a job that had one: it missed seven in silence, or was refused."""
+    headers = {"Authorization": f"Bearer {run.admin_key}"}
+    async with aiohttp.ClientSession(run.url, headers=headers) as session:
+        for number in range(1, 9):
+            steps = {"say": {"uses": "emit", "with": {"data": {"number": number}}}}
+            async with session.put("/api/v1/workflows/again", json={"name": "again", "steps": steps}) as published:
+                assert (await published.json())["version"] == number
+        async with session.post("/api/v1/jobs", json={"workflow": "again"}) as started:
+            job_id = (await started.json())["id"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            _WATCH,
+            job_id,
+            str(run.data / "admin-key"),
+            env={**os.environ, "MILLRACE_URL": run.url},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        lines = [line.split()[:2] for line in out.decode().splitlines()]
+        assert lines[:2] == [["1", "job.created"], ["2", "job.started"]]
+        assert [int(version) for version, _ in lines] == list(range(1, len(lines) + 1))
+        async with session.ws_connect(f"/ws/{job_id}?after=0") as socket:
+            frame = json.loads((await socket.receive()).data, object_pairs_hook=list)
+    assert [value for name, value in frame if "version" in name] == [1, 8]
+    assert [name for name, _ in frame if "version" in name] == ["version", "workflow_version"]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [

@@ -131,7 +131,7 @@ async def test_a_repeated_request_gets_the_same_key_again(gateway: Gateway, rows
 @pytest.mark.parametrize(
     ("wish", "field"),
     [
-        ({"scopes": ["jobs:everything"]}, "body.scopes.0"),
+        ({"scopes": ["jobs:everything"]}, "body.scopes[0]"),
         ({"scopes": []}, "body.scopes"),
         ({"name": " "}, "body.name"),
         ({"name": "a\u0000b"}, "body.name"),
@@ -144,6 +144,16 @@ async def test_a_repeated_request_gets_the_same_key_again(gateway: Gateway, rows
 async def test_a_wrong_wish_names_its_field(gateway: Gateway, wish: dict[str, Any], field: str) -> None:
     refused = problem(await post(gateway, "", READING | wish))
     assert (refused["status"], [error["field"] for error in refused["errors"]]) == (422, [field])
+
+
+async def test_what_is_wrong_is_said_in_sentences_of_ours(gateway: Gateway) -> None:
+    """It was `body.1: JSON decode error` and `Value error, this moment has passed`."""
+    passed = problem(await post(gateway, "", READING | {"expires_at": "2020-01-01T00:00:00Z"}))
+    assert passed["detail"] == "body.expires_at: This moment has passed."
+    fields = ("Content-Type: application/json",)
+    broken = json.loads((await gateway.ask("POST /api/v1/keys", *fields, body=b"{name")).body)
+    assert broken["detail"].startswith("body: This is no JSON: ")
+    assert [error["field"] for error in broken["errors"]] == ["body"]
 
 
 async def test_nobody_makes_or_rotates_a_key_that_may_do_more_than_he(gateway: Gateway) -> None:

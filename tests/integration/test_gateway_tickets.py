@@ -126,15 +126,15 @@ async def test_a_bound_ticket_sees_its_channels_and_nothing_else(site: Site) -> 
 
 
 BAD_BODIES = {
-    "no category": ({"channels": ["nonsense"]}, "body.channels.0"),
-    "an unknown category": ({"channels": ["file:1"]}, "body.channels.0"),
-    "no uuid": ({"channels": [f"job:{JOB}", "job:1"]}, "body.channels.1"),
-    "another tenant": ({"channels": ["tenant:evil"]}, "body.channels.0"),
-    "another user": ({"channels": ["user:1"]}, "body.channels.0"),
+    "no category": ({"channels": ["nonsense"]}, "body.channels[0]"),
+    "an unknown category": ({"channels": ["file:1"]}, "body.channels[0]"),
+    "no uuid": ({"channels": [f"job:{JOB}", "job:1"]}, "body.channels[1]"),
+    "another tenant": ({"channels": ["tenant:evil"]}, "body.channels[0]"),
+    "another user": ({"channels": ["user:1"]}, "body.channels[0]"),
     "none at all": ({"channels": []}, "body.channels"),
     "too many": ({"channels": ["tenant:default"] * 101}, "body.channels"),
     "no list": ({"channels": "job:1"}, "body.channels"),
-    "no text": ({"channels": [1]}, "body.channels.0"),
+    "no text": ({"channels": [1]}, "body.channels[0]"),
     "an unknown field": ({"scopes": ["ops"]}, "body.scopes"),
     "no object": ([], "body"),
 }

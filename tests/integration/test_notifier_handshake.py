@@ -82,6 +82,13 @@ async def test_a_malformed_cursor_is_named_as_the_wrong_field(notifier: RunningN
             assert (status, problem["errors"][0]["field"]) == (422, "query.after")
 
 
+async def test_a_misspelt_parameter_is_named(notifier: RunningNotifier, writer: Writer) -> None:
+    """It was ignored: who asked for `?aftr=5` was told everything."""
+    for path in ("/ws", f"/ws/{await writer.job(1)}"):
+        status, problem = await refusal(notifier, f"{path}?aftr=0&conflate=true")
+        assert (status, [error["field"] for error in problem["errors"]]) == (422, ["query.aftr"])
+
+
 async def test_a_cursor_of_another_epoch_is_refused_not_misread(notifier: RunningNotifier, writer: Writer) -> None:
     for path in ("/ws", f"/ws/{await writer.job(1)}"):
         status, problem = await refusal(notifier, f"{path}?after={uuid4()}.1")

@@ -1,6 +1,7 @@
 """Internal services hear every event that they want, in order, whatever dies; what they write is written once."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -23,7 +24,7 @@ from events.log.subscriptions import Subscription
 from events.running.tasks import end
 from events.subscribe import Received, replay, subscribe
 from fixtures.log import OpenLog, as_owner, job_life, note, open_log, request
-from fixtures.subscribers import HURRIED, Service
+from fixtures.subscribers import HURRIED, PATTERN, Service
 from processor.dead_letters import DeadLetters, Selection
 
 
@@ -186,6 +187,35 @@ async def test_a_poisonous_event_is_parked_with_the_reason_and_tried_again_once_
     await end(draining)
     assert service.handled == [1, 3, 2, 4]
     assert await service.kept() == ([1, 3, 2, 4] if transactional else [])
+
+
+async def test_a_poisonous_event_is_one_line_in_the_log_of_its_service(
+    opened: OpenLog, service: Service, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It was ninety, with a box around each frame and all local variables of the handler in it."""
+
+    async def choke(received: Received) -> None:
+        secret = f"of position {received.event.position}"
+        if received.event.position == 2:
+            raise ValueError(f"cannot\nstomach {len(secret)}")
+        await service.note(received)
+
+    await write(opened, "1", "2", "3")
+    with caplog.at_level(logging.WARNING):
+        async with subscribe(
+            PATTERN, service.role, choke, database_url=service.database_url, broker_url="memory://", retry=HURRIED
+        ):
+            await service.until([1, 3])
+    (line,) = [record for record in caplog.records if record.name == f"millrace.subscriber.{service.role}"]
+    said = line.getMessage()
+    assert said.startswith("message parked ")
+    assert "stomach 13" in said
+    assert " at='" in said
+    assert "test_subscribers.py:" in said
+    assert "\n" not in said
+    out, err = capfd.readouterr()
+    assert "of position" not in said + out + err
+    assert "choke" not in out + err
 
 
 async def as_replayed(opened: OpenLog, position: int, group: str) -> Message:

@@ -443,6 +443,9 @@ async def test_a_map_gives_the_list_of_what_its_items_gave(processor: Processor,
     assert (step_of(job, "each")["items"], step_of(job, "each")["items_completed"]) == (count, count)
     _, page = await processor.get(f"/jobs/{job['id']}/steps/each/items?limit=1000")
     assert [item["id"] for item in page["items"]] == [*range(count)]
+    assert (await processor.get(f"/jobs/{job['id']}/steps/after/items"))[1]["items"] == [], "a step, and no map"
+    status, problem = await processor.get(f"/jobs/{job['id']}/steps/nope/items")
+    assert (status, problem["code"]) == (404, "not_found")
 
 
 async def test_an_item_that_fails_fails_the_map_unless_it_may(open_processor: OpenProcessor) -> None:

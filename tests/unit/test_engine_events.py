@@ -162,6 +162,17 @@ def test_a_job_that_does_not_go_on_does_not_say_how_long_it_will_take() -> None:
     assert job.last.eta_seconds is None
 
 
+def test_a_job_that_has_failed_does_not_say_how_long_it_will_take() -> None:
+    """It said five seconds for ever: what it had believed halfway."""
+    job = started({"a": NOOP, "b": {**NOOP, "depends": ["a"]}})
+    job.now = job.now.replace(second=30)
+    job.complete("a")
+    assert job.last.eta_seconds == 30
+    job.fail("b", "no")
+    assert job.last.status is JobStatus.FAILED
+    assert job.last.eta_seconds is None
+
+
 # As few events as can say it, and none too large.
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from events import steps
+from events.accounts import FACTS
 from events.broker.patterns import matcher
 from events.catalog import CATALOG
 from events.envelope import RecordedEvent, decode_recorded
@@ -50,6 +51,16 @@ def test_the_envelope_is_one() -> None:
     told = {row[0].strip("`") for row in rows("The envelope")}
     own = {field.name for field in msgspec.structs.fields(RecordedEvent)}
     assert own - told == {"source", "time", "specversion", "datacontenttype"}
+
+
+def test_the_page_says_which_types_only_operators_are_told() -> None:
+    """Nothing said that the gateway's notes are left out for everybody else: a tenant's log was "everything"."""
+    lines = PAGE.split("\n## Who is told what\n")[1].split("|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    hidden = [line for line in lines if "`ops`" in line]
+    told, told_to_operators = (set(re.findall(r"`(\w+)\.\*`", "".join(some))) for some in (lines, hidden))
+    assert told == {name.partition(".")[0] for name in IN_LOG}
+    assert told_to_operators == {name.partition(".")[0] for name in FACTS}
+    assert IN_LOG.keys() - FACTS.keys() == {name for name in IN_LOG if name.partition(".")[0] not in told_to_operators}
 
 
 @pytest.mark.parametrize("row", rows("Routing keys"), ids=lambda row: row[0])

@@ -110,8 +110,10 @@ def test_what_is_no_expression_is_said_to_be_none(expression: str) -> None:
 
 
 def test_a_wrong_field_is_named() -> None:
-    with pytest.raises(Unreadable, match="the day-of-week"):
+    with pytest.raises(Unreadable, match="the day-of-week: it may be 0 to 7, or SUN to SAT"):
         cron("* * * * 9")
+    with pytest.raises(Unreadable, match=r"names the minute: it may be 0 to 59\."):
+        cron("61 * * * *")
 
 
 def test_an_expression_that_never_fires_has_no_next_time() -> None:

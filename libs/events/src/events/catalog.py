@@ -3,7 +3,7 @@
 The catalog is how a producer cannot misspell a type or forget a field, and what AsyncAPI is generated from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,7 @@ class Payload(BaseModel):
 
     event_type: ClassVar[str]
     conflatable: ClassVar[bool] = False  # of several in one stream, the latest says all that a spectator needs
+    in_frames: ClassVar[Mapping[str, str]] = {}  # other names for fields that are called as the envelope's
 
     def encode(self) -> bytes:
         return self.model_dump_json().encode()

@@ -4,9 +4,10 @@ Every event says the resulting status, percent, step and message: projections co
 splices an event's bytes into a frame without decoding them. What became of single steps stands in `changes`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Required
+from typing import Any, ClassVar, Required
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -119,6 +120,8 @@ class JobEvent(Payload):
 
 @event("job.created")
 class JobCreated(JobEvent):
+    in_frames: ClassVar[Mapping[str, str]] = {"version": "workflow_version"}
+
     workflow: str
     version: int = 1
     input: dict[str, Any]

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from events import steps
 from events.broker.broker import Broker, Delivery, Exchange, Message, task_queue
@@ -25,6 +24,7 @@ from events.errors import BrokerUnavailable, Unroutable
 from events.ids import new_id
 from events.running.tasks import end
 from events.steps import RemoteTask, SaidOfTask, StopTask
+from events.telemetry import standard_log
 
 _SECONDS_UNTIL_FIRST = 0.1  # a task that is done by then needs no beat
 _SECONDS_BETWEEN_PROGRESS = 0.5
@@ -138,7 +138,7 @@ class _Worker:
         self._room = asyncio.Semaphore(concurrency)
         self._at_work: dict[UUID, _AtWork] = {}
         self._works: set[asyncio.Task[None]] = set()
-        self._log = structlog.stdlib.get_logger("remote").bind(remote_queue=queue, worker=name)
+        self._log = standard_log("remote").bind(remote_queue=queue, worker=name)
         self._tasks = msgspec.json.Decoder(RemoteTask)
         self._stops = msgspec.json.Decoder(StopTask)
 

@@ -35,7 +35,7 @@ from events.log.log import Connection
 from events.log.reader import LogReader
 from events.log.subscriptions import SUBSCRIBER, Subscription
 from events.running.tasks import end
-from events.telemetry import Telemetry
+from events.telemetry import Telemetry, standard_log
 
 _GROUP = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 # Of a handler without transactions, this much is done again after a crash.
@@ -98,7 +98,8 @@ async def subscribe(
     order, until the block ends. `after` is where a group begins that there was not before: a position, or None for now.
 
     If the log is another one by now, or has a hole, the block is cancelled, and `WrongEpoch` or `LogHole` raised."""
-    telemetry = Telemetry(f"{SUBSCRIBER}.{group}")
+    name = f"{SUBSCRIBER}.{group}"
+    telemetry = Telemetry(name, standard_log(name))
     async with AsyncExitStack() as parts:
         parts.callback(telemetry.close)
         pool = await parts.enter_async_context(open_pool(database_url, name=telemetry.service, size=_CONNECTIONS))

@@ -1,1 +1,1 @@
-"""Holds sockets: log in, frames out. It never decodes a payload."""
+"""Holds sockets: log in, frames out. It never decodes what a payload says."""

@@ -79,12 +79,14 @@ def router(log: EventLog) -> DescribedRoutes:
     async def stream_events(
         request: Request, stream: Stream, principal: EventReader, after: After = "0", limit: Limit = 100
     ) -> Response:
-        """What has happened in a stream, after a version."""
+        """What has happened in a stream, after a version. What is noted of accounts (`user.*`, `session.*`, `key.*`) is
+        shown to `ops` alone."""
         return await stream_page(request, principal, stream, after, limit)
 
     @routes.get("/events", summary="List the events of the tenant's log", responses=_PAGES)
     async def all_events(request: Request, principal: EventReader, after: After = "0", limit: Limit = 100) -> Response:
-        """The tenant's whole log, after a position. Positions rise, but are not dense."""
+        """The tenant's log, after a position. Positions rise, but are not dense. What is noted of accounts (`user.*`,
+        `session.*`, `key.*`) is shown to `ops` alone: a page may hold fewer than `limit`, and yet have a next one."""
         head = await log.head()
         found = await log.read(_reached(after, head.epoch, head.position), limit, tenant=principal.tenant)
         return _answer(request, principal, found, head.epoch, [event.position for event in found], limit)

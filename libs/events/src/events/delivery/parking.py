@@ -72,12 +72,14 @@ class Parking:
             except Fenced:
                 raise
             except Exception as error:
-                if not _somebody_else_is_away(error) and (_is_final(error) or attempt >= self._retry.attempts):
+                away = _somebody_else_is_away(error)
+                if not away and (_is_final(error) or attempt >= self._retry.attempts):
                     self._log.error("message parked", message_id=message.id, attempts=attempt, exc_info=True)
                     await self._park(message, error, attempt)
                     return False
                 self._retries.inc()
-                self._log.warning("message failed", message_id=message.id, attempt=attempt, error=repr(error))
+                log = self._log.warning if away else self._log.info  # else it is said when it is parked
+                log("message failed", message_id=message.id, attempt=attempt, error=repr(error))
             await asyncio.sleep(self._retry.pause(attempt))
 
     async def _park(self, message: Message, error: Exception, attempts: int) -> None:

@@ -217,6 +217,11 @@ _CLEARER = {"model_attributes_type": "Send a JSON object, with Content-Type: app
 def _detail(error: dict[str, Any]) -> str:
     if "pattern" in error.get("ctx", {}):  # of no `Shape`: a regular expression is no answer
         return "This has another form than the OpenAPI document asks for, at /docs."
+    if error["type"] == "json_invalid":
+        return f"This is no JSON: {error['ctx']['error']} at character {error['loc'][-1]}."
+    if error["type"] == "value_error":  # a sentence of ours
+        said = str(error["ctx"]["error"]).rstrip(".")
+        return f"{said[:1].upper()}{said[1:]}."
     return _CLEARER.get(error["type"]) or str(error["msg"])
 
 
@@ -226,7 +231,7 @@ def as_millrace_error(raised: Exception) -> MillraceError:
         case MillraceError():
             return raised
         case RequestValidationError():
-            errors = [FieldError(_place(e["loc"]), e["type"], _detail(e)) for e in raised.errors()]
+            errors = [FieldError(_place(e), e["type"], _detail(e)) for e in raised.errors()]
             return InvalidInput("; ".join(f"{e.field}: {e.detail}" for e in errors), errors=errors)
         case HTTPException(status_code=404):
             return NotFound("There is nothing at this path.")
@@ -245,8 +250,11 @@ def as_millrace_error(raised: Exception) -> MillraceError:
             return InternalError("Something went wrong on our side. The request id finds it in the logs.")
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
+def _place(error: dict[str, Any]) -> str:
+    if error["type"] == "json_invalid":  # whose location is a character
+        return str(error["loc"][0])
+    first, *others = error["loc"]
+    return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in others)
 
 
 async def _answer_problem(request: Request, raised: Exception) -> Response:

@@ -130,7 +130,8 @@ def _channels() -> Document:
         "tenant:{tenant}",
         IN_LOG,
         _CLIENTS,
-        "The tenant's whole log, by positions. Needs `events:read`.",
+        "The tenant's log, by positions. Needs `events:read`; what is noted of accounts (`user.*`, `session.*`, "
+        "`key.*`) is told to `ops` alone.",
         tenant="Your own.",
     )
     frames = [f"{FRAME}.{name}" for name in _about("job")]

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from events.catalog import Payload
 from events.envelope import Event, RecordedEvent
+from events.progress_frames import ProgressFrame, other_names
 from events.steps import RemoteTask
 
 Document = dict[str, Any]
@@ -17,18 +18,6 @@ FRAME = "frame"  # `frame.job.started` is how plain JSON progress says job.start
 TASK = "task"
 
 _SCHEMAS = "#/components/schemas/{name}"
-_FRAME_HEAD = {
-    "type": "object",
-    "required": ["job_id", "type", "position", "version", "time"],
-    "properties": {
-        "job_id": {"type": "string", "format": "uuid"},
-        "type": {"type": "string"},
-        "position": {"type": "integer", "minimum": 1},
-        "version": {"type": "integer", "minimum": 1},
-        "time": {"type": "string", "format": "date-time"},
-        "traceparent": {"type": "string"},
-    },
-}
 _HEADERS = {
     "type": "object",
     "description": "Over AMQP.",
@@ -46,22 +35,34 @@ def components_of(told: Mapping[str, type[Payload]], taken: Mapping[str, type[Pa
         [(payload, "validation") for payload in payloads], ref_template="#/components/schemas/{model}"
     )
     of = {payload: references[payload, "validation"] for payload in payloads}
-    (_, _, task), structs = msgspec.json.schema_components((Event, RecordedEvent, RemoteTask), ref_template=_SCHEMAS)
-    envelope, recorded = ({"$ref": _SCHEMAS.format(name=name)} for name in ("Event", "RecordedEvent"))
-    head = {"$ref": _SCHEMAS.format(name="ProgressFrame")}
+    (envelope, recorded, head, task), structs = msgspec.json.schema_components(
+        (Event, RecordedEvent, ProgressFrame, RemoteTask), ref_template=_SCHEMAS
+    )
     messages: Document = {}
     for name, payload in told.items():
         messages[name] = _message(name, payload, {"allOf": [recorded, _saying(name, of[payload])]}) | {
             "headers": {"$ref": _SCHEMAS.format(name="Headers")}
         }
         if name.startswith("job."):
-            spliced = {"allOf": [head, {"properties": {"type": {"const": name}}}, of[payload]]}
+            spliced = {"allOf": [head, {"properties": {"type": {"const": name}}}, _beside(payload, of, parts)]}
             messages[f"{FRAME}.{name}"] = _message(name, payload, spliced)
     for name, payload in taken.items():
         messages[name] = _message(name, payload, {"allOf": [envelope, _saying(name, of[payload])]})
     messages[TASK] = {"name": TASK, "summary": getdoc(RemoteTask), "payload": task}
-    schemas = parts["$defs"] | structs | {"ProgressFrame": _FRAME_HEAD, "Headers": _HEADERS}
+    schemas = parts["$defs"] | structs | {"Headers": _HEADERS}
     return {"messages": messages, "schemas": dict(sorted(schemas.items()))}
+
+
+def _beside(payload: type[Payload], of: Mapping[type[Payload], Document], parts: Document) -> Document:
+    """A payload as it is in a frame, where fields that are called as the envelope's have other names."""
+    others = other_names(payload)
+    if not others:
+        return of[payload]
+    said: Document = parts["$defs"][of[payload]["$ref"].rpartition("/")[2]]
+    return said | {
+        "properties": {others.get(name, name): field for name, field in said["properties"].items()},
+        "required": [others.get(name, name) for name in said["required"]],
+    }
 
 
 def _saying(name: str, data: Document) -> Document:

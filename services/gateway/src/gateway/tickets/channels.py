@@ -20,17 +20,17 @@ def checked_channels(channels: list[str], principal: Principal) -> list[str]:
         if channel in own and category in ("tenant", "user"):
             checked[channel] = None
         elif category in ("tenant", "user"):
-            errors.append(FieldError(f"body.channels.{number}", "foreign", "This channel is not yours."))
+            errors.append(FieldError(f"body.channels[{number}]", "foreign", "This channel is not yours."))
         elif category not in _CATEGORIES:
             known = ", ".join(sorted({*_CATEGORIES, "tenant", "user"}))
             detail = f"A channel is <category>:<id>, with one of the categories {known}."
-            errors.append(FieldError(f"body.channels.{number}", "category", detail))
+            errors.append(FieldError(f"body.channels[{number}]", "category", detail))
         else:
             try:
                 checked[f"{category}:{UUID(name)}"] = None
             except ValueError:
                 detail = f"The id of a channel of the category {category} is a UUID."
-                errors.append(FieldError(f"body.channels.{number}", "uuid", detail))
+                errors.append(FieldError(f"body.channels[{number}]", "uuid", detail))
     if errors:
         raise InvalidInput("; ".join(f"{error.field}: {error.detail}" for error in errors), errors=errors)
     return list(checked)

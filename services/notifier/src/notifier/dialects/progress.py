@@ -1,12 +1,11 @@
 """Plain JSON progress: `WS /ws/{job_id}` for one job, `WS /ws` for all of the tenant's, or for those that it names.
 
-An event's frame is spliced: our own fields, and the payload's bytes behind them. Nobody decodes a payload here.
+An event's frame is spliced (`events.progress_frames`): the envelope's fields, and the payload's bytes behind them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
@@ -19,6 +18,7 @@ from events.errors import Conflict, CursorExpired, FieldError, Forbidden, Invali
 from events.identity import Principal
 from events.log.cursor import after_of
 from events.log.log import EventLog
+from events.progress_frames import encode_frame
 from events.web.web import as_millrace_error
 from notifier.channels import channel_of, name_of
 from notifier.dialects import Begin
@@ -33,18 +33,11 @@ _CATEGORY = "job"
 _PREFIX = f"{_CATEGORY}:"
 _ALL_JOBS = f"{_CATEGORY}:*"
 _KNOWN_FORMS = 1000
+# `ticket` comes here where an edge proxy routes by itself.
+_PARAMETERS = frozenset({"after", "conflate", "ticket"})
 
 # What a command may meet without harm to its socket.
 _REFUSALS: tuple[type[Exception], ...] = (MillraceError, *DATABASE_GONE)
-
-
-class _FrameHead(msgspec.Struct, omit_defaults=True):
-    job_id: str
-    type: str
-    position: int
-    version: int
-    time: datetime
-    traceparent: str | None = None
 
 
 class ProgressForm:
@@ -56,9 +49,7 @@ class ProgressForm:
     def encode(self, event: RecordedEvent) -> bytes | None:
         if self._only is not None and event.subject not in self._only:
             return None
-        job_id = event.subject[len(_PREFIX) :]
-        head = _FrameHead(job_id, event.type, event.position, event.version, event.time, event.traceparent)
-        return text_frame(encode_json(head)[:-1] + b"," + bytes(event.data)[1:])
+        return text_frame(encode_frame(event))
 
     def pack(self, written: Sequence[bytes]) -> bytes:
         return b"".join(written)
@@ -119,6 +110,7 @@ class ProgressDialect:
         assert match is not None
         epoch = self.hub.epoch
         asked = handshake.parameters()
+        _check_names(asked)
         after = after_of(asked["after"], epoch) if "after" in asked else None
         conflate = _is_true(asked.get("conflate", "false"))
         if match[1] is not None:
@@ -230,6 +222,15 @@ def _all_jobs(principal: Principal) -> tuple[Channel, frozenset[str] | None]:
     if not only:
         raise Forbidden("The ticket is bound to other channels.")
     return channel, only
+
+
+def _check_names(asked: Iterable[str]) -> None:
+    unknown = [
+        FieldError(f"query.{name}"[:100], "unknown", "There is no such parameter.")
+        for name in sorted({*asked} - _PARAMETERS)
+    ]
+    if unknown:
+        raise InvalidInput("; ".join(f"{error.field}: {error.detail}" for error in unknown), errors=unknown)
 
 
 def _is_true(text: str) -> bool:

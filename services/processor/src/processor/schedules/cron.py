@@ -26,6 +26,13 @@ _NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_RANGES = {  # of the fields, by cronsim's names
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, or L",
+    "month": "1 to 12, or JAN to DEC",
+    "day-of-week": "0 to 7, or SUN to SAT",
+}
 _ALL_HOURS = set(range(24))
 _MINUTE = timedelta(minutes=1)
 
@@ -51,7 +58,9 @@ class Cron:
         try:
             every_hour = CronSim(" ".join(fields), datetime(2000, 1, 1)).hours == _ALL_HOURS  # noqa: DTZ001 - only read
         except CronSimError as wrong:
-            raise Unreadable(f"{str(wrong).replace('Bad', 'The field is wrong that names the')}.") from None
+            field = str(wrong).removeprefix("Bad ")
+            allowed = f": it may be {_RANGES[field]}" if field in _RANGES else ""
+            raise Unreadable(f"The field is wrong that names the {field}{allowed}.") from None
         if every_hour:
             fields[1] = "*"
         return cls(" ".join(fields), every_hour, zone)

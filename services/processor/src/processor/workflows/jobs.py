@@ -146,6 +146,11 @@ class Jobs:
 
     async def items(self, tenant: str, id_: UUID, step: str, *, after: int, limit: int) -> list[ItemView]:
         """Of a map: those that have ended, wait, or are tried again."""
+        job = await self.one(tenant, id_)
+        if job.workflow is not None and job.workflow_version is not None:
+            edition = await self._library.edition(tenant, job.workflow, job.workflow_version)
+            if edition is not None and all(action.name != step for action in edition.plan.actions()):
+                raise NotFound(f"The job has no step {step}.")
         rows = await self._pool.fetch(self._queries["items"], tenant, id_, step, after, limit)
         return [_view(ItemView, row) for row in rows]
 

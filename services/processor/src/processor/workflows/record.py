@@ -199,7 +199,7 @@ class Turn:
             "current_step": step,
             "step_message": self._message_now(step, sub_status),
             "sub_status": sub_status,
-            "eta_seconds": None if sub_status else _eta(state, percent, self._now),
+            "eta_seconds": None if sub_status or state.status.terminal else _eta(state, percent, self._now),
         }
 
     def _message_now(self, step: str | None, sub_status: SubStatus | None) -> str | None:

@@ -97,7 +97,6 @@ def router(jobs: Jobs) -> DescribedRoutes:
         cursor: Annotated[int, Query(ge=-1, le=2_147_483_647)] = -1,
     ) -> Response:
         """The items of a map that have ended, wait, or are tried again, in the order of its list."""
-        await jobs.one(principal.tenant, job_id)
         found = await jobs.items(principal.tenant, job_id, step, after=cursor, limit=limit + 1)
         shown = found[:limit]
         return read_answer(request, Page(shown, str(shown[-1].id) if len(found) > limit else None))
