@@ -70,16 +70,18 @@ class Target:
 
     @property
     def blobs_url(self) -> str | None:
+        """None where it is not told."""
         if given := os.environ.get("MILLRACE_BLOBS_URL"):
             return given
-        if self.directory is not None:
-            return str(self.directory / "blobs")
-        folder = Path(os.environ.get("MILLRACE_DATA_DIR") or ".millrace") / "blobs"
-        return str(folder) if folder.is_dir() else None
+        # Where the database is told, a data directory that is at hand is another Millrace's, and so are its blobs.
+        return None if self.directory is None else str(self.directory / "blobs")
 
     def blobs(self) -> Blobs:
         if self.blobs_url is None:
-            raise WrongSettings("MILLRACE_BLOBS_URL is not set.")
+            raise WrongSettings(
+                "MILLRACE_BLOBS_URL is not set. Where MILLRACE_DATABASE_URL is, it says where the blobs of that database "
+                "are, as s3://bucket/path or file:///srv/millrace/blobs; those of a data directory are not taken for them."
+            )
         return open_blobs(self.blobs_url)
 
     def blobs_if_told(self) -> Blobs:
