@@ -31,6 +31,7 @@ async def test_of_a_healthy_database_it_says_so(patient: Patient) -> None:
     assert {check for check, state in states.items() if state != "ok"} == {"services", "broker"}, found
     assert {states[check] for check in ("services", "broker")} == {"skipped"}, "nobody has told where they are"
     assert found["blobs"][0]["says"] == "The store answers, and there is no upload yet"
+    assert "for more than a minute" in found["outboxes"][0]["says"], "what is younger is on its way, and not counted"
     assert code == 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from obstore.store import MemoryStore
@@ -97,7 +98,8 @@ class Target:
 def find_target() -> Target:
     """By MILLRACE_DATABASE_URL, or else on MILLRACE_DATA_DIR or the `stack` in it: whichever runs, or else whichever
     there is."""
-    if os.environ.get("MILLRACE_DATABASE_URL"):
+    if url := os.environ.get("MILLRACE_DATABASE_URL"):
+        _check_form(url)
         return Target(None, running=True)
     folder = DeploySettings.from_environment().data_dir.absolute()
     there = [Target(path, is_running(path)) for path in (folder, folder / "stack") if (path / "postgres").exists()]
@@ -107,6 +109,17 @@ def find_target() -> Target:
             "MILLRACE_DATABASE_URL for one that runs elsewhere."
         )
     return next((target for target in there if target.running), there[0])
+
+
+def _check_form(url: str) -> None:
+    """Of a command that would otherwise look at other parts first, too."""
+    try:
+        parts = urlsplit(url)
+        well_formed = parts.scheme in ("postgresql", "postgres") and (parts.port or True)
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise WrongSettings(f"What is at MILLRACE_DATABASE_URL is no URL of a database. {WELL_FORMED}")
 
 
 def is_running(directory: Path) -> bool:
