@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fixtures.log import note, open_log, request
@@ -105,6 +106,24 @@ async def test_a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one(pati
     full = "Cannot write what there is to say: No space left on device.\n"
     assert await _in_a_shell(patient, '"$0" log tail > /dev/full') == (1, "", full)
     assert await _in_a_shell(patient, '"$0" log tail >&-') == (0, "", "")
+
+
+async def test_what_comes_while_one_watches_does_not_move_the_cursor(patient: Patient) -> None:
+    """`log tail -f` printed as it is what others had written, escape sequences too."""
+    process = await asyncio.create_subprocess_exec(
+        _MILLRACE, "log", "tail", "-n", "0", "-f",
+        env=_environment(patient), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = asyncio.create_task(process.stdout.readline())
+    hostile = msgspec.json.encode({"error": "a\x1b[2Jb"})
+    async with open_log(patient.database) as opened, asyncio.timeout(60):
+        while not said.done():  # until it watches
+            await opened.appender.append(request(msgspec.structs.replace(note("note:1"), data=hostile)))
+            await asyncio.wait((said,), timeout=0.2)
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    assert (await said).decode().endswith("note.written  a\ufffd[2Jb\n")
 
 
 async def test_ctrl_c_is_answered_in_a_word_however_early_it_comes(patient: Patient) -> None:

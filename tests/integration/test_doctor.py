@@ -194,6 +194,8 @@ async def test_a_reader_that_has_fallen_behind_is_told_until_it_has_read(patient
     assert fixes.keys() == {"relay.feed", "subscriber.billing"}
     assert fixes["relay.feed"].startswith("The processors, and their broker: look whether they run")
     assert fixes["subscriber.billing"].startswith("The service that subscribes as billing: look whether they run")
+    said = (0, "billing goes on after position 0.\n", "")
+    assert await patient.operator.says("replay", "billing", "0") == said, "it said nothing, and was done"
     await patient.suffer("UPDATE events.checkpoints SET position = (SELECT position FROM events.head)")
     _, found = await patient.examined()
     assert {one["state"] for one in found["lag"]} == {"ok"}

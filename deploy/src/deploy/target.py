@@ -80,8 +80,8 @@ class Target:
     def blobs(self) -> Blobs:
         if self.blobs_url is None:
             raise WrongSettings(
-                "MILLRACE_BLOBS_URL is not set. Where MILLRACE_DATABASE_URL is, it says where the blobs of that database "
-                "are, as s3://bucket/path or file:///srv/millrace/blobs; those of a data directory are not taken for them."
+                "MILLRACE_BLOBS_URL is not set. Where MILLRACE_DATABASE_URL is, it says where the blobs of that "
+                "database are (s3://bucket/path, file:///srv/millrace/blobs): those of a data directory are another's."
             )
         return open_blobs(self.blobs_url)
 
