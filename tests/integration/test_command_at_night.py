@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fixtures.log import note, open_log, request
@@ -47,6 +48,8 @@ async def _in_a_shell(patient: Patient, line: str) -> tuple[int | None, str, str
         (("replay", "billing", "0"), {}, 4, "not_found"),
         (("jobs", "list"), {"database_url": _NOBODY}, 3, "unreachable"),
         (("jobs", "list"), {"database_url": "postgresql://a:hunter/2@b/x"}, 2, "wrong_settings"),
+        (("doctor",), {"database_url": "garbage"}, 2, "wrong_settings"),
+        (("doctor",), {"database_url": "postgresql://a:hunter/2@b/x"}, 2, "wrong_settings"),
         (("jobs", "list"), {"database_url": "http://a:hunter2@b/x"}, 2, "wrong_settings"),
         (("jobs", "list"), {"database_url": "", "data_dir": "/nowhere"}, 2, "wrong_settings"),
         (("jobs", "list"), {"database_url": "", "port": "many"}, 2, "wrong_settings"),
@@ -62,6 +65,19 @@ async def test_an_error_is_a_sentence_for_people_a_document_for_programs_and_an_
     assert (ended, error["exit_code"], error["code"]) == (code, code, name), (out, err)
     assert error["detail"] in err
     assert not [word for word in ("Traceback", "hunter", "bug of ours") if word in err]
+
+
+async def test_what_is_not_there_is_told_in_words_once(patient: Patient) -> None:
+    """The transport's own complaint stood before the table, and an errno in it."""
+    settings = "MILLRACE_BROKER_URL=amqp://a:b@127.0.0.1:1/x MILLRACE_URL=http://127.0.0.1:1"
+    code, out, err = await _in_a_shell(patient, f'{settings} MILLRACE_DATABASE_URL={_NOBODY} "$0" doctor')
+    told = [line for line in err.splitlines() if not line.startswith("    →")]
+    refused = "nobody listens there (connection refused)"
+    assert (code, told) == (3, [
+        f"door: Nobody answers at http://127.0.0.1:1: {refused}",
+        f"broker: It does not let us in: {refused}",
+        f"database: It does not let us in: {refused}",
+    ]), (out, err)  # fmt: skip
 
 
 async def test_a_role_that_may_not_migrate_is_told_so(patient: Patient) -> None:
@@ -90,6 +106,24 @@ async def test_a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one(pati
     full = "Cannot write what there is to say: No space left on device.\n"
     assert await _in_a_shell(patient, '"$0" log tail > /dev/full') == (1, "", full)
     assert await _in_a_shell(patient, '"$0" log tail >&-') == (0, "", "")
+
+
+async def test_what_comes_while_one_watches_does_not_move_the_cursor(patient: Patient) -> None:
+    """`log tail -f` printed as it is what others had written, escape sequences too."""
+    process = await asyncio.create_subprocess_exec(
+        _MILLRACE, "log", "tail", "-n", "0", "-f",
+        env=_environment(patient), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = asyncio.create_task(process.stdout.readline())
+    hostile = msgspec.json.encode({"error": "a\x1b[2Jb"})
+    async with open_log(patient.database) as opened, asyncio.timeout(60):
+        while not said.done():  # until it watches
+            await opened.appender.append(request(msgspec.structs.replace(note("note:1"), data=hostile)))
+            await asyncio.wait((said,), timeout=0.2)
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    assert (await said).decode().endswith("note.written  a\ufffd[2Jb\n")
 
 
 async def test_ctrl_c_is_answered_in_a_word_however_early_it_comes(patient: Patient) -> None:

@@ -31,6 +31,7 @@ async def test_of_a_healthy_database_it_says_so(patient: Patient) -> None:
     assert {check for check, state in states.items() if state != "ok"} == {"services", "broker"}, found
     assert {states[check] for check in ("services", "broker")} == {"skipped"}, "nobody has told where they are"
     assert found["blobs"][0]["says"] == "The store answers, and there is no upload yet"
+    assert "for more than a minute" in found["outboxes"][0]["says"], "what is younger is on its way, and not counted"
     assert code == 0
 
 
@@ -193,6 +194,8 @@ async def test_a_reader_that_has_fallen_behind_is_told_until_it_has_read(patient
     assert fixes.keys() == {"relay.feed", "subscriber.billing"}
     assert fixes["relay.feed"].startswith("The processors, and their broker: look whether they run")
     assert fixes["subscriber.billing"].startswith("The service that subscribes as billing: look whether they run")
+    said = (0, "billing goes on after position 0.\n", "")
+    assert await patient.operator.says("replay", "billing", "0") == said, "it said nothing, and was done"
     await patient.suffer("UPDATE events.checkpoints SET position = (SELECT position FROM events.head)")
     _, found = await patient.examined()
     assert {one["state"] for one in found["lag"]} == {"ok"}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from deploy.provision import Database
 from events.blobs.blobs import open_blobs
 from fixtures.log import as_owner, note, open_log, request
 from fixtures.operator import Operator
+from fixtures.patient import examined
 
 
 async def _append(database: Database, count: int) -> None:
@@ -110,10 +112,36 @@ async def test_without_a_store_for_blobs_there_is_no_backup_and_no_restore_of_bl
     former = await _epoch(database)
     for words in (("backup", str(tmp_path / "none")), ("restore", str(tmp_path / "with"))):
         code, _, err = await untold.says(*words)
-        assert (code, err.strip()) == (2, "MILLRACE_BLOBS_URL is not set.")
+        assert (code, err.startswith("MILLRACE_BLOBS_URL is not set. Where MILLRACE_DATABASE_URL is")) == (2, True), err
     assert await _epoch(database) == former
     assert set(os.listdir(tmp_path)) == {"blobs", "without", "with"}
     assert (await untold.says("restore", str(tmp_path / "without")))[0] == 0, "it has none"
+
+
+async def test_the_blobs_of_a_data_directory_are_not_taken_for_those_of_another_database(
+    database: Database, tmp_path: Path
+) -> None:
+    """In the folder of a `make run`, a backup of another deployment had the blobs of that `make run`, and said that all
+    was well; the doctor looked for that deployment's uploads among them, and missed them."""
+    await open_blobs(str(tmp_path / "run" / "blobs")).put("uploads/a", b"of make run")
+    operator = _operator(database, tmp_path / "blobs")
+    del operator.settings["MILLRACE_BLOBS_URL"]
+    code, _, err = await operator.says("backup", str(tmp_path / "backup"), data_dir=str(tmp_path / "run"))
+    assert (code, "MILLRACE_BLOBS_URL is not set" in err) == (2, True), err
+    assert os.listdir(tmp_path) == ["run"]
+    _, found = await examined(operator, data_dir=str(tmp_path / "run"))
+    assert [(one["state"], one["says"]) for one in found["blobs"]] == [("skipped", "MILLRACE_BLOBS_URL is not set")]
+
+
+async def test_a_backup_is_for_its_owner_alone(database: Database, tmp_path: Path) -> None:
+    """Dump and blobs could be read by everybody on the machine."""
+    await open_blobs(str(tmp_path / "blobs")).put("uploads/acme/a", b"a body")
+    operator, backup = _operator(database, tmp_path / "blobs"), tmp_path / "backups" / "monday"
+    await operator.asks("backup", str(backup))
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (backup, *backup.rglob("*"))}
+    assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items()), modes
+    assert {"database.dump", "blobs.jsonl", "manifest.json", "blobs"} <= {path.name for path in modes}
+    assert (await operator.asks("restore", str(backup), "--force"))["wrong"] == []
 
 
 async def test_a_backup_leaves_the_draft_of_another_one_alone(database: Database, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
+    # What it says of each connection that fails, it raises as well, and we tell that.
+    logging.getLogger("aiormq").addHandler(logging.NullHandler())
     run(sys.argv[1:])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,10 +80,16 @@ def progress(what: str) -> Iterator[Advance]:
 
 
 def reason(error: BaseException) -> str:
-    """What it says, in one line. Some say nothing."""
-    if isinstance(error, TimeoutError) and not str(error):
+    """What it says, in one line, and of connections in words. Some say nothing."""
+    said = str(error).strip().partition("\n")[0]
+    behind = (error, error.__cause__)
+    if any(isinstance(one, ConnectionRefusedError) for one in behind) or "Connect call failed" in said:
+        return "nobody listens there (connection refused)"
+    if any(isinstance(one, socket.gaierror) for one in behind):
+        return "the name of its host cannot be resolved"
+    if isinstance(error, TimeoutError) and not said:
         return "no answer in time"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return said or type(error).__name__
 
 
 def age(since: datetime | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from obstore.store import MemoryStore
@@ -70,16 +71,18 @@ class Target:
 
     @property
     def blobs_url(self) -> str | None:
+        """None where it is not told."""
         if given := os.environ.get("MILLRACE_BLOBS_URL"):
             return given
-        if self.directory is not None:
-            return str(self.directory / "blobs")
-        folder = Path(os.environ.get("MILLRACE_DATA_DIR") or ".millrace") / "blobs"
-        return str(folder) if folder.is_dir() else None
+        # Where the database is told, a data directory that is at hand is another Millrace's, and so are its blobs.
+        return None if self.directory is None else str(self.directory / "blobs")
 
     def blobs(self) -> Blobs:
         if self.blobs_url is None:
-            raise WrongSettings("MILLRACE_BLOBS_URL is not set.")
+            raise WrongSettings(
+                "MILLRACE_BLOBS_URL is not set. Where MILLRACE_DATABASE_URL is, it says where the blobs of that "
+                "database are (s3://bucket/path, file:///srv/millrace/blobs): those of a data directory are another's."
+            )
         return open_blobs(self.blobs_url)
 
     def blobs_if_told(self) -> Blobs:
@@ -95,7 +98,8 @@ class Target:
 def find_target() -> Target:
     """By MILLRACE_DATABASE_URL, or else on MILLRACE_DATA_DIR or the `stack` in it: whichever runs, or else whichever
     there is."""
-    if os.environ.get("MILLRACE_DATABASE_URL"):
+    if url := os.environ.get("MILLRACE_DATABASE_URL"):
+        _check_form(url)
         return Target(None, running=True)
     folder = DeploySettings.from_environment().data_dir.absolute()
     there = [Target(path, is_running(path)) for path in (folder, folder / "stack") if (path / "postgres").exists()]
@@ -105,6 +109,17 @@ def find_target() -> Target:
             "MILLRACE_DATABASE_URL for one that runs elsewhere."
         )
     return next((target for target in there if target.running), there[0])
+
+
+def _check_form(url: str) -> None:
+    """Of a command that would otherwise look at other parts first, too."""
+    try:
+        parts = urlsplit(url)
+        well_formed = parts.scheme in ("postgresql", "postgres") and (parts.port or True)
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise WrongSettings(f"What is at MILLRACE_DATABASE_URL is no URL of a database. {WELL_FORMED}")
 
 
 def is_running(directory: Path) -> bool:

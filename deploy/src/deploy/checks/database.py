@@ -257,7 +257,7 @@ async def _outboxes(asked: Asked) -> list[Finding]:
     return [
         Finding("outboxes", "warn", f"{row['owner']}: {row['count']} open, the oldest for {age(row['oldest'])}", fix)
         for row in rows
-    ] or [Finding("outboxes", "ok", "What ingest and gateways have promised, the log knows")]
+    ] or [Finding("outboxes", "ok", "What ingest and gateways have promised for more than a minute, the log knows")]
 
 
 async def _storage(asked: Asked) -> list[Finding]:

@@ -4,6 +4,8 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +40,8 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
     store = target.blobs()
     draft = _draft(folder)
     try:
-        manifest = await _write(target, store, draft, blobs)
+        with _for_its_owner():
+            manifest = await _write(target, store, draft, blobs)
         draft.rename(folder)
     except BaseException as broken:  # what is left of it would fill the disk, night by night
         shutil.rmtree(draft, ignore_errors=True)
@@ -60,6 +63,16 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
         print_json(json.loads((folder / "manifest.json").read_text()))
     else:
         print_facts(facts)
+
+
+@contextmanager
+def _for_its_owner() -> Iterator[None]:
+    """What is written meanwhile, by pg_dump and the store of blobs too, nobody else may read."""
+    former = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(former)
 
 
 def _draft(folder: Path) -> Path:

@@ -81,7 +81,7 @@ async def tail(
             return
         async with Doorbell(pool) as doorbell:
             async for batch in Follower(reader, after=head.position, epoch=head.epoch, doorbell=doorbell):
-                _print([event for event in batch if wanted.has(event)], as_json=as_json, live=True)
+                _print([event for event in batch if wanted.has(event)], as_json=as_json, header=False)
 
 
 @log.command()
@@ -161,13 +161,10 @@ class _Wanted:
         )
 
 
-def _print(events: Sequence[RecordedEvent], *, as_json: bool, header: bool = True, live: bool = False) -> None:
+def _print(events: Sequence[RecordedEvent], *, as_json: bool, header: bool = True) -> None:
     if as_json:
         for event in events:
             click.echo(encode_json(event))
-    elif live:
-        for event in events:
-            click.echo("  ".join(str(value) for value in _row(event).values()))
     elif events:
         columns = ("position", "time", "tenant", "stream", "version", "type", "says")
         print_table([_row(event) for event in events], columns, header=header)
