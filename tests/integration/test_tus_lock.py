@@ -180,19 +180,6 @@ async def test_bodies_on_their_way_hold_no_connection_to_the_database(here: Tus)
     assert {answer.status for answer in await asyncio.gather(*sent)} == {204}
 
 
-async def test_a_replica_that_shuts_down_keeps_what_it_has(
-    database: Database, open_parts_for: OpenParts, tmp_path: Path, here: Tus
-) -> None:
-    path = await here.created(LENGTH)
-    async with AsyncExitStack() as stack:
-        leaving = await stack.enter_async_context(open_replica(database, open_parts_for, tmp_path))
-        stopped = await began(Tus(replace(leaving, session=here.ingest.session)), path, Sending())
-        closing = asyncio.create_task(stack.aclose())
-        assert (await stopped).status == 423
-        await closing
-    assert await here.offset(path) == len(FIRST)
-
-
 async def test_a_file_that_is_whole_is_told_to_be_however_long_its_completion_takes(
     replicas: list[RunningIngest], here: Tus
 ) -> None:

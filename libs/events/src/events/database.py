@@ -56,11 +56,13 @@ async def open_pool(
 
 
 async def warm(pool: Pool, *, within: float) -> None:
-    """Open all its connections, as far as that succeeds. Who comes first to a service that has just begun would wait
-    for them, and it may be everybody."""
-    with contextlib.suppress(*DATABASE_GONE):
+    """Open all its connections, as far as that succeeds; whoever needs one that failed is told why. Who comes first to
+    a service that has just begun would wait for them, and it may be everybody."""
+    with contextlib.suppress(TimeoutError):
         async with contextlib.AsyncExitStack() as held, asyncio.timeout(within):
-            await asyncio.gather(*(held.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())))
+            opening = (held.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size()))
+            # Each to its end: one that was opened when the others are given back already would be nobody's.
+            await asyncio.gather(*opening, return_exceptions=True)
 
 
 async def _nothing_to_reset(_: object) -> None:

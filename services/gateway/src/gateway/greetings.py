@@ -185,6 +185,7 @@ class Greetings:
                     if not error.retryable or not turns.left:
                         raise
                 pool.release(upstream)
+                upstream = None
                 upstream = await turns.next()
         except BaseException:
             if upstream is not None:

@@ -134,4 +134,7 @@ class Forward:
     def _finish(self) -> None:
         if not self._over:
             self._over = True
-            self._pool.release(self._upstream)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._pool.release(self._upstream)

@@ -85,7 +85,8 @@ class Pool:
                     place.rest()
         finally:
             self._opening -= 1
-        self.breaker.failed()
+        if not but:  # else one of those has answered, or is judged by itself
+            self.breaker.failed()
         raise Unavailable(f"The {self.service} does not answer now. Try again.", headers={"Retry-After": "1"})
 
     async def _connect_to(self, place: Place) -> UpstreamConnection:
@@ -138,6 +139,7 @@ class Pool:
             place.open -= 1
 
     def close(self) -> None:
+        self._most_connections = 0  # whoever loses one now may want another
         for connection in list(self._open):
             connection.transport.abort()
         for transport in list(self._tunnels):

@@ -20,6 +20,7 @@ class Repeatable(Forward):
         self._turns = Turns(pool, upstream)
         self._moving: asyncio.Task[None] | None = None
         self._waits = False  # while it moves: for a place that is silent, and may answer all the same
+        self._let_gone = False  # while it moves: somebody else may have the connection by now
         self._said: tuple[bytes, str | None] = b"", None
 
     def start(self, target: bytes, principal: str | None, *, timeout: float) -> None:
@@ -30,6 +31,7 @@ class Repeatable(Forward):
     # What the service does
 
     def response_head(self, head: ResponseHead) -> None:
+        self._pool.breaker.succeeded()
         if head.status != Unavailable.status or not self._ask_elsewhere("it says that it can't now"):
             self._stay()
             super().response_head(head)
@@ -59,7 +61,7 @@ class Repeatable(Forward):
             self._moving = asyncio.get_running_loop().create_task(self._move())
         self._waits = waits
         if not waits:
-            self._pool.release(self._upstream)
+            self._let_go()
         return True
 
     async def _move(self) -> None:
@@ -70,9 +72,8 @@ class Repeatable(Forward):
                 self._finish()
                 self._client.refuse(error)
             return
-        if self._waits:
-            self._pool.release(self._upstream)
-        self._upstream = upstream
+        self._let_go()
+        self._upstream, self._let_gone = upstream, False
         target, principal = self._said
         self._say(target, principal, timeout=self._turns.share)
         upstream.expect_answer()
@@ -86,6 +87,11 @@ class Repeatable(Forward):
     def _finish(self) -> None:
         self._stay()
         super()._finish()
+
+    def _let_go(self) -> None:
+        if not self._let_gone:
+            self._let_gone = True
+            super()._let_go()
 
 
 class Turns:
