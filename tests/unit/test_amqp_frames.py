@@ -58,3 +58,11 @@ def test_a_name_that_does_not_fit_is_refused_before_anything_is_written(message:
     frames = PublishFrames(1, "millrace.events", mandatory=False, persistent=True, most=MOST)
     with pytest.raises(ValueError, match="255"):
         list(frames.of(message))
+
+
+def test_a_server_without_a_limit_of_frames_gets_all_of_a_body_in_one() -> None:
+    """RabbitMQ with `frame_max = 0` got no body at all, and closed the connection."""
+    body = b"x" * 3 * MOST
+    frames = PublishFrames(1, "millrace.events", mandatory=False, persistent=True, most=-8)
+    _, _, only = frames.of(Message("m-1", body, "key"))
+    assert body in only

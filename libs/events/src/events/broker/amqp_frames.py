@@ -11,6 +11,9 @@ _BASIC, _PUBLISH = 60, 40
 _PERSISTENT, _TRANSIENT = b"\x02", b"\x01"
 _PROPERTIES = 0xB080  # those that follow: content_type, headers, delivery_mode, message_id
 
+# What a frame can hold. A server that says that it may be of any size is asked for by the library as less than nothing.
+_UNLIMITED = 2**31
+
 _FRAME = Struct(">BHI")  # its kind, its channel, how many bytes
 _METHOD_HEAD = Struct(">HHH")  # class, method, a ticket that nobody uses
 _CONTENT_HEAD = Struct(">HHQH")  # class, weight, bytes of the body, which properties
@@ -22,7 +25,7 @@ class PublishFrames:
 
     def __init__(self, channel: int, exchange: str, *, mandatory: bool, persistent: bool, most: int) -> None:
         self._channel = channel
-        self._most = most
+        self._most = most if most > 0 else _UNLIMITED
         self._exchange = _METHOD_HEAD.pack(_BASIC, _PUBLISH, 0) + _short(exchange)
         self._mandatory = b"\x01" if mandatory else b"\x00"
         self._content_type = _short("application/json")
