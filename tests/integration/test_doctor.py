@@ -88,7 +88,10 @@ async def test_leave_that_was_taken_or_given_is_told_with_what_gives_or_takes_it
     ("cause", "says", "fix"),
     [
         ("GRANT millrace_owner TO millrace_processor", "the log", "REVOKE millrace_owner FROM millrace_processor"),
-        ("GRANT pg_write_all_data TO millrace_processor", "the log", "REVOKE pg_write_all_data FROM millrace_processor"),
+        (
+            "GRANT pg_write_all_data TO millrace_processor", "the log",
+            "REVOKE pg_write_all_data FROM millrace_processor",
+        ),
         (
             "ALTER TABLE events.head OWNER TO millrace_processor", "events.head",
             "ALTER TABLE events.head OWNER TO millrace_owner",
