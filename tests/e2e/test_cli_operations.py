@@ -137,7 +137,7 @@ async def test_dead_letters_of_every_tenant_are_listed_and_replayed(operator: Op
     done = {"replayed": 1, "ids": [first], "not_replayed": []}
     assert await operator.asks("dead-letters", "replay", first) == done
     theirs = next(letter["id"] for letter in parked if letter["message_id"] == "theirs")
-    unknown = f"Nothing here knows where these came from (queue billing), so publish them again yourself: {theirs}\n"
+    unknown = f"Nothing here knows where these came from (queue 'billing'), so publish them again yourself: {theirs}\n"
     code, out, err = await operator.says("dead-letters", "replay", "--all", "--json")
     assert (code, json.loads(out)["not_replayed"], err) == (4, [theirs], unknown), "the gateway's key was to blame"
     assert json.loads(out)["replayed"] >= 1

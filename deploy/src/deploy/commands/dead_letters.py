@@ -83,7 +83,7 @@ def _reasons(left: Sequence[UUID], waits: Mapping[UUID, str], *, through_broker:
         if id_ not in waits:
             why = "There are none of these ids, or they were replayed already"
         elif through_broker:
-            why = f"Nothing here knows where these came from (queue {waits[id_]}), so publish them again yourself"
+            why = f"Nothing here knows where these came from (queue {waits[id_]!r}), so publish them again yourself"
         else:
             why = _OUT_OF_REACH
         reasons.setdefault(why, []).append(id_)
