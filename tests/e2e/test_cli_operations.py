@@ -127,15 +127,21 @@ async def test_dead_letters_of_every_tenant_are_listed_and_replayed(operator: Op
     async with open_broker(stack.broker_url, name="test") as broker:
         for name in ("one", "two"):
             await broker.publish(Exchange.INTAKE, Message(name, b"no event", "upload.completed"))
+        await broker.publish(Exchange.DEAD, Message("theirs", b"no event", "paid", {"queue": "billing"}))
     async with asyncio.timeout(60):
-        while len(parked := await operator.asks("dead-letters", "list")) < 2:
+        while len(parked := await operator.asks("dead-letters", "list")) < 3:
             await asyncio.sleep(0.2)
-    assert {letter["message_id"] for letter in parked} == {"one", "two"}
+    assert {letter["message_id"] for letter in parked} == {"one", "two", "theirs"}
     assert (await operator.says("dead-letters", "replay"))[0] == 2, "all, or which?"
     first = next(letter["id"] for letter in parked if letter["message_id"] == "one")
     done = {"replayed": 1, "ids": [first], "not_replayed": []}
     assert await operator.asks("dead-letters", "replay", first) == done
-    assert (await operator.asks("dead-letters", "replay", "--all"))["replayed"] >= 1
+    theirs = next(letter["id"] for letter in parked if letter["message_id"] == "theirs")
+    unknown = f"Nothing here knows where these came from (queue 'billing'), so publish them again yourself: {theirs}\n"
+    code, out, err = await operator.says("dead-letters", "replay", "--all", "--json")
+    assert (code, json.loads(out)["not_replayed"], err) == (4, [theirs], unknown), "the gateway's key was to blame"
+    assert json.loads(out)["replayed"] >= 1
+    assert (await operator.says("dead-letters", "replay", theirs))[2] == unknown, "there was none of this id"
     code, out, err = await operator.says("dead-letters", "replay", _UNKNOWN)
     assert (code, out) == (4, "Replayed 0 of 1 dead letters.\n"), "it had said so, and that all was well"
     assert err == f"There are none of these ids, or they were replayed already: {_UNKNOWN}\n"

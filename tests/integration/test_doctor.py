@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from chaos.clocks import open_clocks
 from events.blobs.blobs import open_blobs
 from events.ids import new_id
@@ -80,6 +82,31 @@ async def test_leave_that_was_taken_or_given_is_told_with_what_gives_or_takes_it
     told = {(one["says"], one["fix"]) for one in found["grants"] if one["state"] == "wrong"}
     assert (code, told) == (1, set(sicknesses.values()))
     await _healed(patient, "grants", {fix for _, fix in told})
+
+
+@pytest.mark.parametrize(
+    ("cause", "says", "fix"),
+    [
+        ("GRANT millrace_owner TO millrace_processor", "the log", "REVOKE millrace_owner FROM millrace_processor"),
+        (
+            "GRANT pg_write_all_data TO millrace_processor", "the log",
+            "REVOKE pg_write_all_data FROM millrace_processor",
+        ),
+        (
+            "ALTER TABLE events.head OWNER TO millrace_processor", "events.head",
+            "ALTER TABLE events.head OWNER TO millrace_owner",
+        ),
+    ],
+)  # fmt: skip
+async def test_who_may_write_the_log_without_having_been_given_leave_is_told(
+    patient: Patient, cause: str, says: str, fix: str
+) -> None:
+    """All was well by the doctor, who looked at nothing but the leave that was given on the tables."""
+    await patient.suffer(cause)
+    code, found = await patient.examined()
+    told = [(one["state"], one["says"], one["fix"]) for one in found["grants"]]
+    assert (code, told) == (1, [("wrong", f"millrace_processor may write {says} past its functions", fix)])
+    await _healed(patient, "grants", {fix})
 
 
 async def test_a_role_that_is_not_there_is_told_and_made_again(patient: Patient) -> None:

@@ -118,6 +118,33 @@ async def test_without_a_store_for_blobs_there_is_no_backup_and_no_restore_of_bl
     assert (await untold.says("restore", str(tmp_path / "without")))[0] == 0, "it has none"
 
 
+async def test_a_backup_whose_uploads_have_no_bytes_in_it_is_told(database: Database, tmp_path: Path) -> None:
+    """A MILLRACE_BLOBS_URL that was mistyped, or was another Millrace's, made a backup without blobs, by which all was
+    well."""
+    operator, store = _operator(database, tmp_path / "blobs"), open_blobs(str(tmp_path / "blobs"))
+    async with as_owner(database) as owner:
+        await owner.execute(
+            "INSERT INTO ingest.uploads (tenant, id, job_id, workflow, options, bytes, sha256, blob) SELECT 'acme', "
+            "gen_random_uuid(), gen_random_uuid(), 'csv-profile', '{}', 3, repeat('0', 64), 'uploads/acme/' || number "
+            "FROM generate_series(1, 7) AS number"
+        )
+        for number in range(1, 7):
+            await store.put(f"uploads/acme/{number}", b"abc")
+        await store.put("uploads/acme/7", b"half")
+        code, out, err = await operator.says("backup", str(tmp_path / "monday"), "--json")
+        assert (code, json.loads(out)["uploads_without_bytes"]) == (1, ["uploads/acme/7"]), err
+        mistyped = str(tmp_path / "blob")
+        code, out, err = await operator.says("backup", str(tmp_path / "tuesday"), blobs_url=mistyped)
+        assert (code, "0 copied" in out) == (1, True), err
+        assert f"Of 7 uploads the bytes are not in this backup, since {mistyped} has none, or others. " in err
+        assert err.count("uploads/acme/") == 5, "the first of them"
+        assert (tmp_path / "tuesday" / "manifest.json").exists(), "it is kept, as it is"
+    async with as_owner(database) as owner:
+        await owner.execute("UPDATE ingest.uploads SET deleted_at = now() WHERE blob = 'uploads/acme/7'")
+    told = await operator.asks("backup", str(tmp_path / "wednesday"))
+    assert (told["blobs"], told["uploads_without_bytes"]) == (7, [])
+
+
 async def test_the_blobs_of_a_data_directory_are_not_taken_for_those_of_another_database(
     database: Database, tmp_path: Path
 ) -> None:

@@ -29,7 +29,8 @@ LIMIT $4;
 
 -- name: waiting_dead_letters
 -- By tenant; null for those that tell none.
-SELECT tenant, array_agg(id ORDER BY parked_at, id) AS ids FROM processor.dead_letters
+SELECT tenant, array_agg(id ORDER BY parked_at, id) AS ids, array_agg(queue ORDER BY parked_at, id) AS queues
+FROM processor.dead_letters
 WHERE replayed_at IS NULL AND ($1::uuid[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR queue = $2)
 GROUP BY tenant;
 

@@ -115,7 +115,9 @@ def _check_form(url: str) -> None:
     """Of a command that would otherwise look at other parts first, too."""
     try:
         parts = urlsplit(url)
-        well_formed = parts.scheme in ("postgresql", "postgres") and (parts.port or True)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = all((urlsplit(f"//{host}").port or 0) >= 0 for host in hosts)  # raises at what is none
+        well_formed = parts.scheme in ("postgresql", "postgres") and ports
     except ValueError:
         well_formed = False
     if not well_formed:

@@ -174,9 +174,8 @@ async def _grants(asked: Asked) -> list[Finding]:
         says = f"{row['group_']} may not {row['privilege'].lower()} {row['thing']}"
         wrong.append(Finding("grants", "wrong", says, f"GRANT {row['privilege']} ON {row['thing']} TO {row['group_']}"))
     for row in await asked.rows("writers", services):
-        fix = f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {row['relation']} FROM {row['grantee']}"
-        says = f"{row['grantee']} may write {row['relation']} past its functions"
-        wrong.append(Finding("grants", "wrong", says, fix))
+        says = f"{row['who']} may write {row['what']} past its functions"
+        wrong.append(Finding("grants", "wrong", says, row["mend"]))
     return wrong or [Finding("grants", "ok", "Roles may do what they must, and write the log by its functions only")]
 
 

@@ -85,15 +85,31 @@ WHERE NOT has_function_privilege(asked.group_, proc.oid, 'EXECUTE')
 LIMIT 5;
 
 -- name: writers
--- Who was given leave to write the log past its functions, so that a service can.
-SELECT DISTINCT class.oid::regclass::text AS relation,
-    CASE WHEN given.grantee = 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS grantee
-FROM pg_class AS class, aclexplode(class.relacl) AS given
-WHERE class.oid IN ('events.events'::regclass, 'events.head'::regclass, 'events.streams'::regclass, 'events.event_ids'::regclass)
-    AND given.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') AND given.grantee <> class.relowner
-    AND (given.grantee = 0 OR EXISTS (SELECT FROM pg_roles AS members
-        WHERE members.rolname = ANY ($1::text[]) AND NOT members.rolsuper AND pg_has_role(members.oid, given.grantee, 'USAGE')))
-LIMIT 5;
+-- Who may write the log past its functions, so that one of the services ($1) can, and what takes it from them: leave
+-- that was given, a table that is theirs, or a role that may do it.
+WITH members AS (SELECT oid FROM pg_roles WHERE rolname = ANY ($1::text[]) AND NOT rolsuper),
+tables AS (
+    SELECT oid, oid::regclass::text AS name, relowner, relacl FROM pg_class
+    WHERE oid IN ('events.events'::regclass, 'events.head'::regclass, 'events.streams'::regclass, 'events.event_ids'::regclass)
+),
+ways AS (
+    SELECT given.grantee AS who, tables.name AS what,
+        format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM ', tables.name)
+            || CASE WHEN given.grantee = 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS mend
+    FROM tables, aclexplode(tables.relacl) AS given
+    WHERE given.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') AND given.grantee <> tables.relowner
+    UNION
+    SELECT relowner, name, format('ALTER TABLE %s OWNER TO millrace_owner', name) FROM tables
+    WHERE relowner::regrole::text <> 'millrace_owner'
+    UNION
+    SELECT given.member, 'the log', format('REVOKE %s FROM %s', given.roleid::regrole, given.member::regrole)
+    FROM pg_auth_members AS given
+    WHERE given.roleid::regrole::text IN ('millrace_owner', 'pg_write_all_data')
+        AND pg_has_role(given.member, given.roleid, 'USAGE')
+)
+SELECT CASE WHEN who = 0 THEN 'PUBLIC' ELSE who::regrole::text END AS who, what, mend FROM ways
+WHERE who = 0 OR EXISTS (SELECT FROM members WHERE pg_has_role(members.oid, ways.who, 'USAGE'))
+ORDER BY mend LIMIT 5;
 
 -- name: newest
 -- The end of the log, $1 events of it: how many there should be, are, and have their id.

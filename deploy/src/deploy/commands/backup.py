@@ -13,16 +13,20 @@ from pathlib import Path
 import asyncpg
 import click
 
-from deploy.backups.blobs import keep_blobs
+from deploy.backups.blobs import keep_blobs, listed
 from deploy.backups.dump import dump
 from deploy.backups.manifest import Manifest, fingerprint, sha256_of
+from deploy.backups.uploads import uploads, without_bytes
 from deploy.data_directory import kept_key_pepper
+from deploy.exits import Exit
 from deploy.options import as_json, on_a_loop
 from deploy.printing import note, print_facts, print_json, progress, size
 from deploy.provision import SCHEMAS
 from deploy.target import Target, find_target, open_database
 from events.blobs.blobs import Blobs
 from events.errors import StartupError
+
+_SHOWN = 5
 
 
 @click.command()
@@ -35,13 +39,16 @@ from events.errors import StartupError
 @as_json
 @on_a_loop
 async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
-    """Write database and blobs to a new FOLDER, as of one moment. Everything goes on meanwhile."""
+    """Write database and blobs to a new FOLDER, as of one moment. Everything goes on meanwhile.
+
+    Exit code 1 if an upload's bytes are not in it: is MILLRACE_BLOBS_URL that of this database?
+    """
     target = find_target()
     store = target.blobs()
     draft = _draft(folder)
     try:
         with _for_its_owner():
-            manifest = await _write(target, store, draft, blobs)
+            manifest, lost = await _write(target, store, draft, blobs)
         draft.rename(folder)
     except BaseException as broken:  # what is left of it would fill the disk, night by night
         shutil.rmtree(draft, ignore_errors=True)
@@ -60,9 +67,16 @@ async def backup(folder: Path, blobs: str | None, as_json: bool) -> None:
         "blobs": f"{manifest.blobs} {'copied' if manifest.blobs_copied else 'listed'}, {size(manifest.blob_bytes)}",
     }
     if as_json:
-        print_json(json.loads((folder / "manifest.json").read_text()))
+        print_json(json.loads((folder / "manifest.json").read_text()) | {"uploads_without_bytes": lost})
     else:
         print_facts(facts)
+    if lost:
+        some = f"{', '.join(lost[:_SHOWN])}{' …' if len(lost) > _SHOWN else ''}"
+        note(
+            f"Of {len(lost)} uploads the bytes are not in this backup, since {target.blobs_url} has none, or others. "
+            f"Is that the store of this database (MILLRACE_BLOBS_URL)? {some}"
+        )
+        raise click.exceptions.Exit(Exit.WRONG)
 
 
 @contextmanager
@@ -87,7 +101,8 @@ def _draft(folder: Path) -> Path:
     return draft
 
 
-async def _write(target: Target, blobs: Blobs, folder: Path, how: str | None) -> Manifest:
+async def _write(target: Target, blobs: Blobs, folder: Path, how: str | None) -> tuple[Manifest, list[str]]:
+    """And the uploads whose bytes are not in it."""
     store = target.blobs_url or ""
     local = "://" not in store or store.startswith("file://")
     copy = how == "copy" or (how is None and local)
@@ -103,14 +118,16 @@ async def _write(target: Target, blobs: Blobs, folder: Path, how: str | None) ->
                 }
                 server: str = await connection.fetchval("SHOW server_version")
                 snapshot: str = await connection.fetchval("SELECT pg_export_snapshot()")
+                wanted = await uploads(connection)
                 total = await connection.fetchval("SELECT pg_database_size(current_database())")
                 file = folder / "database.dump"
                 with progress("Dumping the database (bytes, of at most)") as advance:
                     await dump(url, file, snapshot, lambda done: advance(done, total))
         finally:
             await connection.close()
-    with progress("Copying blobs" if copy else "Listing blobs") as advance:
-        kept = await keep_blobs(blobs, folder, advance, copy=copy)
+        with progress("Copying blobs" if copy else "Listing blobs") as advance:
+            kept = await keep_blobs(blobs, folder, advance, copy=copy)
+        lost = await _still_wanted(url, without_bytes(wanted, {one.key: one.bytes for one in listed(folder)}))
     pepper = os.environ.get("MILLRACE_KEY_PEPPER") or (target.directory and kept_key_pepper(target.directory))
     if target.directory is not None and pepper:
         _keep_secrets(folder / "secrets.json", {"key_pepper": pepper, "admin_key": target.key})
@@ -134,7 +151,19 @@ async def _write(target: Target, blobs: Blobs, folder: Path, how: str | None) ->
     manifest.save(folder)
     for written in (folder / "database.dump", folder / "blobs.jsonl", folder / "manifest.json", folder):
         _sync(written)
-    return manifest
+    return manifest, lost
+
+
+async def _still_wanted(url: str, lost: list[str]) -> list[str]:
+    """Without those that were deleted since the snapshot, as they may be."""
+    if not lost:
+        return []
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        there = await uploads(connection)
+    finally:
+        await connection.close()
+    return [blob for blob in lost if blob in there]
 
 
 def _keep_secrets(file: Path, kept: dict[str, str | None]) -> None:

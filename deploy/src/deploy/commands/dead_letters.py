@@ -1,6 +1,6 @@
 """`millrace dead-letters`: messages that nobody could handle."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -71,14 +71,28 @@ async def replay(ids: tuple[UUID, ...], all_: bool, queue: str | None, as_json: 
     else:
         click.echo(f"Replayed {len(done)} of {len(done) + len(left)} dead letters.")
     if left:
-        why = "There are none of these ids, or they were replayed already" if ids else _OUT_OF_REACH
-        note(f"{why}: {', '.join(map(str, left[:_SHOWN]))}{' …' if len(left) > _SHOWN else ''}")
+        waits = {id_: queue for row in waiting for id_, queue in zip(row["ids"], row["queues"], strict=True)}
+        for why, some in _reasons(left, waits, through_broker=target.broker_url is not None).items():
+            note(f"{why}: {', '.join(map(str, some[:_SHOWN]))}{' …' if len(some) > _SHOWN else ''}")
         raise click.exceptions.Exit(Exit.REFUSED)
 
 
+def _reasons(left: Sequence[UUID], waits: Mapping[UUID, str], *, through_broker: bool) -> dict[str, list[UUID]]:
+    reasons: dict[str, list[UUID]] = {}
+    for id_ in left:
+        if id_ not in waits:
+            why = "There are none of these ids, or they were replayed already"
+        elif through_broker:
+            why = f"Nothing here knows where these came from (queue {waits[id_]!r}), so publish them again yourself"
+        else:
+            why = _OUT_OF_REACH
+        reasons.setdefault(why, []).append(id_)
+    return reasons
+
+
 _OUT_OF_REACH = (
-    "The gateway replays what is of its key's tenant, or of none, and these are not (MILLRACE_KEY may be a key of "
-    "another tenant, with the scope ops)"
+    "The gateway replays what is of its key's tenant, or of none, and came from a queue of Millrace, and these are not "
+    "or did not (MILLRACE_KEY may be a key of another tenant, with the scope ops)"
 )
 _SHOWN = 20
 Publish = Callable[[str | None, list[UUID]], Awaitable[list[UUID]]]  # which of them it has published

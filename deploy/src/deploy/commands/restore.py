@@ -15,6 +15,7 @@ from deploy import servers
 from deploy.backups import dump as dumping
 from deploy.backups.blobs import listed, missing, put_back
 from deploy.backups.manifest import Manifest, fingerprint, load_manifest, sha256_of
+from deploy.backups.uploads import uploads, without_bytes
 from deploy.data_directory import DataDirectory, open_data_directory
 from deploy.exits import Exit
 from deploy.options import as_json, on_a_loop
@@ -43,7 +44,6 @@ _OLDER_THAN_EPOCHS = (
     ),
 )
 _EPOCHS = "0006"  # of the schema events
-_UPLOADS = "SELECT blob, bytes FROM ingest.uploads WHERE deleted_at IS NULL ORDER BY created_at"
 _GROUPS = "SELECT name, position FROM events.checkpoints WHERE name LIKE 'subscriber.%' ORDER BY name"
 
 
@@ -80,8 +80,8 @@ async def restore(folder: Path, stack: bool, force: bool, as_json: bool) -> None
             )
         place.keep_secrets()
         await migrate_all(place.owner_url)
-        report, uploads, groups = await _verified(place)
-    wrong += uploads
+        report, lost, groups = await _verified(place)
+    wrong += lost
     if report.events != manifest.head:
         wrong.append(f"The log ends at {report.events}, and the backup's at {manifest.head}")
     wrong += [f"It does not hold that {one.holds}: {', '.join(one.wrong)}" for one in report.verdicts if one.wrong]
@@ -169,13 +169,9 @@ async def _verified(place: _Place) -> tuple[Report, list[str], dict[str, int]]:
         with progress("Verifying") as advance:
             report = await verify(pool, advance, projections=True)
         there = {key: info.bytes async for key, info in place.blobs.listing("uploads")}
-        uploads = [
-            f"The upload {row['blob']} has no bytes, or others than it had"
-            for row in await pool.fetch(_UPLOADS)
-            if there.get(row["blob"]) != row["bytes"]
-        ]
+        lost = without_bytes(await uploads(pool), there)
         groups = {row["name"]: row["position"] for row in await pool.fetch(_GROUPS)}
-    return report, uploads, groups
+    return report, [f"The upload {blob} has no bytes, or others than it had" for blob in lost], groups
 
 
 def _check_revisions(manifest: Manifest) -> None:
