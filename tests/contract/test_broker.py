@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
@@ -328,6 +329,29 @@ async def test_rabbitmq_away_is_said_at_once_and_forgiven_when_it_is_back(
             delivery = await anext(deliveries)
             heard.add(delivery.message.id)
             await delivery.ack()
+
+
+async def test_a_rabbitmq_that_ends_while_it_greets_is_away(broker_url: str) -> None:
+    """Whoever began anew in that moment of a restart met what no loop goes on after: relays stood still for good, on a
+    processor that was well otherwise."""
+    server = urlsplit(broker_url)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(server.hostname, server.port)
+        to_server.write(await reader.readexactly(8))
+        head = await from_server.readexactly(7)
+        writer.write(head + await from_server.readexactly(int.from_bytes(head[3:]) + 1))
+        writer.write_eof()
+        await reader.read()
+        to_server.close()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as greeting:
+        there = f"{server.username}:{server.password}@127.0.0.1:{greeting.sockets[0].getsockname()[1]}"
+        broker = RabbitBroker(server._replace(netloc=there).geturl(), name="test")
+        for using in (broker.publish(Exchange.INTAKE, message(1)), broker.depth(Queue.INTAKE)):
+            with pytest.raises(BrokerUnavailable):
+                await using
 
 
 async def test_tasks_are_taken_again_once_rabbitmq_is_back(broker_url: str, rabbitmq_server: RabbitServer) -> None:

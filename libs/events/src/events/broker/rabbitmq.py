@@ -60,8 +60,8 @@ _KINDS = {
 _DURABLE_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
 # What aio-pika raises when the connection is gone, going or not to be had. It raises RuntimeError for calls on a
-# connection or channel that has just closed.
-_GONE = (AMQPError, OSError, TimeoutError, RuntimeError)
+# connection or channel that has just closed, and aiormq StopAsyncIteration if a server ends while it greets us.
+_GONE = (AMQPError, OSError, TimeoutError, RuntimeError, StopAsyncIteration)
 
 _Opened: TypeAlias = tuple[AbstractConnection, AbstractChannel]
 
