@@ -45,7 +45,7 @@ async def blobs() -> SlowBlobs:
 
 @pytest_asyncio.fixture
 async def copies(blobs: SlowBlobs, tmp_path: Path) -> AsyncIterator[Copies]:
-    copies = Copies(blobs, tmp_path / "tables", most_bytes=25, disk_free_bytes=0, seconds=0.05)
+    copies = Copies(blobs, tmp_path / "tables", most_bytes=25, disk_free_bytes=0, seconds=1.0)
     yield copies
     await copies.close()
 
