@@ -147,7 +147,7 @@ async def test_a_parameter_of_another_form_than_it_gives_is_refused_in_words(
 
 async def test_a_field_of_another_form_than_it_gives_is_refused_in_words(millrace: Run, door: Gateway) -> None:
     for line, field, body in (
-        ("POST /api/v1/auth/tickets", "channels.0", {"channels": ["\n"]}),
+        ("POST /api/v1/auth/tickets", "channels[0]", {"channels": ["\n"]}),
         ("POST /api/v1/auth/login", "email", {"email": "ada", "password": "x" * 12}),
         ("POST /api/v1/keys", "name", {"name": "\x00", "scopes": []}),
         ("POST /api/v1/jobs", "workflow", {"workflow": "\n"}),
