@@ -26,6 +26,10 @@ def _environment(patient: Patient) -> dict[str, str]:
     return plain | patient.operator.settings
 
 
+# What a shell starts in the background, and all that comes of it, does not hear it: so it is with tests, too.
+_HEARING_CTRL_C = ("env", "--default-signal=INT")
+
+
 async def _in_a_shell(patient: Patient, line: str) -> tuple[int | None, str, str]:
     """`$0` is the command."""
     process = await asyncio.create_subprocess_exec(
@@ -122,7 +126,7 @@ async def test_a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one(pati
 async def test_what_comes_while_one_watches_does_not_move_the_cursor(patient: Patient) -> None:
     """`log tail -f` printed as it is what others had written, escape sequences too."""
     process = await asyncio.create_subprocess_exec(
-        _MILLRACE, "log", "tail", "-n", "0", "-f",
+        *_HEARING_CTRL_C, _MILLRACE, "log", "tail", "-n", "0", "-f",
         env=_environment(patient), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
@@ -141,7 +145,7 @@ async def test_ctrl_c_is_answered_in_a_word_however_early_it_comes(patient: Pati
     """In its first second, of imports, it answered with a traceback."""
     (tmp_path / "click.py").write_text("import sys\nprint('begun', flush=True)\nsys.stdin.read()\n")  # stands still
     process = await asyncio.create_subprocess_exec(
-        _MILLRACE, "doctor", env=_environment(patient) | {"PYTHONPATH": str(tmp_path)},
+        *_HEARING_CTRL_C, _MILLRACE, "doctor", env=_environment(patient) | {"PYTHONPATH": str(tmp_path)},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
